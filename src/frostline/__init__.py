@@ -1,0 +1,1 @@
+"""Frostline: transfer learning on images that never computes a frozen layer twice."""

@@ -1,0 +1,1 @@
+"""Pretrained networks and their facts, one module a source."""

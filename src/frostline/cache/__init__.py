@@ -1,0 +1,1 @@
+"""Activations kept on disk: keyed by everything that changes them, in immutable chunks."""

@@ -1,0 +1,1 @@
+"""Images on disk: which there are, how they split, how they become pixels."""

@@ -1,0 +1,84 @@
+"""Everything Frostline raises on purpose, and the words it uses for it.
+
+    FrostlineError            what a user can mend; the command line says it in one line, exits 2
+    ├── ListingError          the pictures: no folder, no images, one class, labels that do not fit
+    ├── RecipeError           a recipe or an option: unknown key, value out of range
+    ├── BackboneError         a network: unknown name, not to be had without a network connection
+    │   ├── WeightsError      weights that do not fit, or that are not safe to read
+    │   └── LineError         a line that does not exist or where this network cannot be cut
+    ├── CacheError            a cache that is damaged
+    ├── DiskError             not enough room, or the disk refused to write
+    └── RunError              a run folder: missing, in use, unfinished, or made by another recipe
+
+A message says where (file or field), what must hold, what was got, and what to do next.
+Anything else that reaches a user is a bug.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class FrostlineError(Exception):
+    """Base of all errors that a user can mend."""
+
+
+class ListingError(FrostlineError):
+    """The pictures do not make a listing that can be used."""
+
+
+class RecipeError(FrostlineError):
+    """A recipe, or an option that stands for a part of one, does not hold."""
+
+
+class BackboneError(FrostlineError):
+    """A backbone cannot be found or opened."""
+
+
+class WeightsError(BackboneError):
+    """A weights file does not fit the network, or is not safe to read."""
+
+
+class LineError(BackboneError):
+    """A line does not exist, or the network cannot be cut there."""
+
+
+class CacheError(FrostlineError):
+    """A cache on disk does not hold what it says."""
+
+
+class DiskError(FrostlineError):
+    """The disk has not enough room, or refused to write."""
+
+
+class RunError(FrostlineError):
+    """A run folder is missing, in use, unfinished, or made by another recipe."""
+
+
+def nearest(name: str, names: Iterable[str], count: int = 3) -> list[str]:
+    """Returns at most `count` of `names` that look most like `name`, the best first."""
+    by_lower = {known.lower(): known for known in names}
+    found = difflib.get_close_matches(name.lower(), by_lower, n=count, cutoff=0.5)
+    return [by_lower[low] for low in found]
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """Returns `" Did you mean a, b?"`, or nothing where no name comes near."""
+    close = nearest(name, names)
+    return f" Did you mean {', '.join(close)}?" if close else ""
+
+
+def raise_all(kind: type[FrostlineError], where: str, problems: list[str]) -> None:
+    """Raises one `kind` that names every problem, or nothing where there is none.
+
+    Args:
+        kind: The error to raise.
+        where: The file or option the problems are in.
+        problems: What is wrong, one sentence each.
+
+    Raises:
+        FrostlineError: Of the given kind, where there is a problem.
+    """
+    if len(problems) == 1:
+        raise kind(f"{where}: {problems[0]}")
+    if problems:
+        raise kind(f"{where}: {len(problems)} problems: " + " ".join(problems))
