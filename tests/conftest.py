@@ -3,7 +3,9 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -21,3 +23,22 @@ def assets() -> Path:
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keeps tests out of the user's cache."""
     monkeypatch.setenv("FROSTLINE_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Class folders `blue`, `green` and `red`, twelve small pictures of noise in each."""
+    return make_photos(tmp_path / "photos", {"blue": 12, "green": 12, "red": 12})
+
+
+def make_photos(root: Path, counts: dict[str, int], side_px: int = 48) -> Path:
+    """Writes PNG class folders; pictures of a class share a tint and are all different."""
+    for label, count in counts.items():
+        (root / label).mkdir(parents=True)
+        # The digits of a class's name decide its tint, whatever other classes there are.
+        tint = np.random.default_rng(sum(label.encode())).uniform(40, 215, 3)
+        for number in range(count):
+            noise = np.random.default_rng(number).normal(0, 25, (side_px, side_px, 3))
+            pixels = (tint + noise).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(root / label / f"{number:03}.png")
+    return root

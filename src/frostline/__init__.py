@@ -1,1 +1,43 @@
-"""Frostline: transfer learning on images that never computes a frozen layer twice."""
+"""Frostline: transfer learning on images that never computes a frozen layer twice.
+
+    import frostline
+
+    run = frostline.train("photos/", out="runs/photos")
+    run.metrics["val"]["accuracy"]
+    run.predict(["new.jpg"])
+
+    network = frostline.backbone("timm:resnet50", pretrained=False)
+    prefix, suffix = network.cut("layer3")
+
+Nothing heavy is imported until a name is used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from frostline.api import Backbone, Run, backbone, open_run, train
+    from frostline.errors import FrostlineError
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Backbone": "frostline.api",
+    "FrostlineError": "frostline.errors",
+    "Run": "frostline.api",
+    "backbone": "frostline.api",
+    "open_run": "frostline.api",
+    "train": "frostline.api",
+}
+
+__all__ = ["Backbone", "FrostlineError", "Run", "__version__", "backbone", "open_run", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'frostline' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -8,6 +8,7 @@
     │   └── LineError         a line that does not exist or where this network cannot be cut
     ├── CacheError            a cache that is damaged
     ├── DiskError             not enough room, or the disk refused to write
+    ├── TrainingError         training that went wrong: a loss that is no number
     └── RunError              a run folder: missing, in use, unfinished, or made by another recipe
 
 A message says where (file or field), what must hold, what was got, and what to do next.
@@ -48,6 +49,10 @@ class CacheError(FrostlineError):
 
 class DiskError(FrostlineError):
     """The disk has not enough room, or refused to write."""
+
+
+class TrainingError(FrostlineError):
+    """Training went wrong in a way that other settings mend."""
 
 
 class RunError(FrostlineError):

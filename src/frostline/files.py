@@ -13,7 +13,7 @@ from typing import Any
 
 from frostline.errors import DiskError, RunError
 
-_HEX = 40
+DIGEST_HEX = 40
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -24,7 +24,7 @@ def digest(*parts: bytes | memoryview) -> str:
         view = memoryview(part)
         state.update(view.nbytes.to_bytes(8, "little"))
         state.update(view)
-    return state.hexdigest()[:_HEX]
+    return state.hexdigest()[:DIGEST_HEX]
 
 
 def digest_json(value: Any) -> str:

@@ -1,0 +1,191 @@
+"""What Python users call. Thin: every step lives below."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from frostline import frost, pipeline, predict, runfolder
+from frostline.backbones import catalog
+from frostline.classifier import Classifier
+from frostline.console import QUIET, Console
+from frostline.places import cache_folder
+from frostline.recipe import BackboneChoice, Compute, Data, HeadChoice, Recipe, Stage
+from frostline.report import build
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        path: Its folder.
+        metrics: What `metrics.json` holds: for each split `n`, `accuracy`, `accuracy_ci95`, …
+    """
+
+    path: Path
+    metrics: dict[str, Any]
+    _opened: list[Classifier] = field(default_factory=list, repr=False, compare=False)
+
+    @property
+    def model(self) -> Path:
+        """The model folder, which `timm.create_model("local-dir:…", pretrained=True)` opens."""
+        return runfolder.RunFolder(self.path).model
+
+    def predict(
+        self, pictures: Sequence[str | os.PathLike[str]], top_k: int = 1
+    ) -> list[predict.Prediction]:
+        """Says what pictures show.
+
+        Args:
+            pictures: Files, and folders of files.
+            top_k: How many classes to name for each.
+
+        Raises:
+            ListingError: Where a path does not exist.
+        """
+        if not self._opened:
+            self._opened.append(predict.open_model(str(self.path)))
+        paths = [Path(picture) for picture in pictures]
+        return list(predict.predict(self._opened[0], paths, top_k, QUIET))
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network with its facts.
+
+    Attributes:
+        module: The network, in eval mode.
+        record: Input size, preprocessing, licence, class names, parameter count.
+    """
+
+    module: nn.Module
+    record: catalog.Record
+
+    def lines(self) -> tuple[frost.Line, ...]:
+        """Returns every place where it can be cut, from `pixels` to `pooled`.
+
+        Raises:
+            LineError: Where the network cannot be traced.
+        """
+        return frost.lines(self.module, self._input_shape())
+
+    def cut(self, line: str | int) -> tuple[nn.Module, nn.Module]:
+        """Returns prefix and suffix: `suffix(prefix(x)) == module(x)`.
+
+        Both share the parameters of `module`, under its names.
+
+        Args:
+            line: A line's name or index, as `lines()` gives them.
+
+        Raises:
+            LineError: Where it cannot be cut there.
+        """
+        return frost.cut(self.module, line, self._input_shape())
+
+    def _input_shape(self) -> tuple[int, int, int]:
+        how = self.record.preprocessing
+        return 3, how.height_px, how.width_px
+
+
+def backbone(
+    name: str,
+    *,
+    pretrained: bool = True,
+    weights: str | os.PathLike[str] | None = None,
+    partial: bool = False,
+) -> Backbone:
+    """Opens a backbone.
+
+    Args:
+        name: `timm:NAME[?key=value&…]`, `dir:PATH` or `hub:OWNER/NAME`.
+        pretrained: False for random weights.
+        weights: A local weights file for the named architecture.
+        partial: Whether that file may fit in part only.
+
+    Raises:
+        BackboneError: Where it cannot be found or opened.
+    """
+    opened = catalog.find(
+        name, pretrained=pretrained, weights=Path(weights) if weights else None, partial=partial
+    )
+    return Backbone(opened.module, opened.record)
+
+
+def open_run(path: str | os.PathLike[str]) -> Run:
+    """Opens a finished run.
+
+    Raises:
+        RunError: Where there is none, or it is unfinished.
+    """
+    run = runfolder.open_run(Path(path))
+    return Run(run.path, run.read_metrics())
+
+
+def train(
+    photos: str | os.PathLike[str],
+    *,
+    out: str | os.PathLike[str],
+    backbone: str = "",
+    head: str = "linear",
+    pooling: str = "avg",
+    line: str = "",
+    epochs: int | None = None,
+    lr: float | None = None,
+    val: float = 0.2,
+    test: float = 0.0,
+    seed: int = 0,
+    device: str = "auto",
+    recipe: Recipe | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    console: Console | None = None,
+) -> Run:
+    """Trains a classifier on a folder of labelled pictures.
+
+    Args:
+        photos: A folder of class folders; one with `train/` and `val/`; or a CSV.
+        out: The run folder.
+        backbone: The pretrained network; a default for the device where empty.
+        head: `linear` or `mlp:WIDTH[,WIDTH…][,dropout=P]`.
+        pooling: `avg`, `max` or `flatten`.
+        line: Where to cut, and train what is above; only the head where empty.
+        epochs: Passes over the images; the probe alone where None and the head is linear.
+        lr: Peak learning rate of the head.
+        val: Share kept for validation where the pictures come without splits.
+        test: Share kept for a final test.
+        seed: Decides splits, new weights and order.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        recipe: Everything at once, instead of the arguments from `backbone` to `device`.
+        cache_dir: Where activations are kept; see `frostline.places.cache_folder`.
+        console: Where words go; standard error by default, `Console(None)` for silence.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        FrostlineError: Saying what is wrong and what to do.
+    """
+    wanted = recipe or Recipe(
+        seed=seed,
+        data=Data(val=val, test=test),
+        backbone=BackboneChoice(name=backbone),
+        head=HeadChoice(spec=head, pooling=pooling),
+        compute=Compute(device=device),
+        stages=stages_of(line, epochs, lr),
+    )
+    shown = console or Console()
+    run = pipeline.train(Path(photos), Path(out), wanted, cache_folder(cache_dir), shown)
+    build.write(run)
+    return open_run(out)
+
+
+def stages_of(line: str, epochs: int | None, lr: float | None, **more: Any) -> tuple[Stage, ...]:
+    """Returns the stages that a line, epochs and a rate ask for: none where none is given."""
+    given = {"line": line or None, "epochs": epochs, "lr": lr, **more}
+    given = {key: value for key, value in given.items() if value is not None}
+    if not given:
+        return ()
+    return (replace(Stage(line="top"), **given),)

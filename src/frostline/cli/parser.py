@@ -1,0 +1,288 @@
+"""What can be typed."""
+
+import argparse
+from pathlib import Path
+
+from frostline import __version__
+from frostline.recipe import CACHES, OPTIMIZERS, POOLINGS, PRECISIONS
+
+EXAMPLES = """\
+examples:
+  frostline demo                                   the whole way on built-in pictures, no network
+  frostline train photos/ --out runs/photos        a classifier from class folders
+  frostline train photos/ --out runs/deep --line blocks.5 --epochs 5 --lr 1e-3
+  frostline predict runs/photos new.jpg folder/    what is on these pictures?
+  frostline evaluate runs/photos other_photos/     how right is it there?
+  frostline lines timm:resnet50                    where can this network be cut?
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Returns the parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="frostline",
+        description="Transfer learning on images that never computes a frozen layer twice.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"frostline {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for add in (_train, _predict, _evaluate, _lines, _backbones, _embed, _cache, _demo):
+        add(commands)
+    return parser
+
+
+_Commands = argparse._SubParsersAction
+
+
+def _command(
+    commands: "_Commands[argparse.ArgumentParser]", name: str, text: str
+) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=text,
+        description=text[0].upper() + text[1:] + ".",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def _train(commands: "_Commands[argparse.ArgumentParser]") -> None:
+    parser = _command(commands, "train", "train a classifier on a folder of labelled pictures")
+    add = parser.add_argument
+    add(
+        "photos",
+        type=Path,
+        metavar="PHOTOS",
+        help="class folders, train/ and val/ of them, or a CSV (path,label[,split][,group])",
+    )
+    add("--out", type=Path, required=True, metavar="RUN", help="the run folder to write")
+    add(
+        "--backbone",
+        default="",
+        metavar="NAME",
+        help="timm:NAME, dir:PATH or hub:OWNER/NAME; empty picks a default for the device",
+    )
+    add("--weights", default="", metavar="FILE", help="local weights for the named architecture")
+    add("--partial", action="store_true", help="let --weights fit in part only")
+    add(
+        "--image-px",
+        type=int,
+        default=0,
+        metavar="N",
+        help="side of the input; 0 keeps the backbone's own",
+    )
+    add(
+        "--head", default="linear", metavar="HEAD", help="linear, or mlp:WIDTH[,WIDTH…][,dropout=P]"
+    )
+    add("--pooling", choices=POOLINGS, default="avg", help="how a map becomes a vector")
+    add(
+        "--line",
+        default="",
+        metavar="LINE",
+        help="the frost line: train what is above it; see `frostline lines`",
+    )
+    add(
+        "--epochs",
+        type=int,
+        metavar="N",
+        help="passes over the images; without, a linear head is the probe alone",
+    )
+    add("--lr", type=float, metavar="RATE", help="peak learning rate of the head (0.001)")
+    add(
+        "--suffix-lr",
+        type=float,
+        metavar="SHARE",
+        help="rate of the suffix, as a share of --lr (0.1)",
+    )
+    add("--optimizer", choices=OPTIMIZERS, help="adamw, or sgd with momentum 0.9 (adamw)")
+    add("--batch-size", type=int, metavar="N", help="images per step (32)")
+    add(
+        "--weight-decay", type=float, metavar="X", help="on weights, not on biases and norms (0.01)"
+    )
+    add(
+        "--batch-norm",
+        choices=("frozen", "train"),
+        help="statistics of norms above the line (frozen)",
+    )
+    add(
+        "--val",
+        type=float,
+        default=0.2,
+        metavar="SHARE",
+        help="kept for validation, where PHOTOS has no splits",
+    )
+    add("--test", type=float, default=0.0, metavar="SHARE", help="kept for a final test")
+    add("--seed", type=int, default=0, metavar="N", help="decides splits, new weights and order")
+    add("--strict", action="store_true", help="make an unreadable image an error")
+    _compute(parser)
+    add(
+        "--cache",
+        choices=CACHES,
+        default="always",
+        help="keep activations, or compute them in every epoch",
+    )
+    _cache_dir(parser)
+    _json(parser, "print metrics.json")
+
+
+def _predict(commands: "_Commands[argparse.ArgumentParser]") -> None:
+    parser = _command(commands, "predict", "say what pictures show")
+    _model(parser)
+    parser.add_argument(
+        "pictures", nargs="+", type=Path, metavar="PICTURE", help="files, or folders of files"
+    )
+    parser.add_argument(
+        "--top-k", type=int, default=1, metavar="K", help="classes to name for each picture"
+    )
+    parser.add_argument(
+        "--format", choices=("table", "json", "csv"), default="table", help="what to print"
+    )
+    _compute(parser, "recorded")
+
+
+def _evaluate(commands: "_Commands[argparse.ArgumentParser]") -> None:
+    parser = _command(commands, "evaluate", "score a model on labelled pictures")
+    _model(parser)
+    parser.add_argument(
+        "photos", type=Path, metavar="PHOTOS", help="labelled pictures, as for train"
+    )
+    parser.add_argument(
+        "--split",
+        choices=("auto", "train", "val", "test", "all"),
+        default="auto",
+        help="which part; auto is val where PHOTOS has splits, all otherwise",
+    )
+    _compute(parser, "recorded")
+    _json(parser, "print the scores in the shape of metrics.json")
+
+
+def _lines(commands: "_Commands[argparse.ArgumentParser]") -> None:
+    parser = _command(commands, "lines", "list the places where a network can be cut")
+    _backbone(parser)
+    parser.add_argument(
+        "--all", action="store_true", help="every line, not only those between blocks"
+    )
+    parser.add_argument(
+        "--image-px",
+        type=int,
+        default=0,
+        metavar="N",
+        help="side of the input; 0 keeps the backbone's own",
+    )
+    _json(parser, "print a list of objects")
+
+
+def _backbones(commands: "_Commands[argparse.ArgumentParser]") -> None:
+    parser = _command(commands, "backbones", "list pretrained networks")
+    parser.add_argument(
+        "pattern",
+        nargs="?",
+        default="",
+        metavar="PATTERN",
+        help="part of a name, or a pattern with * and ?",
+    )
+    _json(parser, "print a list of objects")
+
+
+def _embed(commands: "_Commands[argparse.ArgumentParser]") -> None:
+    parser = _command(commands, "embed", "write the activations of pictures at a line to a file")
+    _backbone(parser)
+    parser.add_argument(
+        "photos",
+        type=Path,
+        metavar="PHOTOS",
+        help="labelled pictures, as for train, or any folder or file",
+    )
+    parser.add_argument("--line", default="pooled", metavar="LINE", help="where to read them off")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="ends in .npz, .safetensors, .h5 or .parquet",
+    )
+    parser.add_argument(
+        "--image-px",
+        type=int,
+        default=0,
+        metavar="N",
+        help="side of the input; 0 keeps the backbone's own",
+    )
+    _compute(parser)
+    _cache_dir(parser)
+
+
+def _cache(commands: "_Commands[argparse.ArgumentParser]") -> None:
+    parser = _command(commands, "cache", "look at, check or remove kept activations")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    listing = actions.add_parser("list", help="what is kept, and how much room it takes")
+    verify = actions.add_parser(
+        "verify", help="check every chunk's digest; exit status 2 where one is damaged"
+    )
+    verify.add_argument(
+        "--remove",
+        action="store_true",
+        help="remove damaged chunks and leftovers of killed processes",
+    )
+    remove = actions.add_parser("remove", help="remove kept activations")
+    remove.add_argument(
+        "names", nargs="*", metavar="NAME", help="folders as `cache list` names them"
+    )
+    remove.add_argument("--all", action="store_true", help="everything")
+    for action in (listing, verify, remove):
+        _cache_dir(action)
+    _json(listing, "print a list of objects")
+
+
+def _demo(commands: "_Commands[argparse.ArgumentParser]") -> None:
+    parser = _command(commands, "demo", "show the whole way on built-in pictures, without network")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="where to write; a new temporary folder if not given",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="decides which pictures are few"
+    )
+
+
+def _model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help="a run folder, a model folder, or a backbone such as dir:PATH",
+    )
+
+
+def _backbone(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "backbone",
+        metavar="BACKBONE",
+        help="timm:NAME, dir:PATH or hub:OWNER/NAME; add ?pretrained=false for random weights",
+    )
+    add("--weights", default="", metavar="FILE", help="local weights for the named architecture")
+    add("--partial", action="store_true", help="let --weights fit in part only")
+
+
+def _compute(parser: argparse.ArgumentParser, precision: str = "auto") -> None:
+    known = tuple(dict.fromkeys((precision, *PRECISIONS)))
+    parser.add_argument(
+        "--device", default="auto", metavar="DEVICE", help="auto, cpu, cuda or cuda:N"
+    )
+    parser.add_argument("--precision", choices=known, default=precision, help="type to compute in")
+
+
+def _cache_dir(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--cache-dir",
+        metavar="FOLDER",
+        help="where activations are kept; else $FROSTLINE_CACHE, else the platform's place",
+    )
+
+
+def _json(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--json", action="store_true", help=text)

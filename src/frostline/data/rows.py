@@ -1,0 +1,74 @@
+"""The records that a listing is made of."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image and what is known of it.
+
+    Attributes:
+        path: As it is opened. Bytes that are not UTF-8 stand as surrogates (`os.fsdecode`).
+        label: The name of its class; empty where there is none.
+        split: `train`, `val`, `test`, or empty while not assigned.
+        digest: Of the file's content; empty where it cannot be read.
+        width: In pixels, as displayed (upright); 0 where unknown.
+        height: Likewise.
+        mode: Pillow's mode, `;16` added where the file is deeper; empty where unknown.
+        problem: Why it is left out; empty where it is not.
+        group: Images of one group never come apart in a split; empty for none.
+    """
+
+    path: str
+    label: str = ""
+    split: str = ""
+    digest: str = ""
+    width: int = 0
+    height: int = 0
+    mode: str = ""
+    problem: str = ""
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """All images of a source, good and bad.
+
+    Attributes:
+        rows: One per image, sorted by path; in the order given where loose files were named.
+        root: The folder or CSV file they come from; empty for loose files.
+        skipped_hidden: How many hidden files and folders were passed over.
+        skipped_other: How many files were passed over that are no images by name.
+        has_splits: Whether the source itself said what is for training and what for validation.
+    """
+
+    rows: tuple[Row, ...]
+    root: str = ""
+    skipped_hidden: int = 0
+    skipped_other: int = 0
+    has_splits: bool = False
+
+    @property
+    def usable(self) -> tuple[Row, ...]:
+        """The rows without a problem."""
+        return tuple(row for row in self.rows if not row.problem)
+
+    @property
+    def problems(self) -> tuple[Row, ...]:
+        """The rows that are left out."""
+        return tuple(row for row in self.rows if row.problem)
+
+    @property
+    def labels(self) -> list[str]:
+        """The names of the classes that have a usable image, sorted."""
+        return sorted({row.label for row in self.usable if row.label})
+
+    def of(self, split: str) -> tuple[Row, ...]:
+        """Returns the usable rows of one split, in order."""
+        return tuple(row for row in self.usable if row.split == split)
+
+    def with_problems(self, reasons: Mapping[str, str]) -> "Listing":
+        """Returns the listing with the images at these paths left out, each with its reason."""
+        rows = (replace(row, problem=reasons.get(row.path) or row.problem) for row in self.rows)
+        return replace(self, rows=tuple(rows))

@@ -1,0 +1,11 @@
+"""Cutting a network at a line: below it everything is frozen, above it is trained.
+
+Works on the torch.fx graph of the real network; see `lines`, `find` and `cut`. It knows torch and
+timm's list of parts that are not to be looked into, and no catalogue of networks.
+"""
+
+from frostline.frost.cut import Traced, cut, lines, trace
+from frostline.frost.half import Half
+from frostline.frost.lines import PIXELS, POOLED, Line, find, top_map
+
+__all__ = ["PIXELS", "POOLED", "Half", "Line", "Traced", "cut", "find", "lines", "top_map", "trace"]

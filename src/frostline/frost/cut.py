@@ -1,0 +1,362 @@
+"""Cutting a network at its lines, and proving each cut before it is used."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from frostline.errors import LineError
+from frostline.frost.half import Half, segment
+from frostline.frost.lines import POOLED, Line, find
+from frostline.frost.liveness import Step, alive, steps_of
+from frostline.frost.places import (
+    Place,
+    legal_places,
+    lines_at,
+    places_in_training,
+    places_of,
+)
+from frostline.frost.trace import Way, first_line, in_eval, way_of
+
+# How far both ways may lie apart, relative to the largest value: rounding, not another result.
+_CLOSE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
+_SEED = 20250607
+
+
+@dataclass(frozen=True)
+class Course:
+    """What a network does in one mode, and where its lines lie in that.
+
+    Attributes:
+        way: The graph.
+        steps: The same, step by step.
+        places: For each line its place, or None where this course does not pass it.
+        differs: Indices of the steps at which this course differs from that in eval mode, or None
+            where it is built differently.
+    """
+
+    way: Way
+    steps: dict[str, Step]
+    places: tuple[Place | None, ...]
+    differs: frozenset[int] | None = frozenset()
+
+    def is_plain(self, start: Line, end: Line | None) -> bool:
+        """Tells whether between two lines this course is that of eval mode."""
+        below = self.places[start.index]
+        above = None if end is None else self.places[end.index]
+        if self.differs is None or below is None:
+            return False
+        until = len(self.steps) if above is None else above.index
+        return not any(below.index < index <= until for index in self.differs)
+
+    def graph(self, start: Line, end: Line | None, wide: Sequence[Line]) -> fx.Graph | None:
+        """Builds the graph between two lines, where this course passes both.
+
+        Args:
+            start: The lower line.
+            end: The upper line, or None for the network's own output.
+            wide: Lines whose vector is a map of a single point inside the network.
+        """
+        below = self.places[start.index]
+        above = None if end is None else self.places[end.index]
+        if below is None or (end is not None and above is None):
+            return None
+        reshaped = {place.node for line in wide if (place := self.places[line.index])}
+        return segment(self.steps, below, above, reshaped)
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A network whose lines are known, ready to be cut again and again.
+
+    Attributes:
+        net: The network itself.
+        input_shape: One image's shape: channels, height and width in pixels.
+        lines: All legal lines, in order, `pixels` first and `pooled` last.
+        evaluating: What the network does in eval mode.
+        training: The same in training mode, or None where that cannot be followed.
+    """
+
+    net: nn.Module
+    input_shape: tuple[int, int, int]
+    lines: tuple[Line, ...]
+    evaluating: Course
+    training: Course | None
+
+    def find(self, name: str | int | Line) -> Line:
+        """Returns the line of that name, as `frostline.frost.find` does.
+
+        Raises:
+            LineError: Where there is no such place, with the nearest names; or where the network
+                cannot be cut there, with the tensors alive there and the nearest lines.
+        """
+        try:
+            return find(self.lines, name)
+        except LineError:
+            refusal = _refusal(self, name) if isinstance(name, str) else None
+            if refusal is None:
+                raise
+        raise LineError(f"line {name!r}: {refusal}")
+
+    def cut(
+        self, line: str | int | Line, top: str | int | Line | None = None, verify: bool = True
+    ) -> tuple[Half, Half]:
+        """Cuts the network in two; see `frostline.frost.cut`."""
+        at = self.find(line)
+        until = None if top is None else self.find(top)
+        if until is not None and until.index < at.index:
+            raise LineError(
+                f"line {at.name!r}: lies above {until.name!r}, where its suffix is to end."
+            )
+        prefix, suffix = self.part(None, at), self.part(at, until)
+        if verify:
+            rest = () if until is None else (self.part(until, None),)
+            _verify(self, at, (prefix, suffix, *rest))
+        return prefix, suffix
+
+    def part(self, start: Line | None, end: Line | None) -> Half:
+        """Returns what lies between two lines; None is the input, or the network's own output."""
+        start = start or self.lines[0]
+        wide = [self.lines[-1]] if self.lines[-1].shape != self._last_shape() else []
+        evaluating = self.evaluating.graph(start, end, wide)
+        assert evaluating is not None
+        training = None
+        if self.training is not None and self.training.is_plain(start, end):
+            training = evaluating
+        elif self.training is not None:
+            training = self.training.graph(start, end, wide)
+        constants = self.evaluating.way.constants
+        if self.training is not None:
+            constants = self.training.way.constants | constants
+        end_name = end.name if end else "output"
+        label = f"{type(self.net).__name__}, {start.name} to {end_name}"
+        takes = None if start.index == 0 else start.shape
+        return Half(self.net, (evaluating, training), constants, takes, label)
+
+    def _last_shape(self) -> tuple[int, ...]:
+        place = self.evaluating.places[-1]
+        assert place is not None
+        return place.shape
+
+
+def trace(net: nn.Module, input_shape: tuple[int, int, int]) -> Traced:
+    """Traces a network and finds its lines.
+
+    Neither the network's tensors nor its training flags change.
+
+    Args:
+        net: A network that takes one batch of images, `[n, c, h, w]`.
+        input_shape: One image's shape: channels, height and width in pixels.
+
+    Returns:
+        The traced network.
+
+    Raises:
+        LineError: Where the network cannot be traced, or does not run on such images.
+    """
+    way = way_of(net, training=False)
+    other = _training_way(net)
+    steps, same = _steps(net, way, other, input_shape)
+    places = places_of(net, way, steps)
+    found = lines_at(net, way, steps, places)
+    training = None
+    if other is not None:
+        training = (
+            Course(other, _renoded(steps, other), places, _differences(steps, other))
+            if same
+            else _other_course(net, way, other, input_shape, found)
+        )
+    return Traced(net, input_shape, found, Course(way, steps, places), training)
+
+
+def lines(net: nn.Module, input_shape: tuple[int, int, int]) -> tuple[Line, ...]:
+    """Returns all legal lines of a network, in order.
+
+    Args:
+        net: A network that takes one batch of images, `[n, c, h, w]`.
+        input_shape: One image's shape: channels, height and width in pixels.
+
+    Raises:
+        LineError: Where the network cannot be traced, or does not run on such images.
+    """
+    return trace(net, input_shape).lines
+
+
+def cut(
+    net: nn.Module,
+    line: str | int | Line,
+    input_shape: tuple[int, int, int],
+    top: str | int | Line | None = None,
+    verify: bool = True,
+) -> tuple[Half, Half]:
+    """Cuts a network in two: `suffix(prefix(images)) == net(images)`.
+
+    Both parts hold the very modules and parameters of `net`, under the names they have there, and
+    follow `train()` and `eval()`. Neither writes into its input.
+
+    Args:
+        net: A network that takes one batch of images, `[n, c, h, w]`.
+        line: Where to cut, as `find` takes it.
+        input_shape: One image's shape: channels, height and width in pixels.
+        top: Where the suffix ends, such as `pooled`; None for the network's own output. It may be
+            the line itself: then the suffix hands its input on.
+        verify: Whether to run both ways on noise, two batches, and compare.
+
+    Returns:
+        Prefix and suffix.
+
+    Raises:
+        LineError: Where the network cannot be traced or cut there, or both ways differ.
+    """
+    return trace(net, input_shape).cut(line, top, verify)
+
+
+def _training_way(net: nn.Module) -> Way | None:
+    try:
+        return way_of(net, training=True)
+    except LineError:
+        return None
+
+
+def _steps(
+    net: nn.Module, way: Way, other: Way | None, input_shape: tuple[int, int, int]
+) -> tuple[dict[str, Step], bool]:
+    """The steps in eval mode, and whether those of training are the same, but for numbers."""
+    if other is not None and _same(way, other):
+        try:
+            return steps_of(net, ((way, False), (other, True)), input_shape), True
+        except LineError:
+            # Training may ask more of an image's size; eval is asked once more by itself.
+            pass
+    return steps_of(net, ((way, False),), input_shape), False
+
+
+def _same(way: Way, other: Way) -> bool:
+    def skeleton(one: Way) -> list[tuple[Any, ...]]:
+        return [
+            (n.op, n.target, n.name, [source.name for source in n.all_input_nodes])
+            for n in one.graph.nodes
+        ]
+
+    if skeleton(way) != skeleton(other) or way.constants.keys() != other.constants.keys():
+        return False
+    return all(torch.equal(way.constants[name], other.constants[name]) for name in way.constants)
+
+
+def _renoded(steps: dict[str, Step], way: Way) -> dict[str, Step]:
+    """The same steps, with the nodes of `way`."""
+    nodes = {node.name: node for node in way.graph.nodes}
+    return {name: replace(step, node=nodes[name]) for name, step in steps.items()}
+
+
+def _differences(steps: dict[str, Step], other: Way) -> frozenset[int]:
+    """Indices of the steps that are called with other numbers in `other`, such as dropout."""
+    pairs = zip(steps.values(), other.graph.nodes, strict=True)
+    return frozenset(
+        step.index
+        for step, node in pairs
+        if repr((step.node.args, step.node.kwargs)) != repr((node.args, node.kwargs))
+    )
+
+
+def _other_course(
+    net: nn.Module,
+    way: Way,
+    other: Way,
+    input_shape: tuple[int, int, int],
+    found: Sequence[Line],
+) -> Course | None:
+    """What a network does in training where that is built differently, if it can be followed."""
+    if way.constants.keys() & other.constants.keys():
+        return None
+    try:
+        steps = steps_of(net, ((other, True),), input_shape)
+    except LineError:
+        return None
+    places = places_in_training(found, other, legal_places(net, steps))
+    return Course(other, steps, places, None)
+
+
+def _refusal(traced: Traced, name: str) -> str | None:
+    """Says why the place `name` of the network is no line, or None where there is none."""
+    way, steps = traced.evaluating.way, traced.evaluating.steps
+    nodes = way.outputs.get(name, (name,) if name in steps else ())
+    if len(nodes) > 1:
+        return f"is run {len(nodes)} times; name one: {', '.join(nodes)}."
+    if nodes:
+        return _refusal_of(traced, steps[nodes[0]])
+    if name not in dict(traced.net.named_modules()):
+        return None
+    owner = name.rpartition(".")[0]
+    while owner and owner not in way.outputs:
+        owner = owner.rpartition(".")[0]
+    if owner:
+        return f"is not run by itself; it is a part of {owner!r}."
+    return "is not run for an image."
+
+
+def _refusal_of(traced: Traced, step: Step) -> str:
+    placed = zip(traced.lines, traced.evaluating.places, strict=True)
+    before = [line for line, place in placed if place and place.index <= step.index]
+    after = traced.lines[len(before) :]
+    if not after:
+        return f"lies above {POOLED!r}, the last line."
+    near = f"The nearest lines are {before[-1].name!r} before it and {after[0].name!r} after it."
+    live = sorted(alive(traced.evaluating.steps)[step.index])
+    if len(live) == 1:
+        return f"what is there is not one tensor with a row for each image. {near}"
+    shown = ", ".join(live[:4]) + (", …" if len(live) > 4 else "")
+    return f"cannot be cut there, {len(live)} tensors are alive ({shown}). {near}"
+
+
+def _verify(traced: Traced, line: Line, parts: Sequence[nn.Module]) -> None:
+    """Runs network and parts on two batches of noise, and compares."""
+    net = traced.net
+    where = f"{type(net).__name__}: line {line.name!r}"
+    like = next(net.parameters(), torch.empty(0))
+    generator = torch.Generator().manual_seed(_SEED)
+    with torch.no_grad(), in_eval(net, *parts):
+        for images in (1, 2):
+            noise = torch.randn(images, *traced.input_shape, generator=generator)
+            batch = noise.to(like.device, like.dtype)
+            if images == 2:
+                # What is a view of what, and so what is overwritten, differs with the order.
+                batch = batch.to(memory_format=torch.channels_last)
+            _compare(where, net(batch.clone()), _chain(where, parts, batch))
+
+
+def _chain(where: str, parts: Sequence[nn.Module], batch: torch.Tensor) -> Any:
+    for part in parts:
+        kept = batch.clone()
+        try:
+            output = part(batch)
+        except Exception as error:
+            raise LineError(f"{where}: a part does not run: {first_line(error)}") from error
+        if not torch.equal(kept, batch) and not bool(batch.isnan().any()):
+            raise LineError(f"{where}: a part writes into its input. Choose another line.")
+        batch = output
+    return batch
+
+
+def _compare(where: str, whole: Any, parts: Any) -> None:
+    for expected, got in zip(_tensors(whole), _tensors(parts), strict=True):
+        close = _CLOSE.get(expected.dtype, 0.0)
+        far = float((expected - got).abs().max()) if expected.shape == got.shape else float("inf")
+        scale = float(expected.abs().max())
+        if far > close * scale:
+            raise LineError(
+                f"{where}: both parts together differ from the network by {far:.2g} "
+                f"(largest value {scale:.2g}). Choose another line."
+            )
+
+
+def _tensors(value: Any) -> Iterator[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, dict):
+        yield from _tensors(tuple(value.values()))
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _tensors(part)

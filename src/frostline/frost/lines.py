@@ -1,0 +1,103 @@
+"""The lines of a network: where it can be cut, what each is called, and how to find one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+from frostline.errors import LineError, did_you_mean
+
+PIXELS, POOLED = "pixels", "pooled"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A place in a network where exactly one tensor is alive.
+
+    Attributes:
+        name: The path of the outermost module whose output the tensor is (`layer3`, `blocks.5`),
+            or else the node's name; `pixels` for the input and `pooled` for the last.
+        node: The name of the node in the graph.
+        aliases: Other names that find it: paths of inner modules that give the same tensor, the
+            node's name, and what `pixels` and `pooled` would be called otherwise.
+        index: Its position among all legal lines; 0 is `pixels`.
+        shape: Of one image's activation, without the batch.
+        params_below: Parameters that the prefix reads.
+        params_above: Parameters that the suffix reads, the network's classifier included.
+        share_below: The share of the forward pass's multiply-adds that lies below, in [0, 1].
+        block: Whether it is listed where not all lines are asked for.
+    """
+
+    name: str
+    node: str
+    aliases: tuple[str, ...]
+    index: int
+    shape: tuple[int, ...]
+    params_below: int
+    params_above: int
+    share_below: float
+    block: bool
+
+    @property
+    def kib_half(self) -> float:
+        """Size of one image's activation in half precision, in KiB."""
+        return prod(self.shape) * 2 / 1024
+
+
+def find(lines: Sequence[Line], name: str | int | Line) -> Line:
+    """Returns the line of that name.
+
+    Args:
+        lines: All legal lines of a network, in order.
+        name: A line's name or one of its aliases; `pixels` or `pooled`; or an index, as a number
+            or as text. An index from 0 up is the line's own `index`, as it is listed; a negative
+            one counts block-level lines from the end: -1 is `pooled`, -2 the block before it.
+
+    Returns:
+        The line.
+
+    Raises:
+        LineError: Where there is no such line, with the nearest names. `Traced.find` also tells
+            why a place that the network does have is no line.
+    """
+    if isinstance(name, Line):
+        name = name.name
+    if isinstance(name, int) or name.lstrip("-").isdigit():
+        return _by_index(lines, int(name))
+    by_name = {alias: line for line in reversed(lines) for alias in line.aliases}
+    by_name |= {line.name: line for line in lines}
+    if name in by_name:
+        return by_name[name]
+    known = did_you_mean(name, by_name)
+    blocks = ", ".join(line.name for line in lines if line.block)
+    raise LineError(f"line {name!r}: this network has no such line.{known} It has: {blocks}.")
+
+
+def top_map(lines: Sequence[Line]) -> Line:
+    """Returns the last line whose activation is more than a vector: what a head pools.
+
+    A map of a single point is taken only where there is no larger one; a network all of whose
+    lines are vectors has none.
+
+    Args:
+        lines: All legal lines of a network, in order.
+
+    Raises:
+        LineError: Where every activation is a vector.
+    """
+    maps = [line for line in lines if len(line.shape) > 1]
+    wide = [line for line in maps if prod(line.shape) > max(line.shape)]
+    if not maps:
+        raise LineError("this network has no line with a map to pool, only vectors.")
+    return (wide or maps)[-1]
+
+
+def _by_index(lines: Sequence[Line], index: int) -> Line:
+    blocks = [line for line in lines if line.block]
+    if index < 0 and -index <= len(blocks):
+        return blocks[index]
+    if 0 <= index < len(lines):
+        return lines[index]
+    raise LineError(
+        f"line {index}: an index must lie in 0 to {len(lines) - 1}, "
+        f"or in -{len(blocks)} to -1 to count blocks from the end."
+    )

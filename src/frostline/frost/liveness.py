@@ -1,0 +1,240 @@
+"""Where in a graph exactly one tensor is alive, and what each step costs and overwrites."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from frostline.errors import LineError
+from frostline.frost.trace import Way, first_line, twin_of
+
+# Two numbers of images; what differs between them follows the batch.
+FEW, MORE = 2, 3
+
+
+@dataclass(frozen=True)
+class Held:
+    """A tensor, of which only the looks are known."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+
+@dataclass(frozen=True)
+class Step:
+    """A node of the graph, and what is known of its value.
+
+    Attributes:
+        node: The node.
+        index: Its position in the graph.
+        follows: `data` where its value depends on the pixels, `shape` where only on their shape,
+            `free` where on neither.
+        values: The value at `FEW` and at `MORE` images, each tensor in it as a `Held`.
+        multiply_adds: For `FEW` images.
+        parameters: Names of the parameters that it reads itself.
+        last_use: Index of the last node that reads it; its own where there is none.
+        written: Indices of the nodes that write into its memory, in eval or in training.
+        writes: Whether it writes into memory that was there before.
+    """
+
+    node: fx.Node
+    index: int
+    follows: str
+    values: tuple[Any, Any]
+    multiply_adds: int
+    parameters: frozenset[str]
+    last_use: int
+    written: frozenset[int]
+    writes: bool
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """The shape of one image's part, or None where this is no tensor of the batch."""
+        few, more = self.values
+        if not (isinstance(few, Held) and isinstance(more, Held) and few.dtype.is_floating_point):
+            return None
+        if few.shape[:1] != (FEW,) or more.shape[:1] != (MORE,) or few.shape[1:] != more.shape[1:]:
+            return None
+        return few.shape[1:]
+
+
+def steps_of(
+    net: nn.Module, ways: tuple[tuple[Way, bool], ...], input_shape: tuple[int, int, int]
+) -> dict[str, Step]:
+    """Runs `ways` without data and notes each node's shape, cost, and what it overwrites.
+
+    Args:
+        net: The network that was traced; only the shapes of its tensors are read.
+        ways: Graphs of the same structure, each with whether it is that of training. Shapes and
+            costs are those of the first; who writes into what is gathered over all.
+        input_shape: One image's shape: channels, height and width in pixels.
+
+    Returns:
+        A step for each node, by the node's name, in order.
+
+    Raises:
+        LineError: Where the network does not run on images of this shape.
+    """
+    meta = twin_of(net, "meta")
+    dtype = next((p.dtype for p in net.parameters()), torch.float32)
+    runs: list[_Run] = []
+    for way, training in ways:
+        for name, constant in way.constants.items():
+            setattr(meta, name, constant.to("meta"))
+        # What is a view of what depends on the memory's order, so that both are tried.
+        for images, order in ((FEW, torch.contiguous_format), (MORE, torch.channels_last)):
+            if len(runs) == 3 and runs[2].writers <= runs[0].writers | runs[1].writers:
+                break  # Training overwrites nothing that eval mode does not: all is known.
+            batch = torch.empty(images, *input_shape, dtype=dtype, device="meta")
+            batch = batch.to(memory_format=order)
+            runs.append(_run(meta.train(training), way, batch, count=not runs))
+    return {step.node.name: step for step in _steps(net, ways[0][0], runs)}
+
+
+def alive(steps: Mapping[str, Step]) -> list[frozenset[str]]:
+    """Returns, for each position, the names of what holds data and is still read later."""
+    sets: list[frozenset[str]] = []
+    now: frozenset[str] = frozenset()
+    for step in steps.values():
+        if step.follows == "data":
+            now |= {step.node.name}
+        now = frozenset(name for name in now if steps[name].last_use > step.index)
+        sets.append(now)
+    return sets
+
+
+class _Run(fx.Interpreter):
+    """Runs a graph on tensors without memory, and watches who writes into what."""
+
+    def __init__(self, net: nn.Module, graph: fx.Graph) -> None:
+        super().__init__(net, garbage_collect_values=False, graph=graph)
+        self.values: dict[str, Any] = {}
+        self.multiply_adds: dict[str, int] = {}
+        self.written: dict[str, set[str]] = {}
+        self.writers: set[str] = set()
+        self._watched: dict[str, tuple[torch.Tensor, int]] = {}
+        self._counter = FlopCounterMode(display=False)
+        self.at: fx.Node | None = None
+
+    def run_node(self, n: fx.Node) -> Any:
+        self.at = n
+        read = [t for source in n.all_input_nodes for t in _tensors(self.env[source])]
+        before = [t._version for t in read]
+        flops = self._counter.get_total_flops()
+        value = super().run_node(n)
+        self.multiply_adds[n.name] = (self._counter.get_total_flops() - flops) // 2
+        if before != [t._version for t in read]:
+            self._note_writes(n.name)
+        if isinstance(value, torch.Tensor):
+            self._watched[n.name] = (value, value._version)
+        self.values[n.name] = _looks(value)
+        return value
+
+    def run_counted(self, batch: torch.Tensor, count: bool) -> None:
+        """Runs the graph on `batch`; counting work doubles the time."""
+        with torch.no_grad():
+            if count:
+                with self._counter:
+                    self.run(batch)
+            else:
+                self.run(batch)
+
+    def _note_writes(self, writer: str) -> None:
+        self.writers.add(writer)
+        for name, (tensor, version) in self._watched.items():
+            if tensor._version != version:
+                self.written.setdefault(name, set()).add(writer)
+                self._watched[name] = (tensor, tensor._version)
+
+
+def _run(net: nn.Module, way: Way, batch: torch.Tensor, count: bool) -> _Run:
+    run = _Run(net, way.graph)
+    try:
+        run.run_counted(batch, count)
+    except Exception as error:
+        raise LineError(
+            f"{type(net).__name__}: does not run on images of shape {tuple(batch.shape[1:])}, "
+            f"at {run.at}: {first_line(error)}"
+        ) from error
+    return run
+
+
+def _steps(net: nn.Module, way: Way, runs: list[_Run]) -> Iterator[Step]:
+    index = {node.name: i for i, node in enumerate(way.graph.nodes)}
+    owned = _parameters_by_path(net)
+    follows: dict[str, str] = {}
+    for node in way.graph.nodes:
+        name = node.name
+        values = (runs[0].values[name], runs[1].values[name])
+        sources = {follows[source.name] for source in node.all_input_nodes}
+        follows[name] = _follows(node, sources, values[0])
+        yield Step(
+            node=node,
+            index=index[name],
+            follows=follows[name],
+            values=values,
+            multiply_adds=runs[0].multiply_adds[name],
+            parameters=owned.get(str(node.target), frozenset())
+            if node.op in ("call_module", "get_attr")
+            else frozenset(),
+            last_use=max((index[user.name] for user in node.users), default=index[name]),
+            written=frozenset(index[w] for run in runs for w in run.written.get(name, ())),
+            writes=any(name in run.writers for run in runs),
+        )
+
+
+def _follows(node: fx.Node, sources: set[str], value: Any) -> str:
+    if node.op == "placeholder":
+        return "data"
+    if "data" in sources and (node.op == "output" or any(_held(value))):
+        return "data"
+    return "shape" if sources & {"data", "shape"} else "free"
+
+
+def _parameters_by_path(net: nn.Module) -> dict[str, frozenset[str]]:
+    """Names of the parameters below each module path, and each parameter's own."""
+    first = {id(p): name for name, p in net.named_parameters()}
+    owned: dict[str, set[str]] = {}
+    for path, parameter in net.named_parameters(remove_duplicate=False):
+        parts = path.split(".")
+        for end in range(1, len(parts) + 1):
+            owned.setdefault(".".join(parts[:end]), set()).add(first[id(parameter)])
+    return {path: frozenset(names) for path, names in owned.items()}
+
+
+def _tensors(value: Any) -> Iterator[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, dict):
+        for part in value.values():
+            yield from _tensors(part)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _tensors(part)
+
+
+def _held(value: Any) -> Iterator[Held]:
+    if isinstance(value, Held):
+        yield value
+    elif isinstance(value, dict):
+        for part in value.values():
+            yield from _held(part)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _held(part)
+
+
+def _looks(value: Any) -> Any:
+    """Replaces each tensor in `value` by its looks, so that nothing is kept alive."""
+    if isinstance(value, torch.Tensor):
+        return Held(tuple(value.shape), value.dtype)
+    if isinstance(value, dict):
+        return {key: _looks(part) for key, part in value.items()}
+    if isinstance(value, torch.Size):
+        return tuple(value)
+    if isinstance(value, list | tuple):
+        return tuple(_looks(part) for part in value)
+    return value

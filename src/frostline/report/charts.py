@@ -1,0 +1,323 @@
+"""Small charts as SVG text: curves over epochs, and confidence against accuracy.
+
+Each function returns one standalone, valid SVG that also goes into an HTML page as it is. Its
+colours follow the reader's light or dark setting, no series is told by its colour alone, and
+title and description are there for who cannot see it.
+"""
+
+import html
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from frostline.metrics import wilson
+
+# What XML forbids, half characters from file names that are not UTF-8, and marks that turn
+# the direction of the text around them.
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069\ufffe\uffff]"
+)
+
+# The series colours stay apart for the colour-blind (after Okabe and Ito), in both modes.
+_STYLE = """<style>
+.fl{--ink:#1d2733;--dim:#5b6875;--grid:#dde3e9;--s0:#0b66b0;--s1:#b8500a;--s2:#0a7d5c;--s3:#9c3d84;
+font:12px system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif}
+@media (prefers-color-scheme:dark){.fl{--ink:#e4e9ee;--dim:#9aa7b4;--grid:#333d48;--s0:#62b0f2;
+--s1:#f0a05f;--s2:#4cc79d;--s3:#e08fc9}}
+.fl text{fill:var(--dim)}.fl .name{fill:var(--ink)}.fl .num{font-variant-numeric:tabular-nums}
+.fl .grid{stroke:var(--grid)}.fl .axis{stroke:var(--dim)}.fl .mark{stroke:var(--dim);
+stroke-dasharray:2 4}.fl .curve{fill:none;stroke-width:2;stroke-linejoin:round}
+.fl .k0{stroke:var(--s0)}.fl .k1{stroke:var(--s1)}.fl .k2{stroke:var(--s2)}.fl .k3{stroke:var(--s3)}
+.fl .p0{fill:var(--s0)}.fl .p1{fill:var(--s1)}.fl .p2{fill:var(--s2)}.fl .p3{fill:var(--s3)}
+</style>"""
+_COLOURS = 4
+_DASHES = ("", "6 4", "2 3", "9 3 2 3")
+_MANY_POINTS = 40
+
+
+@dataclass(frozen=True)
+class Series:
+    """One named curve.
+
+    Attributes:
+        name: What the legend calls it.
+        points: `(x, y)`, in the order they are joined. A point that is not finite breaks the curve.
+    """
+
+    name: str
+    points: Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """The plotting area in pixels, and the ranges of the values it shows."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    x_range: tuple[float, float]
+    y_range: tuple[float, float]
+
+    def x(self, value: float) -> float:
+        low, high = self.x_range
+        return self.left + (value - low) / (high - low) * (self.right - self.left)
+
+    def y(self, value: float) -> float:
+        low, high = self.y_range
+        return self.bottom - (value - low) / (high - low) * (self.bottom - self.top)
+
+
+def escape(text: object) -> str:
+    r"""Returns `text` safe in HTML and XML; bytes and marks that cannot be shown become `\x..`."""
+
+    def shown(match: re.Match[str]) -> str:
+        code = ord(match[0])
+        if 0xDC80 <= code <= 0xDCFF:  # Python's stand-in for one byte that is not UTF-8
+            code -= 0xDC00
+        return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+    return html.escape(_UNSAFE.sub(shown, str(text)), quote=True)
+
+
+def ticks(low: float, high: float, count: int = 5, whole: bool = False) -> list[float]:
+    """Returns round numbers from `low` to `high`, near `count` of them, 1, 2 or 5 apart.
+
+    Args:
+        low: The smallest value shown.
+        high: The largest, above `low`.
+        count: How many are wanted; it may be half as many or up to twice.
+        whole: Whether only whole numbers will do.
+    """
+    rough = (high - low) / max(count, 1)
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough * 0.75)
+    if whole:
+        step = max(1.0, round(step))
+    first, last = math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6)
+    return [float(f"{index * step:.12g}") for index in range(first, last + 1)]
+
+
+def line_chart(
+    series: Sequence[Series],
+    *,
+    title: str,
+    x_label: str,
+    y_label: str,
+    boundaries: Sequence[tuple[float, str]] = (),
+    y_limits: tuple[float, float] | None = None,
+    width_px: int = 560,
+    height_px: int = 320,
+) -> str:
+    """Draws curves over whole-numbered steps, such as epochs.
+
+    Args:
+        series: The curves; the first four have colours of their own.
+        title: What the chart shows, read out by screen readers.
+        x_label: What runs to the right.
+        y_label: What runs upwards, with its unit.
+        boundaries: `(x, name)` of upright lines, such as where a stage begins.
+        y_limits: Values that the upward axis never leaves, such as `(0, 1)` for a share.
+        width_px: Width of the drawing.
+        height_px: Height of the drawing.
+
+    Returns:
+        The SVG, as text. Where no point is finite it says so instead of drawing axes.
+    """
+    points = [p for one in series for p in one.points if math.isfinite(p[0] + p[1])]
+    if not points:
+        body = f'<text x="16" y="{height_px / 2:g}">{escape(title)}: no finite values.</text>'
+        return _svg(title, "No finite values.", body, width_px, height_px)
+    x_ticks, x_range = _axis([p[0] for p in points], None, whole=True)
+    y_ticks, y_range = _axis([p[1] for p in points], y_limits)
+    frame = _Frame(58, 46, width_px - 16, height_px - 44, x_range, y_range)
+    parts = [
+        _grid(frame, x_ticks, y_ticks, x_label, y_label),
+        *(_boundary(frame, x, name) for x, name in boundaries if x_range[0] <= x <= x_range[1]),
+        *(_curve(frame, one, index) for index, one in enumerate(series)),
+        _legend(frame, [one.name for one in series]),
+    ]
+    return _svg(title, _told(series), "".join(parts), width_px, height_px)
+
+
+def reliability_chart(
+    bins: Sequence[Mapping[str, Any]],
+    *,
+    title: str,
+    width_px: int = 400,
+    height_px: int = 420,
+) -> str:
+    """Draws how often each bin of confidence is right, with its 95 % Wilson interval.
+
+    Below stands how many images each bin holds. A model that knows how sure it may be has
+    every point on the diagonal.
+
+    Args:
+        bins: What `frostline.metrics.calibration` returns.
+        title: What the chart shows, read out by screen readers.
+        width_px: Width of the drawing.
+        height_px: Height of the drawing.
+
+    Returns:
+        The SVG, as text.
+    """
+    full = [row for row in bins if row["n"]]
+    frame = _Frame(58, 16, width_px - 16, height_px - 104, (0.0, 1.0), (0.0, 1.0))
+    strip = _Frame(58, height_px - 76, width_px - 16, height_px - 34, (0.0, 1.0), (0.0, 1.0))
+    shares = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    most = max((row["n"] for row in full), default=1)
+    parts = [
+        _grid(frame, shares, shares, "", "accuracy"),
+        _segment("mark", frame.x(0), frame.y(0), frame.x(1), frame.y(1)),
+        *(_bin(frame, strip, row, most) for row in full),
+        _segment("axis", strip.left, strip.bottom, strip.right, strip.bottom),
+        _label(strip.left - 8, strip.top + 8, f"{most}", "end", "num"),
+        _label(strip.left - 8, strip.bottom, "0", "end", "num"),
+        _label((strip.left + strip.right) / 2, strip.bottom + 22, "confidence", "middle"),
+        _upright((strip.top + strip.bottom) / 2, "images"),
+    ]
+    told = "; ".join(_bin_told(row) for row in full) or "No images."
+    return _svg(title, told, "".join(parts), width_px, height_px)
+
+
+def _svg(title: str, told: str, body: str, width_px: int, height_px: int) -> str:
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="fl" role="img" '
+        f'viewBox="0 0 {width_px} {height_px}" width="{width_px}" height="{height_px}">'
+        f"<title>{escape(title)}</title><desc>{escape(told)}</desc>{_STYLE}{body}</svg>"
+    )
+
+
+def _axis(
+    values: Sequence[float], limits: tuple[float, float] | None, whole: bool = False
+) -> tuple[list[float], tuple[float, float]]:
+    """Returns round ticks and the range they span, with room around `values`."""
+    low, high = min(values), max(values)
+    if whole:
+        span = (low, high if high > low else low + 1)
+        return ticks(*span, count=8, whole=True), span
+    # Never so little room that a flat curve looks steep.
+    pad = max((high - low) * 0.06, abs(high) * 0.01) or 0.1
+    low, high = low - pad, high + pad
+    if limits:
+        low, high = max(low, limits[0]), min(high, limits[1])
+    return ticks(low, high), (low, high)
+
+
+def _grid(
+    frame: _Frame, x_ticks: Sequence[float], y_ticks: Sequence[float], x_label: str, y_label: str
+) -> str:
+    parts = [_segment("axis", frame.left, frame.bottom, frame.right, frame.bottom)]
+    for value, shown in zip(y_ticks, _alike(y_ticks), strict=True):
+        y = frame.y(value)
+        parts.append(_segment("grid", frame.left, y, frame.right, y))
+        parts.append(_label(frame.left - 8, y + 4, shown, "end", "num"))
+    for value, shown in zip(x_ticks, _alike(x_ticks), strict=True):
+        x = frame.x(value)
+        parts.append(_segment("axis", x, frame.bottom, x, frame.bottom + 4))
+        parts.append(_label(x, frame.bottom + 18, shown, "middle", "num"))
+    parts.append(_label((frame.left + frame.right) / 2, frame.bottom + 36, x_label, "middle"))
+    parts.append(_upright((frame.top + frame.bottom) / 2, y_label))
+    return "".join(parts)
+
+
+def _alike(values: Sequence[float]) -> list[str]:
+    """Returns the numbers with as many decimals as the one that needs most."""
+    largest = max(map(abs, values), default=0.0)
+    if largest >= 1e6 or 0 < largest < 1e-4:
+        return [f"{value:.3g}" for value in values]
+    places = max((len(f"{value:.6f}".rstrip("0").split(".")[1]) for value in values), default=0)
+    return [f"{value:.{places}f}" for value in values]
+
+
+def _curve(frame: _Frame, series: Series, index: int) -> str:
+    kind, dash = index % _COLOURS, _DASHES[index % len(_DASHES)]
+    path, joined = [], False
+    dots = []
+    for x, y in series.points:
+        if math.isfinite(x + y):
+            at = f"{frame.x(x):.1f} {frame.y(y):.1f}"
+            path.append(f"{'L' if joined else 'M'}{at}")
+            dots.append(_dot(frame.x(x), frame.y(y), kind, f"{series.name} {x:g}: {y:.4g}"))
+        joined = math.isfinite(x + y)
+    if len(dots) > _MANY_POINTS:
+        dots = []
+    dashed = f' stroke-dasharray="{dash}"' if dash else ""
+    return f'<path class="curve k{kind}"{dashed} d="{"".join(path)}"/>{"".join(dots)}'
+
+
+def _legend(frame: _Frame, names: Sequence[str]) -> str:
+    parts, x = [], frame.left
+    for index, name in enumerate(names):
+        dash = _DASHES[index % len(_DASHES)]
+        dashed = f' stroke-dasharray="{dash}"' if dash else ""
+        parts.append(
+            f'<path class="curve k{index % _COLOURS}"{dashed} d="M{x:.1f} 14h26"/>'
+            + _label(x + 32, 18, name, "start", "name")
+        )
+        # Seven pixels a letter is a little more than the font needs.
+        x += 50 + 7 * len(name)
+    return "".join(parts)
+
+
+def _boundary(frame: _Frame, x: float, name: str) -> str:
+    at = frame.x(x)
+    beyond = at > (frame.left + frame.right) / 2 + (frame.right - frame.left) * 0.35
+    side, anchor = (-4, "end") if beyond else (4, "start")
+    line = _segment("mark", at, frame.top - 14, at, frame.bottom)
+    return line + _label(at + side, frame.top - 6, name, anchor)
+
+
+def _bin(frame: _Frame, strip: _Frame, row: Mapping[str, Any], most: int) -> str:
+    x = frame.x(row["confidence"])
+    low, high = wilson(round(row["accuracy"] * row["n"]), row["n"])
+    tall = (strip.bottom - strip.top) * row["n"] / most
+    left = strip.x(row["lower"])
+    return (
+        f'<path class="curve k0" d="M{x:.1f} {frame.y(low):.1f}V{frame.y(high):.1f}"/>'
+        + _dot(x, frame.y(row["accuracy"]), 0, _bin_told(row), radius=4)
+        + f'<rect class="p0" x="{left + 0.5:.1f}" y="{strip.bottom - tall:.1f}" '
+        f'width="{strip.x(row["upper"]) - left - 1:.1f}" height="{tall:.1f}"/>'
+    )
+
+
+def _bin_told(row: Mapping[str, Any]) -> str:
+    return (
+        f"confidence {row['lower']:.2f} to {row['upper']:.2f}: "
+        f"accuracy {row['accuracy']:.3f}, n = {row['n']}"
+    )
+
+
+def _told(series: Sequence[Series]) -> str:
+    """Says each curve in words: where it begins, where it ends."""
+    words = []
+    for one in series:
+        if points := [p for p in one.points if math.isfinite(p[0] + p[1])]:
+            (x0, y0), (x1, y1) = points[0], points[-1]
+            words.append(f"{one.name}: from {y0:.4g} at {x0:g} to {y1:.4g} at {x1:g}.")
+    return " ".join(words)
+
+
+def _upright(y: float, text: str) -> str:
+    return (
+        f'<text transform="translate(14 {y:.1f}) rotate(-90)" text-anchor="middle">'
+        f"{escape(text)}</text>"
+    )
+
+
+def _segment(kind: str, x0: float, y0: float, x1: float, y1: float) -> str:
+    return f'<path class="{kind}" d="M{x0:.1f} {y0:.1f}L{x1:.1f} {y1:.1f}"/>'
+
+
+def _dot(x: float, y: float, kind: int, told: str, radius: float = 3) -> str:
+    return (
+        f'<circle class="p{kind}" cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}">'
+        f"<title>{escape(told)}</title></circle>"
+    )
+
+
+def _label(x: float, y: float, text: str, anchor: str, kind: str = "") -> str:
+    named = f' class="{kind}"' if kind else ""
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{named}>{escape(text)}</text>'

@@ -1,0 +1,127 @@
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from frostline.cache.chunks import open_store
+from frostline.cache.fill import Computed, fill
+from frostline.cache.key import Key, row_id
+from frostline.console import QUIET
+from frostline.errors import DiskError
+
+KEY = Key("net", "block", "00" * 20, {}, "1", "eager", "float32", (8,))
+ROW_BYTES = 32
+BATCH = 4
+
+
+def wanted(count: int) -> dict[bytes, str]:
+    return {row_id(str(number), "center"): f"{number}.png" for number in range(count)}
+
+
+def compute(paths: Sequence[str], log: Path | None = None, wait_s: float = 0) -> Iterator[Computed]:
+    """Stands for decoding and a prefix: the activation of `7.png` is 7; `bad…` cannot be read."""
+    for start in range(0, len(paths), BATCH):
+        part = range(start, min(start + BATCH, len(paths)))
+        good = [index for index in part if not paths[index].startswith("bad")]
+        time.sleep(wait_s)
+        values = [torch.full((8,), float(paths[index].split(".")[0])) for index in good]
+        if log:
+            with log.open("a") as file:
+                file.writelines(f"{paths[index]}\n" for index in good)
+        bad = {index: "truncated" for index in part if index not in good}
+        yield good, torch.stack(values) if values else None, bad
+
+
+def test_adding_ten_to_a_thousand_computes_ten(tmp_path: Path) -> None:
+    first = fill(tmp_path, KEY, wanted(1000), ROW_BYTES, compute, QUIET)
+    assert (first.kept, first.computed) == (0, 1000)
+    log = tmp_path / "log"
+    more = fill(tmp_path, KEY, wanted(1010), ROW_BYTES, lambda p: compute(p, log), QUIET)
+    assert (more.kept, more.computed) == (1000, 10)
+    assert log.read_text().split() == [f"{number}.png" for number in range(1000, 1010)]
+    assert more.store.fetch(list(wanted(1010)))[:, 0].tolist() == list(map(float, range(1010)))
+
+
+def test_nothing_is_computed_where_all_is_kept(tmp_path: Path) -> None:
+    fill(tmp_path, KEY, wanted(9), ROW_BYTES, compute, QUIET)
+
+    def never(paths: Sequence[str]) -> Iterator[Computed]:
+        raise AssertionError(paths)
+
+    assert fill(tmp_path, KEY, wanted(9), ROW_BYTES, never, QUIET).kept == 9
+
+
+def test_images_that_cannot_be_read_are_named_and_nothing_stands_for_them(tmp_path: Path) -> None:
+    rows = {**wanted(5), row_id("x", "center"): "bad.png"}
+    filled = fill(tmp_path, KEY, rows, ROW_BYTES, compute, QUIET)
+    assert filled.problems == {"bad.png": "truncated"}
+    assert filled.computed == 5
+    assert filled.store.missing(rows) == [row_id("x", "center")]
+
+
+def test_room_is_checked_before_anything_is_computed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+
+    def never(paths: Sequence[str]) -> Iterator[Computed]:
+        raise AssertionError(paths)
+
+    with pytest.raises(DiskError, match=r"needs .* GiB free\. Make room, .*--cache-dir"):
+        fill(tmp_path / "new" / "cache", KEY, wanted(100), ROW_BYTES, never, QUIET)
+
+
+def test_a_damaged_chunk_is_computed_again(tmp_path: Path) -> None:
+    first = fill(tmp_path, KEY, wanted(6), ROW_BYTES, compute, QUIET)
+    path = first.store.chunks[0].path
+    path.write_bytes(path.read_bytes()[:-1])
+    again = fill(tmp_path, KEY, wanted(6), ROW_BYTES, compute, QUIET)
+    assert again.computed == 6
+    assert again.store.fetch(list(wanted(6)))[:, 0].tolist() == list(map(float, range(6)))
+
+
+def in_a_child(cache: Path, count: int, log: Path, chunk_rows: int, wait_s: float) -> int:
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            slow = lambda paths: compute(paths, log, wait_s)  # noqa: E731
+            fill(cache, KEY, wanted(count), ROW_BYTES, slow, QUIET, chunk_rows * ROW_BYTES)
+            status = 0
+        finally:
+            os._exit(status)
+    return child
+
+
+def test_twenty_kills_lose_at_most_a_chunk_each(tmp_path: Path) -> None:
+    count, chunk_rows, kills = 400, 16, 20
+    log, chance = tmp_path / "log", random.Random(5)
+    cache = tmp_path / "cache"
+    for _ in range(kills):
+        child = in_a_child(cache, count, log, chunk_rows, 0.002)
+        time.sleep(chance.uniform(0.005, 0.12))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    filled = fill(cache, KEY, wanted(count), ROW_BYTES, lambda p: compute(p, log), QUIET)
+    assert filled.store.fetch(list(wanted(count)))[:, 0].tolist() == list(map(float, range(count)))
+    assert not filled.store.damaged
+    computed = len(log.read_text().split())
+    assert computed <= count + kills * (chunk_rows + BATCH)
+
+
+def test_two_processes_fill_one_cache_at_once(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    children = [in_a_child(cache, 80, tmp_path / f"log{n}", 8, 0.003) for n in range(2)]
+    for child in children:
+        _, status = os.waitpid(child, 0)
+        assert status == 0
+    store = open_store(cache, KEY)
+    assert not store.damaged
+    assert store.fetch(list(wanted(80)))[:, 0].tolist() == list(map(float, range(80)))

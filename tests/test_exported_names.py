@@ -1,0 +1,20 @@
+"""The public surface, pinned."""
+
+import frostline
+
+
+def test_public_names() -> None:
+    assert sorted(frostline.__all__) == [
+        "Backbone",
+        "FrostlineError",
+        "Run",
+        "__version__",
+        "backbone",
+        "open_run",
+        "train",
+    ]
+    assert all(getattr(frostline, name) is not None for name in frostline.__all__)
+
+
+def test_unknown_name_is_an_attribute_error() -> None:
+    assert not hasattr(frostline, "nothing_of_the_kind")
