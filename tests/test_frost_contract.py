@@ -82,7 +82,8 @@ def check_lines(case: Case, every: int) -> None:
     net = build(case)
     traced = frost.trace(net, (3, case.image_px, case.image_px))
     assert [line.index for line in traced.lines] == list(range(len(traced.lines)))
-    assert traced.lines[0].name == "pixels" and traced.lines[-1].name == "pooled"
+    assert traced.lines[0].name == "pixels"
+    assert traced.lines[-1].name == "pooled"
     assert traced.training is not None
     reference = Reference(net, case.image_px)
     for line in traced.lines:

@@ -66,6 +66,8 @@ def test_a_module_imports_only_from_lower_layers(path: Path) -> None:
     ],
 )
 def test_nothing_heavy_is_imported_early(line: str) -> None:
-    check = f"{line}; import sys; print([m for m in ('torch', 'timm', 'sklearn') if m in sys.modules])"
+    check = (
+        f"{line}; import sys; print([m for m in ('torch', 'timm', 'sklearn') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

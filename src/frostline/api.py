@@ -14,7 +14,7 @@ from frostline.classifier import Classifier
 from frostline.console import QUIET, Console
 from frostline.places import cache_folder
 from frostline.recipe import BackboneChoice, Compute, Data, HeadChoice, Recipe, Stage
-from frostline.report import build
+from frostline.report import build, card
 
 
 @dataclass(frozen=True)
@@ -179,6 +179,7 @@ def train(
     shown = console or Console()
     run = pipeline.train(Path(photos), Path(out), wanted, cache_folder(cache_dir), shown)
     build.write(run)
+    card.write(run)
     return open_run(out)
 
 

@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from frostline import frost, heads
 from frostline.backbones import catalog, folder, weights
 from frostline.engines import Engine, Normalise, pick_precision, prepare
-from frostline.files import digest, write_atomic
+from frostline.errors import BackboneError
+from frostline.files import digest, save_tensors, write_atomic
 from frostline.frost import Line
 from frostline.preprocessing import Preprocessing
+from frostline.recipe import PRECISIONS
 
 HEAD_FILE = "head.safetensors"
 TOP = "top"
@@ -171,15 +172,21 @@ def open_folder(path: Path, device: torch.device, precision: str = "recorded") -
     Raises:
         BackboneError: Where it is no model folder.
     """
-    opened = catalog.find(f"dir:{path}")
+    # Not by name: a folder's own name may read like a name's arguments.
+    opened = folder.open_dir(catalog.Name("dir", str(path.absolute())))
     facts = opened.extras
     if precision == "recorded":
         precision = str(facts.get("compute", "auto"))
+        if precision not in PRECISIONS:
+            raise BackboneError(
+                f"{path / folder.CONFIG}: frostline.compute must be one of "
+                f"{', '.join(PRECISIONS)}, not {precision!r}."
+            )
     compute = pick_precision(precision, device)
     line = str(facts.get("line", "pooled"))
     if "head" not in facts:
         return as_it_is(opened, line, device, compute)
-    spec = heads.parse(facts["head"], facts["pooling"])
+    spec = heads.parse(str(facts["head"]), str(facts.get("pooling", "avg")))
     model = assemble(opened, opened.record.classes, spec, line, device, compute)
     weights.apply(
         model.upper.head, weights.read(path / HEAD_FILE), where=str(path / HEAD_FILE), partial=False
@@ -268,7 +275,7 @@ def save(classifier: Classifier, path: Path, facts: Mapping[str, Any]) -> None:
         block["pooling"] = classifier.head.pooling
         module.reset_classifier(0)  # type: ignore[operator]
         state = {key: value.detach().cpu() for key, value in layers.state_dict().items()}
-        write_atomic(path / HEAD_FILE, lambda temporary: save_file(state, temporary))
+        write_atomic(path / HEAD_FILE, lambda temporary: save_tensors(temporary, state))
     folder.write_folder(path, module, classifier.record, classifier.labels, block)
 
 

@@ -1,5 +1,6 @@
 """Activations of pictures at a line, as one file for other tools."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from frostline.data.listing import Row
 from frostline.errors import RecipeError
-from frostline.files import write_atomic
+from frostline.files import save_tensors, write_atomic
 
 Write = Callable[[Path, Tensor, tuple[Row, ...]], None]
 
@@ -69,12 +70,8 @@ def _npz(path: Path, activations: Tensor, rows: tuple[Row, ...]) -> None:
 
 
 def _safetensors(path: Path, activations: Tensor, rows: tuple[Row, ...]) -> None:
-    import json
-
-    from safetensors.torch import save_file
-
     texts = {key: json.dumps(values) for key, values in _texts(rows).items()}
-    save_file({"activations": activations.contiguous()}, path, metadata=texts)
+    save_tensors(path, {"activations": activations.contiguous()}, texts)
 
 
 def _h5(path: Path, activations: Tensor, rows: tuple[Row, ...]) -> None:

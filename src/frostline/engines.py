@@ -59,6 +59,11 @@ class Engine:
     module: nn.Module | None
     normalise: Normalise
 
+    @property
+    def on_cpu(self) -> bool:
+        """Whether it computes on this machine's cores rather than on a GPU."""
+        return self.device.type == "cpu"
+
     @torch.inference_mode()
     def __call__(self, pixels: Tensor) -> Tensor:
         """Returns the activations of `pixels` (uint8 [n, 3, h, w]) on the CPU: [n, *shape]."""

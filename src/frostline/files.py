@@ -6,14 +6,19 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from frostline.errors import DiskError, RunError
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 DIGEST_HEX = 40
+_OS_ERROR = re.compile(r"os error (\d+)")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -75,8 +80,40 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes `value` as indented JSON, atomically."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Writes `value` as indented JSON, atomically.
+
+    Names that are not UTF-8 are escaped: the file is always UTF-8, and reading it gives them back.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    if not _is_unicode(text):
+        text = json.dumps(value, indent=2, ensure_ascii=True, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+def save_tensors(
+    path: Path, tensors: "dict[str, Tensor]", metadata: dict[str, str] | None = None
+) -> None:
+    """Writes a safetensors file; for use with `write_atomic`.
+
+    Args:
+        path: The file to write.
+        tensors: By name; contiguous, and none sharing memory with another.
+        metadata: What its header is to hold besides.
+
+    Raises:
+        OSError: Where the disk is full or refuses.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file(tensors, path, metadata=metadata)
+    except SafetensorError as error:
+        # It tells a full disk in words only: "... (os error 28)".
+        number = _OS_ERROR.search(str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
 
 def disk_error(error: OSError, path: Path) -> DiskError:
@@ -86,7 +123,10 @@ def disk_error(error: OSError, path: Path) -> DiskError:
             f"{path}: the disk is full; what was finished before is kept. "
             "Make room, or name another place, and run the same command again."
         )
-    return DiskError(f"{path}: cannot be written: {error.strerror or error}.")
+    return DiskError(
+        f"{path}: cannot be written: {error.strerror or error}. "
+        "Name another place, or change what stands in the way."
+    )
 
 
 @contextlib.contextmanager
@@ -117,6 +157,14 @@ def locked(path: Path, holder: str) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _sync(path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -69,22 +69,26 @@ def train(photos: Path, out: Path, wanted: Recipe, cache: Path, console: Console
     device = engines.pick_device(wanted.compute.device)
     compute = engines.pick_precision(wanted.compute.precision, device)
     wanted = _resolved(wanted, head, device)
+    _keep_apart(photos, {"--out": out, "--cache-dir": cache})
     listing = listings.scan(photos, console)
+    _refuse_unreadable(listing, wanted.data.strict)
     run = runfolder.claim(out)
     with files.locked(run.lock, str(out)):
         if _is_done(run, wanted, listing, console):
             return run
-        recipe.write(wanted, run.recipe)
         opened = _find_backbone(wanted.backbone)
         _tell_backbone(opened, console)
         line = wanted.stages[0].line if wanted.stages else models.TOP
         assemble = partial(_assemble, opened, head, line, device, compute, wanted.seed)
         model = assemble(listing.labels)
+        # Written once all names hold, so a slip of the pen leaves no run behind.
+        recipe.write(wanted, run.recipe)
         source = _first_pass(model, listing.usable, wanted.compute.cache, cache, console)
         listing = listing.with_problems(source.problems)
         listing = splits.assign(listing, wanted.data.val, wanted.data.test, wanted.seed)
         listings.write_csv(listing, run.listing)
-        _tell_listing(listing, wanted.data.strict, console)
+        _refuse_unreadable(listing, wanted.data.strict)
+        _tell_listing(listing, console)
         if tuple(listing.labels) != model.labels:
             model = assemble(listing.labels)
         training = _examples(listing.of("train"), model.labels)
@@ -166,6 +170,8 @@ def _labelled_or_not(photos: Path, console: Console) -> Listing:
     try:
         return listings.scan(photos, console, least_classes=1)
     except ListingError:
+        if photos.suffix.lower() == ".csv" or not photos.exists():
+            raise
         return listings.scan_files([photos], console)
 
 
@@ -186,15 +192,42 @@ def _resolved(wanted: Recipe, head: heads.HeadSpec, device: torch.device) -> Rec
     )
 
 
+def _keep_apart(photos: Path, written: Mapping[str, Path]) -> None:
+    """Sees to it that nothing is written among the pictures.
+
+    Hidden folders are no part of them: the user's own cache may lie below the user's pictures.
+
+    Raises:
+        RunError: Where what an option names lies inside the folder of pictures.
+    """
+    root = photos.absolute().resolve()
+    for option, path in written.items():
+        place = path.absolute().resolve()
+        if not root.is_dir() or not place.is_relative_to(root):
+            continue
+        if not any(part.startswith(".") for part in place.relative_to(root).parts):
+            raise RunError(
+                f"{option}: {path} lies inside {photos}, and the folder of pictures is never "
+                "written to. Name a folder elsewhere."
+            )
+
+
 def _is_done(run: RunFolder, wanted: Recipe, listing: Listing, console: Console) -> bool:
     """Says whether this very run is finished; an unfinished one is gone on with, aloud.
 
     Raises:
-        RunError: Where the folder holds a run of another recipe or of other pictures.
+        RunError: Where the folder holds a finished run of another recipe or of other pictures.
     """
     if not run.is_run():
         return False
-    if recipe.read(run.recipe) != wanted:
+    is_same = recipe.read(run.recipe) == wanted
+    if not is_same and not run.is_finished():
+        console.say(
+            f"{run.path}: an unfinished run of another recipe; begun anew with this one. "
+            "What the cache holds is not redone"
+        )
+        return False
+    if not is_same:
         raise RunError(
             f"{run.path}: holds a run of another recipe (see its recipe.toml). "
             "Name another folder with --out, or remove this one."
@@ -212,6 +245,7 @@ def _is_done(run: RunFolder, wanted: Recipe, listing: Listing, console: Console)
 
 
 def _find_backbone(choice: BackboneChoice) -> catalog.Opened:
+    recipe.validate(Recipe(backbone=choice), "recipe")
     opened = catalog.find(
         choice.name,
         weights=Path(choice.weights) if choice.weights else None,
@@ -272,8 +306,8 @@ def _first_pass(
     }
     if keep == "never":
         problems = _decode_all(paths, model, console)
-        return Source(extract.Live(paths, how, engine).fetch, problems, facts)
-    compute = partial(extract.activations, how=how, run=engine)
+        return Source(extract.Live(paths, how, engine, engine.on_cpu).fetch, problems, facts)
+    compute = partial(extract.activations, how=how, run=engine, on_cpu=engine.on_cpu)
     filled = fill(cache, cache_key(model), paths, _row_bytes(model), compute, console)
     _tell_cache(filled, console)
     facts |= {
@@ -322,21 +356,24 @@ def _tell_cache(filled: Filled, console: Console) -> None:
     )
 
 
-def _tell_listing(listing: Listing, strict: bool, console: Console) -> None:
-    """Says what was found.
-
-    Raises:
-        ListingError: Where images cannot be read and the recipe is strict, or where nothing is
-            left to train on.
-    """
-    for line in listings.report_lines(listing):
-        console.say(line)
+def _refuse_unreadable(listing: Listing, strict: bool) -> None:
+    """Raises `ListingError` where images cannot be read and the recipe is strict."""
     if listing.problems and strict:
         first = listing.problems[0]
         raise ListingError(
             f"{listing.root}: {len(listing.problems)} images cannot be read (--strict), "
             f"the first: {first.path}: {first.problem}."
         )
+
+
+def _tell_listing(listing: Listing, console: Console) -> None:
+    """Says what was found.
+
+    Raises:
+        ListingError: Where nothing is left to train on.
+    """
+    for line in listings.report_lines(listing):
+        console.say(line)
     listings.check(listing)
     counts = ", ".join(
         f"{len(listing.of(name))} {name}" for name in ("train", "val", "test") if listing.of(name)
@@ -462,6 +499,8 @@ def _score(
             chances = logits.double().softmax(1)
             scored[name] = evaluate.scored(name, rows, chances, model.labels)
             console.say(evaluate.summary(name, scored[name].metrics))
+        elif name == "val":
+            console.say("val: no images, so nothing tells how right the model is; see --val")
     return scored
 
 

@@ -158,7 +158,7 @@ def evaluate_on(
 def _scores(
     model: Classifier, files: Sequence[str]
 ) -> Iterator[tuple[list[int], torch.Tensor, dict[int, str]]]:
-    passes = extract.activations(files, model.preprocessing, model.engine)
+    passes = extract.activations(files, model.preprocessing, model.engine, model.engine.on_cpu)
     for positions, activations, problems in passes:
         if activations is None:
             yield positions, torch.empty(0, len(model.labels)), problems

@@ -148,6 +148,7 @@ def validate(recipe: Recipe, where: str = "recipe") -> None:
         must(got in known, key, f"one of {', '.join(known)}", got)
 
     data, head, compute = recipe.data, recipe.head, recipe.compute
+    must(0 <= recipe.seed < 2**32, "seed", "0 to 4294967295", recipe.seed)
     must(0 <= data.val < 1, "data.val", "a share in [0, 1)", data.val)
     must(0 <= data.test < 1, "data.test", "a share in [0, 1)", data.test)
     must(data.val + data.test < 1, "data.val + data.test", "below 1", data.val + data.test)
@@ -180,7 +181,8 @@ def read(path: Path) -> Recipe:
         RecipeError: Where the file is missing, is no TOML, or does not hold; naming every problem.
     """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        # Paths in it need not be UTF-8; `write` keeps their bytes.
+        values = tomllib.loads(path.read_bytes().decode("utf-8", "surrogateescape"))
     except FileNotFoundError as error:
         raise RecipeError(f"{path}: no such recipe file.") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

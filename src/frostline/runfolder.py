@@ -85,10 +85,17 @@ class RunFolder:
         return _read_object(self.plan, self.path)
 
     def read_history(self) -> list[dict[str, Any]]:
-        """Returns the lines of the history; none where nothing was trained."""
+        """Returns the lines of the history; none where nothing was trained.
+
+        Raises:
+            RunError: Where the file is damaged.
+        """
         if not self.history.is_file():
             return []
-        return [json.loads(line) for line in self.history.read_text("utf-8").splitlines()]
+        try:
+            return [json.loads(line) for line in self.history.read_text("utf-8").splitlines()]
+        except (OSError, ValueError) as error:
+            raise _damaged(self.history, error) from error
 
     def write_metrics(self, metrics: dict[str, Any]) -> None:
         """Writes the scores, which finishes the run."""
@@ -121,7 +128,11 @@ def claim(path: Path) -> RunFolder:
         RunError: Where the folder holds something else.
     """
     run = RunFolder(path)
-    if path.exists() and not path.is_dir():
+    try:
+        is_there = path.exists()
+    except OSError as error:
+        raise RunError(f"--out: {error.strerror}: {path}. Name another folder.") from error
+    if is_there and not path.is_dir():
         raise RunError(f"{path}: is a file; --out must name a folder.")
     if path.is_dir() and not run.is_run():
         strangers = [p.name for p in path.iterdir() if not p.name.startswith(".")]
@@ -137,9 +148,19 @@ def _read_object(path: Path, run: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text("utf-8"))
     except FileNotFoundError as error:
-        raise RunError(f"{run}: has no {path.name}; the run is unfinished.") from error
+        raise RunError(
+            f"{run}: has no {path.name}; the run is unfinished or damaged. "
+            "Remove the folder and run its `frostline train` command again."
+        ) from error
     except (OSError, ValueError) as error:
-        raise RunError(f"{path}: cannot be read: {error}.") from error
+        raise _damaged(path, error) from error
     if not isinstance(value, dict):
-        raise RunError(f"{path}: must hold a JSON object.")
+        raise _damaged(path, "it must hold a JSON object")
     return value
+
+
+def _damaged(path: Path, reason: object) -> RunError:
+    return RunError(
+        f"{path}: cannot be read: {reason}. "
+        "Remove the run folder and run its `frostline train` command again."
+    )

@@ -30,7 +30,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.uint8])
-def test_rows_come_back_in_the_order_asked(tmp_path: Path, folder: Path, dtype: torch.dtype) -> None:
+def test_rows_come_back_in_the_order_asked(
+    tmp_path: Path, folder: Path, dtype: torch.dtype
+) -> None:
     for start in (0, 10, 20):
         write_chunk(folder, KEY, rows_of(10, start), values_of(10, start, dtype))
     store = open_store(tmp_path, KEY)

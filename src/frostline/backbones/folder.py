@@ -6,14 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from frostline.backbones import timm_source, weights
 from frostline.backbones.catalog import Name, Opened, Record, known_licence
 from frostline.errors import BackboneError, WeightsError, did_you_mean
-from frostline.files import write_atomic, write_json
+from frostline.files import save_tensors, write_atomic, write_json
 from frostline.preprocessing import to_timm
 
 CONFIG = "config.json"
@@ -26,7 +24,6 @@ _ORIGIN = {
     *("label_names", "label_descriptions", "label_offset"),
     *("test_input_size", "test_crop_pct", "test_pool_size"),
 }
-_OS_ERROR = re.compile(r"os error (\d+)")
 
 
 def open_dir(name: Name) -> Opened:
@@ -94,7 +91,7 @@ def write_folder(
             "there must be one a class."
         )
     state = _separate(module.state_dict())
-    write_atomic(path / WEIGHTS, lambda temporary: _save(state, temporary))
+    write_atomic(path / WEIGHTS, lambda temporary: save_tensors(temporary, state, {"format": "pt"}))
     write_json(path / CONFIG, _config(module, record, classes, extras, outputs))
 
 
@@ -130,17 +127,6 @@ def _separate(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         separate[name] = plain.clone() if plain.data_ptr() in seen else plain
         seen.add(plain.data_ptr())
     return separate
-
-
-def _save(state: dict[str, Tensor], path: Path) -> None:
-    try:
-        save_file(state, path, metadata={"format": "pt"})
-    except SafetensorError as error:
-        # safetensors reports a full disk in words; write_atomic knows it by number.
-        number = _OS_ERROR.search(str(error))
-        if number is None:
-            raise
-        raise OSError(int(number[1]), str(error)) from error
 
 
 def _locate(path: Path, where: str) -> Path:

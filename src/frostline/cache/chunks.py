@@ -25,12 +25,11 @@ from typing import Any
 import numpy as np
 import safetensors
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from frostline.cache.key import ROW_ID_BYTES, Key
 from frostline.errors import CacheError
-from frostline.files import disk_error, write_atomic, write_json
+from frostline.files import disk_error, save_tensors, write_atomic, write_json
 
 CHUNK_BYTES = 64 << 20
 SUFFIX = ".safetensors"
@@ -286,12 +285,6 @@ def write_chunk(folder: Path, key: Key, rows: Sequence[bytes], activations: Tens
     state.update(activations.reshape(-1).view(torch.uint8).numpy().data)
     facts = {"digest": state.hexdigest(), "key": key.digest}
 
-    def write(path: Path) -> None:
-        try:
-            save_file({"activations": activations, "rows": ids}, path, metadata=facts)
-        except safetensors.SafetensorError as error:
-            raise _as_os_error(error) from error
-
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -299,18 +292,9 @@ def write_chunk(folder: Path, key: Key, rows: Sequence[bytes], activations: Tens
     if not (folder / FACTS).exists():
         write_json(folder / FACTS, key.facts())
     path = folder / f"{uuid.uuid4().hex}{SUFFIX}"
-    write_atomic(path, write)
+    tensors = {"activations": activations, "rows": ids}
+    write_atomic(path, lambda temporary: save_tensors(temporary, tensors, facts))
     return path
-
-
-def _as_os_error(error: Exception) -> OSError:
-    # safetensors tells a full disk in words only: "... (os error 28)".
-    words = str(error)
-    if "os error " in words:
-        number = words.split("os error ")[1].split(")")[0]
-        if number.isdigit():
-            return OSError(int(number), os.strerror(int(number)))
-    return OSError(words)
 
 
 def facts_of(folder: Path) -> dict[str, Any]:

@@ -100,6 +100,11 @@ def need_room(folder: Path, need_bytes: int) -> None:
         DiskError: Saying what is needed, what is free, and what can be done.
     """
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise DiskError(
+            f"{folder}: the cache must be a folder, and {there} is a file. "
+            "Name another place with --cache-dir."
+        )
     free_bytes = shutil.disk_usage(there).free
     if need_bytes > free_bytes:
         raise DiskError(

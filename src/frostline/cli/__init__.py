@@ -1,13 +1,19 @@
 """The command line. Thin: arguments in, calls, words out; nothing heavy until a command runs."""
 
+import argparse
 import contextlib
+import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
 
 from frostline.cli.parser import make_parser
-from frostline.errors import FrostlineError
+from frostline.errors import FrostlineError, did_you_mean
+
+_CHOICES = re.compile(r"invalid choice: '(?P<got>.*)' \(choose from (?P<known>.*)\)", re.DOTALL)
+_STRANGE = re.compile(r"unrecognized arguments: (?P<got>\S+)")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -16,23 +22,68 @@ def main(argv: Sequence[str] | None = None) -> int:
     0 is success, 2 something the user can mend (said in one line), 130 an interruption. A
     traceback is a bug.
     """
-    arguments = make_parser().parse_args(argv)
     for stream in (sys.stdout, sys.stderr):
         # File names need not be text that the terminal can show.
         with contextlib.suppress(AttributeError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    arguments = _parse(argv)
+    if isinstance(arguments, int):
+        return arguments
     try:
         from frostline.cli import commands
 
         status: int = getattr(commands, arguments.command.replace("-", "_"))(arguments)
         sys.stdout.flush()
     except FrostlineError as error:
-        sys.stderr.write(f"frostline: {' '.join(str(error).split())}\n")
-        return 2
+        return _refuse(str(error))
     except KeyboardInterrupt:
         sys.stderr.write("frostline: interrupted; the same command goes on from what is kept\n")
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    except OSError as error:
+        # What no part foresaw, the system names; without a file's name it is a bug of ours.
+        if error.filename is None:
+            raise
+        return _refuse(f"{os.fsdecode(error.filename)}: {error.strerror}.")
     return status
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace | int:
+    """Returns what was typed, or the exit status where that is answered already."""
+    parser = make_parser()
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return parser.parse_args(argv)
+    except SystemExit as ending:
+        if not ending.code:
+            return 0
+    command, _, words = said.getvalue().rpartition(": error: ")
+    command = command.rpartition("\n")[2]
+    return _refuse(f"{words.strip()}.{_meant(words, parser)} See {command} --help.")
+
+
+def _meant(words: str, parser: argparse.ArgumentParser) -> str:
+    if choice := _CHOICES.search(words):
+        return did_you_mean(choice["got"], re.split(r"[', ]+", choice["known"].strip("'")))
+    if strange := _STRANGE.search(words):
+        return did_you_mean(strange["got"].partition("=")[0], _options(parser))
+    return ""
+
+
+def _options(parser: argparse.ArgumentParser) -> set[str]:
+    """Returns the names of all options of all commands."""
+    found: set[str] = set()
+    for action in parser._actions:
+        found |= set(action.option_strings)
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                found |= _options(below)
+    return found
+
+
+def _refuse(words: str) -> int:
+    sys.stderr.write(f"frostline: {' '.join(words.split())}\n")
+    return 2

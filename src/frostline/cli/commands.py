@@ -54,14 +54,15 @@ def predict(arguments: Namespace) -> int:
     from frostline import predict as predicting
 
     console = Console()
-    model = predicting.open_model(arguments.model, arguments.device, arguments.precision)
     if arguments.top_k < 1:
         raise FrostlineError(f"--top-k: must be at least 1, not {arguments.top_k}.")
+    model = predicting.open_model(arguments.model, arguments.device, arguments.precision)
     said = predicting.predict(model, arguments.pictures, arguments.top_k, console)
     show = {"table": _predictions_table, "csv": _predictions_csv, "json": _predictions_json}
     unread = show[arguments.format](said)
     if unread:
-        console.say(f"frostline: {unread} pictures could not be read; see the reasons given")
+        what = "1 picture" if unread == 1 else f"{unread} pictures"
+        console.say(f"frostline: {what} could not be read; the reasons stand above")
     return 2 if unread else 0
 
 

@@ -1,6 +1,6 @@
 """Cutting a network at its lines, and proving each cut before it is used."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,11 +18,8 @@ from frostline.frost.places import (
     places_in_training,
     places_of,
 )
-from frostline.frost.trace import Way, first_line, in_eval, way_of
-
-# How far both ways may lie apart, relative to the largest value: rounding, not another result.
-_CLOSE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
-_SEED = 20250607
+from frostline.frost.trace import Way, way_of
+from frostline.frost.verify import verify_parts
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,11 @@ class Course:
         if self.differs is None or below is None:
             return False
         until = len(self.steps) if above is None else above.index
-        return not any(below.index < index <= until for index in self.differs)
+        # What does not follow the data may be made anew, wherever it lies.
+        order = list(self.steps.values())
+        return not any(
+            below.index < index <= until or order[index].follows != "data" for index in self.differs
+        )
 
     def graph(self, start: Line, end: Line | None, wide: Sequence[Line]) -> fx.Graph | None:
         """Builds the graph between two lines, where this course passes both.
@@ -113,7 +114,7 @@ class Traced:
         prefix, suffix = self.part(None, at), self.part(at, until)
         if verify:
             rest = () if until is None else (self.part(until, None),)
-            _verify(self, at, (prefix, suffix, *rest))
+            verify_parts(self.net, at.name, self.input_shape, (prefix, suffix, *rest))
         return prefix, suffix
 
     def part(self, start: Line | None, end: Line | None) -> Half:
@@ -309,54 +310,3 @@ def _refusal_of(traced: Traced, step: Step) -> str:
         return f"what is there is not one tensor with a row for each image. {near}"
     shown = ", ".join(live[:4]) + (", …" if len(live) > 4 else "")
     return f"cannot be cut there, {len(live)} tensors are alive ({shown}). {near}"
-
-
-def _verify(traced: Traced, line: Line, parts: Sequence[nn.Module]) -> None:
-    """Runs network and parts on two batches of noise, and compares."""
-    net = traced.net
-    where = f"{type(net).__name__}: line {line.name!r}"
-    like = next(net.parameters(), torch.empty(0))
-    generator = torch.Generator().manual_seed(_SEED)
-    with torch.no_grad(), in_eval(net, *parts):
-        for images in (1, 2):
-            noise = torch.randn(images, *traced.input_shape, generator=generator)
-            batch = noise.to(like.device, like.dtype)
-            if images == 2:
-                # What is a view of what, and so what is overwritten, differs with the order.
-                batch = batch.to(memory_format=torch.channels_last)
-            _compare(where, net(batch.clone()), _chain(where, parts, batch))
-
-
-def _chain(where: str, parts: Sequence[nn.Module], batch: torch.Tensor) -> Any:
-    for part in parts:
-        kept = batch.clone()
-        try:
-            output = part(batch)
-        except Exception as error:
-            raise LineError(f"{where}: a part does not run: {first_line(error)}") from error
-        if not torch.equal(kept, batch) and not bool(batch.isnan().any()):
-            raise LineError(f"{where}: a part writes into its input. Choose another line.")
-        batch = output
-    return batch
-
-
-def _compare(where: str, whole: Any, parts: Any) -> None:
-    for expected, got in zip(_tensors(whole), _tensors(parts), strict=True):
-        close = _CLOSE.get(expected.dtype, 0.0)
-        far = float((expected - got).abs().max()) if expected.shape == got.shape else float("inf")
-        scale = float(expected.abs().max())
-        if far > close * scale:
-            raise LineError(
-                f"{where}: both parts together differ from the network by {far:.2g} "
-                f"(largest value {scale:.2g}). Choose another line."
-            )
-
-
-def _tensors(value: Any) -> Iterator[torch.Tensor]:
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, dict):
-        yield from _tensors(tuple(value.values()))
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from _tensors(part)

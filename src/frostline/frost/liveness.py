@@ -84,12 +84,10 @@ def steps_of(
     for way, training in ways:
         for name, constant in way.constants.items():
             setattr(meta, name, constant.to("meta"))
-        # What is a view of what depends on the memory's order, so that both are tried.
-        for images, order in ((FEW, torch.contiguous_format), (MORE, torch.channels_last)):
+        for images in (FEW, MORE):
             if len(runs) == 3 and runs[2].writers <= runs[0].writers | runs[1].writers:
                 break  # Training overwrites nothing that eval mode does not: all is known.
             batch = torch.empty(images, *input_shape, dtype=dtype, device="meta")
-            batch = batch.to(memory_format=order)
             runs.append(_run(meta.train(training), way, batch, count=not runs))
     return {step.node.name: step for step in _steps(net, ways[0][0], runs)}
 
@@ -151,14 +149,23 @@ class _Run(fx.Interpreter):
 
 
 def _run(net: nn.Module, way: Way, batch: torch.Tensor, count: bool) -> _Run:
-    run = _Run(net, way.graph)
-    try:
-        run.run_counted(batch, count)
-    except Exception as error:
-        raise LineError(
-            f"{type(net).__name__}: does not run on images of shape {tuple(batch.shape[1:])}, "
-            f"at {run.at}: {first_line(error)}"
-        ) from error
+    # What is a view of what depends on the memory's order, so that both orders are tried; but
+    # not every network runs with channels last.
+    orders = [torch.contiguous_format]
+    if len(batch) == MORE:
+        orders.insert(0, torch.channels_last)
+    for order in orders:
+        run = _Run(net, way.graph)
+        try:
+            run.run_counted(batch.to(memory_format=order), count)
+        except Exception as error:
+            if order is orders[-1]:
+                raise LineError(
+                    f"{type(net).__name__}: does not run on images of shape "
+                    f"{tuple(batch.shape[1:])}, at {run.at}: {first_line(error)}"
+                ) from error
+        else:
+            break
     return run
 
 

@@ -249,14 +249,14 @@ def _blocks(
 ) -> set[int]:
     """Positions in `places` that are listed where not all are asked for."""
     blocks = {0, len(places) - 1}
-    for at, place in enumerate(places):
-        before = places[at - 1].shape if at else place.shape
-        after = places[at + 1].shape if at + 1 < len(places) else ()
+    plain = [any("." not in path for path in found) for found in paths]
+    for at, place in enumerate(places[:-1]):
+        before, after = places[max(at - 1, 0)], places[at + 1]
         # The last of a stem's convolution, norm and activation; they all have one shape.
-        ends = place.shape != after and any("." not in path for path in paths[at])
+        ends = plain[at] and not (plain[at + 1] and place.shape == after.shape)
         if len(place.vector) > 1 and (
             ends
-            or _is_pooling(steps[place.node], before)
+            or _is_pooling(steps[place.node], before.shape)
             or any(_is_block(net, path) for path in paths[at])
         ):
             blocks.add(at)

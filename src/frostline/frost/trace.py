@@ -58,7 +58,8 @@ def way_of(net: nn.Module, training: bool) -> Way:
             culprit = tracer.path[-1] if tracer.path else _ROOT
             if culprit == _ROOT or len(opaque) == _MOST_OPAQUE:
                 raise LineError(
-                    f"{type(net).__name__}: its forward cannot be traced: {first_line(error)}"
+                    f"{type(net).__name__}: its forward cannot be traced, so there is no line to "
+                    f"cut at. Choose another backbone. What failed: {first_line(error)}"
                 ) from error
             opaque.add(culprit)
         else:
@@ -113,7 +114,7 @@ def is_leaf(module: nn.Module) -> bool:
     return (
         # Norms with an activation in them read their own flag, and may write their statistics.
         "running_mean" in module._buffers
-        or isinstance(module, tuple(get_notrace_modules()))
+        or isinstance(module, tuple(get_notrace_modules()))  # type: ignore[no-untyped-call]
         or not any(True for _ in module.children())
         or (module.__module__.startswith(("torch.nn", "torch.ao.nn")) and not _is_chain(module))
     )
@@ -175,7 +176,8 @@ class _Tracer(fx.Tracer):
     def __init__(self, opaque: set[str]) -> None:
         from timm.layers import get_notrace_functions
 
-        functions = tuple(f for f in get_notrace_functions() if callable(f))
+        found = get_notrace_functions()  # type: ignore[no-untyped-call]
+        functions = tuple(function for function in found if callable(function))
         super().__init__(autowrap_functions=functions, param_shapes_constant=True)
         self.opaque = opaque
         self.path: list[str] = []

@@ -8,6 +8,7 @@ import numpy as np
 
 from frostline import metrics, recipe
 from frostline.data import listing as listings
+from frostline.errors import RunError
 from frostline.report import page
 from frostline.runfolder import RunFolder
 
@@ -18,7 +19,7 @@ def write(run: RunFolder) -> Path:
     """Writes `report.html` into a finished run and returns its path.
 
     Raises:
-        RunError: Where the run is unfinished.
+        RunError: Where the run is unfinished or damaged.
         DiskError: Where the page cannot be written.
     """
     scores: dict[str, dict[str, Any]] = run.read_metrics()
@@ -55,8 +56,14 @@ def write(run: RunFolder) -> Path:
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        return list(csv.DictReader(file))
+    try:
+        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            return list(csv.DictReader(file))
+    except OSError as error:
+        raise RunError(
+            f"{path}: cannot be read: {error.strerror}. "
+            "Remove the run folder and run its `frostline train` command again."
+        ) from error
 
 
 def _read_predictions(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:

@@ -1,6 +1,7 @@
 """One stage: the suffix and the head are trained on activations, and the best state is kept."""
 
 import copy
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -136,10 +137,7 @@ def train(
                 loss = cross_entropy(logits, wanted, label_smoothing=label_smoothing)
                 if not torch.isfinite(loss):
                     upper.load_state_dict(kept)
-                    raise TrainingError(
-                        f"the loss is no longer a number in epoch {epoch}, step {done}. Try a "
-                        "learning rate ten times smaller (--lr), or --precision fp32."
-                    )
+                    raise _no_number(epoch, done)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
@@ -154,12 +152,25 @@ def train(
             }
             if validation and best:
                 now = score(upper, fetch, validation, device)
+                if not math.isfinite(now.loss):
+                    upper.load_state_dict(kept)
+                    raise _no_number(epoch, done)
                 line |= {"val_loss": now.loss, "val_accuracy": now.accuracy}
                 if now.better_than(best):
                     best, kept = now, copy.deepcopy(upper.state_dict())
             record({**line, "seconds": round(time.perf_counter() - begun, 3)})
     if validation:
         upper.load_state_dict(kept)
+    elif not all(bool(value.isfinite().all()) for value in upper.parameters()):
+        upper.load_state_dict(kept)
+        raise _no_number(epochs, done)
+
+
+def _no_number(epoch: int, step: int) -> TrainingError:
+    return TrainingError(
+        f"the loss is no longer a number in epoch {epoch}, step {step}. Try a "
+        "learning rate ten times smaller (--lr), or --precision fp32."
+    )
 
 
 def train_mode(upper: nn.Module, batch_norm: str) -> None:

@@ -1,0 +1,324 @@
+"""The docs say what is so: their commands and examples run, their tables name what there is.
+
+Commands and examples run with tiny pictures and networks of random weights in place of those that
+would have to be downloaded. Everything else is taken as it stands in the page.
+"""
+
+import dataclasses
+import importlib.util
+import json
+import re
+import runpy
+import shlex
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+import pytest
+import torch
+from PIL import Image
+
+import frostline
+from conftest import ROOT, make_photos
+from frostline import recipe
+from frostline.backbones import catalog
+from frostline.cli import main
+from frostline.cli.parser import make_parser
+
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
+TINY = "timm:test_efficientnet?pretrained=false"
+# Networks that a page may name, and what runs instead.
+STAND_INS = {
+    r"timm:resnet(18|50)(\?pretrained=false)?(?![\w.])": "timm:test_resnet?pretrained=false",
+    r"--epochs \d+": "--epochs 1",
+}
+FENCE = re.compile(
+    r"(?:<!-- (?P<note>[^\n]*) -->\n)?```(?P<kind>\w*)\n(?P<text>.*?)```\n", re.DOTALL
+)
+COMMAND = re.compile(r"(?:^|&& )(frostline\b[^\n]*?)(?= && | +# |$)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block, and the words of the comment right above it."""
+
+    kind: str
+    text: str
+    note: str
+
+    @property
+    def commands(self) -> list[list[str]]:
+        """The arguments of each `frostline …` in it."""
+        if self.kind != "sh":
+            return []
+        joined = self.text.replace("\\\n", " ")
+        return [shlex.split(found[1])[1:] for found in COMMAND.finditer(joined)]
+
+
+def blocks(page: Path) -> list[Block]:
+    found = FENCE.finditer(page.read_text("utf-8"))
+    return [Block(one["kind"], one["text"], one["note"] or "") for one in found]
+
+
+def tables(page: Path) -> dict[str, list[list[str]]]:
+    """The cells of each table of a page, by the heading above it, heads and rules left out."""
+    found: dict[str, list[list[str]]] = {}
+    heading = ""
+    for line in page.read_text("utf-8").splitlines():
+        if line.startswith("#"):
+            heading = line.lstrip("# ").replace("`", "")
+        elif line.startswith("| "):
+            cells = [cell.strip() for cell in line.split("|")[1:-1]]
+            found.setdefault(heading, []).append(cells)
+    return {name: rows[2:] for name, rows in found.items()}
+
+
+def named(rows: list[list[str]]) -> set[str]:
+    return {row[0].strip("`") for row in rows}
+
+
+def stood_in(text: str) -> str:
+    for pattern, instead in STAND_INS.items():
+        text = re.sub(pattern, instead, text)
+    return text
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A working folder with what the pages speak of: pictures, weights, a recipe."""
+    monkeypatch.chdir(tmp_path)
+    for device in catalog.DEFAULTS:
+        monkeypatch.setitem(catalog.DEFAULTS, device, TINY)
+    make_photos(tmp_path / "photos", {"cats": 16, "dogs": 16})
+    make_photos(tmp_path / "other_photos", {"cats": 6, "dogs": 6}, side_px=40)
+    make_photos(tmp_path / "folder", {"inside": 2})
+    Image.open(tmp_path / "photos/cats/000.png").save(tmp_path / "new.jpg")
+    network = catalog.find("timm:test_resnet?pretrained=false").module
+    state = network.state_dict()
+    torch.save({"state_dict": {f"module.{k}": v for k, v in state.items()}}, "weights.pth")
+    from safetensors.torch import save_file
+
+    below = {key: value for key, value in state.items() if not key.startswith("fc.")}
+    save_file(below, tmp_path / "backbone.safetensors")
+    Path("recipe.toml").write_text(recipe_of_ones_own())
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield tmp_path
+    torch.set_num_threads(threads)
+
+
+def recipe_of_ones_own() -> str:
+    return next(b.text for b in blocks(DOCS / "recipes.md") if b.kind == "toml" and not b.note)
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/recipes.md", "docs/python.md"])
+def test_what_a_page_shows_runs(name: str, desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, Any] = {}
+    for block in blocks(ROOT / name):
+        if block.kind == "python":
+            exec(compile(stood_in(block.text), name, "exec"), names)
+        for arguments in Block(block.kind, stood_in(block.text), "").commands:
+            if arguments != ["demo"]:
+                assert main(arguments) == 0, (arguments, capsys.readouterr().err)
+
+
+def test_the_commands_page_runs_and_prints_the_keys_it_shows(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = 0
+    for block in blocks(DOCS / "commands.md"):
+        for arguments in Block(block.kind, stood_in(block.text), block.note).commands:
+            if not block.note.startswith("not run"):
+                assert main(arguments) == 0, (arguments, capsys.readouterr().err)
+        if block.kind == "json":
+            (_, command) = block.note.split("keys of: frostline ")
+            capsys.readouterr()
+            assert main(shlex.split(stood_in(command))) == 0
+            assert keys(json.loads(block.text)) == keys(json.loads(capsys.readouterr().out))
+            shown += 1
+    assert shown == 6
+
+
+def keys(value: Any) -> Any:
+    """What a JSON value is made of, less what it holds."""
+    if isinstance(value, dict):
+        return {key: keys(part) for key, part in value.items()}
+    return [keys(value[0])] if isinstance(value, list) and value else type(value) in (list, dict)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_in_a_page_is_one(page: Path) -> None:
+    for block in blocks(page):
+        for arguments in block.commands:
+            make_parser().parse_args(arguments)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?://)([^)\s]+)\)", page.read_text("utf-8")):
+        path, _, anchor = target.partition("#")
+        there = page.parent / path if path else page
+        assert there.is_file(), f"{page.name} links to {target}, which is not there"
+        headings = re.findall(r"^#+ (.+)$", there.read_text("utf-8"), re.MULTILINE)
+        slugs = [re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in headings]
+        assert not anchor or anchor in slugs, f"{page.name} links to {target}: no such heading"
+
+
+def test_help_texts_and_recipe_are_those_of_the_code() -> None:
+    update = runpy.run_path(str(DOCS / "update.py"))
+    written = set()
+    for page in DOCS.glob("*.md"):
+        text = page.read_text("utf-8")
+        written |= set(re.findall(r"<!-- written by docs/update\.py: (.+?) -->", text))
+        # How lines are broken is up to each version of Python.
+        assert update["updated"](text).split() == text.split(), "run: python docs/update.py"
+    assert written == set(update["parts"]())
+
+
+def test_readme_starts_with_the_two_commands() -> None:
+    lines = (ROOT / "README.md").read_text("utf-8").splitlines()
+    commands = [line for line in lines if line.startswith("pip install")]
+    assert commands == ["pip install . && frostline demo", "pip install '.[test]' && pytest"]
+    assert lines.index(commands[1]) < 30
+
+
+def test_every_key_of_a_recipe_is_explained_with_its_default() -> None:
+    told = tables(DOCS / "recipes.md")
+    parts = dict(recipe_parts(recipe.Recipe, "At the top"))
+    assert parts.keys() == {name for name in told if name == "At the top" or name.startswith("[")}
+    for heading, part in parts.items():
+        rows = told[heading]
+        fields = [one for one in dataclasses.fields(part) if not is_part(part, one.name)]
+        assert [row[0].strip("`") for row in rows] == [one.name for one in fields], heading
+        for row, one in zip(rows, fields, strict=True):
+            assert tomllib.loads(f"x = {row[1].strip('`')}")["x"] == one.default, one.name
+
+
+def is_part(kind: type, name: str) -> bool:
+    hint = get_type_hints(kind)[name]
+    return dataclasses.is_dataclass(hint) or get_origin(hint) is tuple
+
+
+def recipe_parts(kind: type, heading: str) -> Iterator[tuple[str, type]]:
+    yield heading, kind
+    for name, hint in get_type_hints(kind).items():
+        if dataclasses.is_dataclass(hint):
+            yield f"[{name}]", hint  # type: ignore[misc]
+        elif get_origin(hint) is tuple:
+            yield f"[[{name}]]", get_args(hint)[0]
+
+
+@pytest.mark.parametrize(
+    ("heading", "key", "values"),
+    [
+        ("[head]", "pooling", recipe.POOLINGS),
+        ("[head]", "start", recipe.STARTS),
+        ("[compute]", "precision", recipe.PRECISIONS),
+        ("[compute]", "cache", recipe.CACHES),
+        ("[[stages]]", "optimizer", recipe.OPTIMIZERS),
+        ("[[stages]]", "schedule", recipe.SCHEDULES),
+    ],
+)
+def test_every_choice_of_a_recipe_is_named(heading: str, key: str, values: tuple[str, ...]) -> None:
+    (row,) = [row for row in tables(DOCS / "recipes.md")[heading] if row[0] == f"`{key}`"]
+    assert re.findall(r"`(.+?)`", row[2]) == list(values)
+
+
+def test_every_option_that_a_recipe_names_is_one() -> None:
+    helped = (DOCS / "commands.md").read_text("utf-8")
+    for option in re.findall(r"`(--[\w-]+)`", (DOCS / "recipes.md").read_text("utf-8")):
+        assert f" {option} " in helped or f"[{option}" in helped, option
+
+
+def test_every_public_name_has_a_heading_and_an_example() -> None:
+    text = (DOCS / "python.md").read_text("utf-8")
+    sections = dict(re.findall(r"^## `frostline\.(\w+)`\n(.*?)(?=^## |\Z)", text, re.M | re.DOTALL))
+    assert sections.keys() == set(frostline.__all__)
+    assert all("```python\n" in section for section in sections.values())
+
+
+def test_every_argument_of_train_is_explained() -> None:
+    import inspect
+
+    parameters = inspect.signature(frostline.train).parameters.values()
+    rows = tables(DOCS / "python.md")["frostline.train"]
+    assert [row[0].strip("`") for row in rows] == [one.name for one in parameters]
+    for row, one in zip(rows, parameters, strict=True):
+        default = (
+            "" if one.default is one.empty else json.dumps(one.default).replace("null", "None")
+        )
+        assert row[1].strip("`") == default, one.name
+
+
+def test_every_dependency_has_a_reason() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+
+    def names(given: list[str]) -> set[str]:
+        return {re.split(r"[<>=~!;]", one)[0].strip() for one in given}
+
+    told = tables(DOCS / "dependencies.md")
+    assert named(told["Dependencies"]) == names(project["dependencies"])
+    assert {(row[0].strip("`"), row[1].strip("`")) for row in told["Extras"]} == {
+        (extra, name)
+        for extra, given in project["optional-dependencies"].items()
+        for name in names(given)
+    }
+
+
+def test_the_layers_are_those_that_are_held() -> None:
+    spec = importlib.util.spec_from_file_location("layers", ROOT / "tests" / "test_layers.py")
+    assert spec is not None
+    assert spec.loader is not None
+    held = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(held)
+    (tree,) = [block.text for block in blocks(DOCS / "design.md") if block.text.startswith("L0")]
+    told: list[set[str]] = []
+    for line in tree.splitlines():
+        if line.startswith("L"):
+            told.append(set())
+            assert line.split()[0] == f"L{len(told) - 1}"
+        name = line[5:].split()[0]
+        told[-1].add(name.removesuffix("/").removesuffix(".py"))
+    assert told == [set(names) for names in held.LAYERS]
+
+
+def test_the_files_page_names_what_is_written(desk: Path) -> None:
+    told = tables(DOCS / "files.md")
+    linear, many = Path("runs/linear"), Path("runs/mlp")
+    assert main(["train", "photos", "--out", str(linear), "--epochs", "1"]) == 0
+    assert main(["train", "photos", "--out", str(many), "--epochs", "1", "--head", "mlp:8"]) == 0
+
+    def read(path: Path) -> Any:
+        return json.loads(path.read_text("utf-8"))
+
+    in_run = {f"{path.name}/" if path.is_dir() else path.name for path in linear.iterdir()}
+    assert named(told["A run folder"]) == in_run
+    heads = {name: (linear / name).read_text("utf-8").splitlines()[0].split(",") for name in CSVS}
+    assert [row[0].strip("`") for row in told["listing.csv"]] == heads["listing.csv"]
+    fixed = [name for name in heads["predictions.csv"] if not name.startswith("p:")]
+    assert [row[0].strip("`") for row in told["predictions.csv"]] == [*fixed, "p:NAME"]
+    assert named(told["plan.json"]) == read(linear / "plan.json").keys()
+    history = (linear / "history.jsonl").read_text("utf-8").splitlines()
+    assert named(told["history.jsonl"]) == {key for line in history for key in json.loads(line)}
+    configs = [read(run / "model/config.json")["frostline"] for run in (linear, many)]
+    assert named(told["The model folder"]) == {key for one in configs for key in one}
+    folder = next((desk / "cache").iterdir())
+    assert named(told["key.json"]) == read(folder / "key.json").keys()
+    assert named(told["Chunks"]) == names_in_chunk(next(folder.glob("*.safetensors")))
+
+
+CSVS = ("listing.csv", "predictions.csv")
+
+
+def names_in_chunk(path: Path) -> set[str]:
+    import safetensors
+
+    with safetensors.safe_open(path, framework="np") as opened:
+        return set(opened.keys())
+
+
+def test_the_changelog_has_the_version() -> None:
+    assert f"## [{frostline.__version__}]" in (ROOT / "CHANGELOG.md").read_text("utf-8")
