@@ -1,11 +1,16 @@
 """What several tests share."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+# Before torch is imported: threads that wait for one another take longer on small tensors than
+# the work itself, above all where other programs want the same cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -23,6 +28,44 @@ def assets() -> Path:
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keeps tests out of the user's cache."""
     monkeypatch.setenv("FROSTLINE_CACHE", str(tmp_path / "cache"))
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run of the real command line; tests read it, and must not change it.
+
+    Attributes:
+        path: The run folder.
+        photos: The pictures it was made of: classes `blue`, `green` and `red`, twelve in each.
+        cache: The cache it filled.
+        argv: What was typed.
+    """
+
+    path: Path
+    photos: Path
+    cache: Path
+    argv: tuple[str, ...]
+
+    @property
+    def picture(self) -> Path:
+        """One that is red."""
+        return self.photos / "red" / "000.png"
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    """One small run with random weights, shared by all tests: it takes a second or two."""
+    from frostline.cli import main
+
+    root = tmp_path_factory.mktemp("finished")
+    made_of = make_photos(root / "photos", {"blue": 12, "green": 12, "red": 12})
+    argv = (
+        *("train", str(made_of), "--out", str(root / "run"), "--cache-dir", str(root / "cache")),
+        *("--backbone", "timm:test_resnet?pretrained=false", "--image-px", "64"),
+        *("--device", "cpu", "--precision", "fp32"),
+    )
+    assert main(argv) == 0
+    return FinishedRun(root / "run", made_of, root / "cache", argv)
 
 
 @pytest.fixture

@@ -20,11 +20,6 @@ FP32 = Compute(device="cpu", precision="fp32")
 PROBE = Recipe(backbone=NETWORK, compute=FP32, data=Data(val=0.3))
 
 
-@pytest.fixture(autouse=True)
-def _same_random_weights() -> None:
-    torch.manual_seed(0)
-
-
 def run(photos: Path, out: Path, recipe: Recipe = PROBE) -> RunFolder:
     return pipeline.train(photos, out, recipe, cache_folder(), QUIET)
 
@@ -120,7 +115,6 @@ def test_two_stages_move_the_line_down_and_what_lies_below_stays(
 def test_cached_training_is_live_training(photos: Path, tmp_path: Path) -> None:
     curves = []
     for keep in ("always", "never"):
-        torch.manual_seed(0)
         recipe = Recipe(
             backbone=NETWORK,
             compute=Compute(device="cpu", precision="fp32", cache=keep),
@@ -138,7 +132,6 @@ def test_ten_more_pictures_compute_ten(photos: Path, tmp_path: Path) -> None:
     make_photos(tmp_path / "more", {"red": 22})
     for number in range(12, 22):
         (tmp_path / "more" / "red" / f"{number:03}.png").rename(photos / "red" / f"{number:03}.png")
-    torch.manual_seed(0)
     plan = run(photos, tmp_path / "two").read_plan()
     assert (plan["rows_kept"], plan["rows_computed"]) == (36, 10)
 
@@ -146,8 +139,8 @@ def test_ten_more_pictures_compute_ten(photos: Path, tmp_path: Path) -> None:
 def test_other_weights_or_another_size_reuse_nothing(photos: Path, tmp_path: Path) -> None:
     keys = set()
     for number, (seed, side_px) in enumerate([(0, 48), (1, 48), (0, 64)]):
-        torch.manual_seed(seed)
-        recipe = Recipe(backbone=BackboneChoice(NETWORK.name, image_px=side_px), compute=FP32)
+        network = BackboneChoice(NETWORK.name, image_px=side_px)
+        recipe = Recipe(seed=seed, backbone=network, compute=FP32)
         plan = run(photos, tmp_path / str(number), recipe).read_plan()
         assert plan["rows_kept"] == 0
         keys.add(plan["cache_key"])
@@ -158,7 +151,6 @@ def test_renaming_relabelling_and_resplitting_compute_nothing(photos: Path, tmp_
     run(photos, tmp_path / "one")
     for path in list((photos / "red").iterdir())[:4]:
         path.rename(photos / "blue" / f"was-{path.name}")
-    torch.manual_seed(0)
     recipe = Recipe(backbone=NETWORK, compute=FP32, data=Data(val=0.5), seed=0)
     assert run(photos, tmp_path / "two", recipe).read_plan()["rows_computed"] == 0
 
@@ -219,7 +211,6 @@ def test_an_unfinished_run_goes_on(photos: Path, tmp_path: Path) -> None:
     made = run(photos, tmp_path / "run")
     before = json.loads(made.metrics.read_text())
     made.metrics.unlink()
-    torch.manual_seed(0)
     assert run(photos, tmp_path / "run").read_metrics() == before
 
 

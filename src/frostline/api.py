@@ -177,10 +177,20 @@ def train(
         stages=stages_of(line, epochs, lr),
     )
     shown = console or Console()
+    was_whole = _is_whole(runfolder.RunFolder(Path(out)))
     run = pipeline.train(Path(photos), Path(out), wanted, cache_folder(cache_dir), shown)
-    build.write(run)
-    card.write(run)
+    if not was_whole:
+        build.write(run)
+        card.write(run)
     return open_run(out)
+
+
+def _is_whole(run: runfolder.RunFolder) -> bool:
+    """Says whether nothing is left to write; a process may end between metrics and report."""
+    try:
+        return run.is_finished() and run.report.is_file() and (run.model / "README.md").is_file()
+    except OSError:  # A name that is too long; who writes there says so.
+        return False
 
 
 def stages_of(line: str, epochs: int | None, lr: float | None, **more: Any) -> tuple[Stage, ...]:

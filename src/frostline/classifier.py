@@ -141,7 +141,7 @@ def as_it_is(
     """
     traced = _trace(opened)
     above = traced.find("pooled")
-    _, scores = traced.cut(above)
+    scores = traced.part(above, None)
     count = scores(torch.zeros(1, *above.shape)).shape[1]
     labels = opened.record.classes or tuple(str(number) for number in range(count))
     parts = _Parts(opened.module, opened.record, labels, above, None, scores)

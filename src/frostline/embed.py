@@ -1,5 +1,6 @@
 """Activations of pictures at a line, as one file for other tools."""
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -77,10 +78,13 @@ def _safetensors(path: Path, activations: Tensor, rows: tuple[Row, ...]) -> None
 def _h5(path: Path, activations: Tensor, rows: tuple[Row, ...]) -> None:
     import h5py
 
-    with h5py.File(path, "w") as file:
+    # In memory first: on a full disk HDF5 does not report an error, it crashes.
+    whole = io.BytesIO()
+    with h5py.File(whole, "w") as file:
         file.create_dataset("activations", data=_array(activations))
         for key, values in _texts(rows).items():
             file.create_dataset(key, data=values, dtype=h5py.string_dtype("utf-8"))
+    path.write_bytes(whole.getbuffer())
 
 
 def _parquet(path: Path, activations: Tensor, rows: tuple[Row, ...]) -> None:

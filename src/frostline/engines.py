@@ -7,6 +7,8 @@ changes the result by rounding only.
 
 import copy
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -108,9 +110,25 @@ def pick_precision(name: str, device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         able = torch.cuda.get_device_capability(device) >= (8, 0)
     else:
-        facts = torch.cpu.get_capabilities()
+        # Absent from older releases, on which float32 is the safe choice.
+        facts = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
         able = bool(facts.get("amx_bf16") or facts.get("avx512_bf16") or facts.get("bf16"))
     return torch.bfloat16 if able else torch.float32
+
+
+@contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """Lets PyTorch use `count` threads in the block, or as many as before where it is None.
+
+    Work of a few million operations is done sooner by one core than by several that wait for each
+    other after every step, above all where other programs run too.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def prepare(

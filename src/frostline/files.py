@@ -85,7 +85,7 @@ def write_json(path: Path, value: Any) -> None:
     Names that are not UTF-8 are escaped: the file is always UTF-8, and reading it gives them back.
     """
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    if not _is_unicode(text):
+    if not is_unicode(text):
         text = json.dumps(value, indent=2, ensure_ascii=True, allow_nan=False)
     write_text(path, text + "\n")
 
@@ -159,7 +159,8 @@ def locked(path: Path, holder: str) -> Iterator[None]:
         os.close(handle)
 
 
-def _is_unicode(text: str) -> bool:
+def is_unicode(text: str) -> bool:
+    """Says whether `text` is all characters: a file name may hold bytes that are none."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -1,8 +1,10 @@
 """Recipe and pictures to a finished run, read top to bottom. This is the only wiring."""
 
 import json
+import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -30,6 +32,8 @@ from frostline.runfolder import RunFolder
 from frostline.training import loop, parameters, probe, schedules
 from frostline.training.loop import Examples, Fetch
 
+# Multiplications in one step of the probe, below which one core does it soonest.
+SMALL = 20_000_000
 SHOWN = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 
 
@@ -76,7 +80,9 @@ def train(photos: Path, out: Path, wanted: Recipe, cache: Path, console: Console
     with files.locked(run.lock, str(out)):
         if _is_done(run, wanted, listing, console):
             return run
-        opened = _find_backbone(wanted.backbone)
+        # Where a backbone's weights are random, the seed decides them too.
+        with _seeded(wanted.seed, device):
+            opened = _find_backbone(wanted.backbone)
         _tell_backbone(opened, console)
         line = wanted.stages[0].line if wanted.stages else models.TOP
         assemble = partial(_assemble, opened, head, line, device, compute, wanted.seed)
@@ -200,10 +206,10 @@ def _keep_apart(photos: Path, written: Mapping[str, Path]) -> None:
     Raises:
         RunError: Where what an option names lies inside the folder of pictures.
     """
-    root = photos.absolute().resolve()
+    root = Path(os.path.realpath(photos))
     for option, path in written.items():
-        place = path.absolute().resolve()
-        if not root.is_dir() or not place.is_relative_to(root):
+        place = Path(os.path.realpath(path))
+        if photos.suffix.lower() == ".csv" or not place.is_relative_to(root):
             continue
         if not any(part.startswith(".") for part in place.relative_to(root).parts):
             raise RunError(
@@ -280,9 +286,16 @@ def _assemble(
     labels: Sequence[str],
 ) -> Classifier:
     """Cuts the backbone and puts a new head on it, whose weights the seed decides."""
+    with _seeded(seed, device):
+        return models.assemble(opened, tuple(labels), head, line, device, compute)
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Lets `seed` decide what is drawn in the block; the caller's generator stays as it was."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        return models.assemble(opened, tuple(labels), head, line, device, compute)
+        yield
 
 
 def _first_pass(
@@ -404,13 +417,13 @@ def _fit_probe(
     device = model.engine.device
     head = model.upper.head
     assert isinstance(head, nn.Sequential)
-    found = probe.fit(
-        (_features(model, fetch, training, device), training.targets.to(device)),
-        (_features(model, fetch, validation, device), validation.targets.to(device))
-        if validation.rows
-        else None,
-        len(model.labels),
-    )
+    train = (_features(model, fetch, training, device), training.targets.to(device))
+    val = None
+    if validation.rows:
+        val = (_features(model, fetch, validation, device), validation.targets.to(device))
+    is_small = train[0].numel() * len(model.labels) < SMALL
+    with engines.threads(1 if is_small else None):
+        found = probe.fit(train, val, len(model.labels))
     last = head[-1]
     assert isinstance(last, nn.Linear)
     with torch.no_grad():
@@ -468,21 +481,23 @@ def _train_stage(
     groups = parameters.groups(
         model.upper.suffix, model.upper.head, stage.lr, stage.suffix_lr, stage.weight_decay
     )
-    loop.train(
-        model.upper,
-        parameters.make_optimizer(stage.optimizer, groups),
-        partial(schedules.factor, warmup=stage.warmup, schedule=stage.schedule),
-        fetch,
-        training,
-        validation if validation.rows else None,
-        epochs=stage.epochs,
-        batch_size=stage.batch_size,
-        label_smoothing=stage.label_smoothing,
-        batch_norm=stage.batch_norm,
-        seed=seed + number,
-        device=model.engine.device,
-        record=record,
-    )
+    only_vectors = len(model.line.shape) == 1
+    with engines.threads(1 if only_vectors else None):
+        loop.train(
+            model.upper,
+            parameters.make_optimizer(stage.optimizer, groups),
+            partial(schedules.factor, warmup=stage.warmup, schedule=stage.schedule),
+            fetch,
+            training,
+            validation if validation.rows else None,
+            epochs=stage.epochs,
+            batch_size=stage.batch_size,
+            label_smoothing=stage.label_smoothing,
+            batch_norm=stage.batch_norm,
+            seed=seed + number,
+            device=model.engine.device,
+            record=record,
+        )
     return lines
 
 

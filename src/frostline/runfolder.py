@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from frostline.errors import RunError, did_you_mean
-from frostline.files import write_json
+from frostline.files import is_unicode, write_json
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,10 @@ def claim(path: Path) -> RunFolder:
         raise RunError(f"--out: {error.strerror}: {path}. Name another folder.") from error
     if is_there and not path.is_dir():
         raise RunError(f"{path}: is a file; --out must name a folder.")
+    if not is_unicode(str(path.absolute())):
+        raise RunError(
+            f"--out: {path} is not UTF-8, and safetensors opens no such file. Name another folder."
+        )
     if path.is_dir() and not run.is_run():
         strangers = [p.name for p in path.iterdir() if not p.name.startswith(".")]
         if strangers:

@@ -12,6 +12,7 @@ from frostline.cache.chunks import CHUNK_BYTES, Store, Writer, open_store
 from frostline.cache.key import Key
 from frostline.console import Console
 from frostline.errors import DiskError
+from frostline.files import is_unicode
 
 # What a batch of paths comes to: positions in the sequence that was given, their activations,
 # and a reason for each position that has none.
@@ -103,6 +104,11 @@ def need_room(folder: Path, need_bytes: int) -> None:
     if not there.is_dir():
         raise DiskError(
             f"{folder}: the cache must be a folder, and {there} is a file. "
+            "Name another place with --cache-dir."
+        )
+    if not is_unicode(str(folder.absolute())):
+        raise DiskError(
+            f"{folder}: the cache's name must be UTF-8, since safetensors opens no other file. "
             "Name another place with --cache-dir."
         )
     free_bytes = shutil.disk_usage(there).free

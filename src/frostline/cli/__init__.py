@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from frostline.cli.parser import make_parser
-from frostline.errors import FrostlineError, did_you_mean
+from frostline.errors import FrostlineError, did_you_mean, nearest
 
 _CHOICES = re.compile(r"invalid choice: '(?P<got>.*)' \(choose from (?P<known>.*)\)", re.DOTALL)
 _STRANGE = re.compile(r"unrecognized arguments: (?P<got>\S+)")
@@ -22,6 +22,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     0 is success, 2 something the user can mend (said in one line), 130 an interruption. A
     traceback is a bug.
     """
+    # Threads that wait should sleep: spinning, they take the cores from whoever else needs them,
+    # and where other programs run that made training four times slower. Read when torch loads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for stream in (sys.stdout, sys.stderr):
         # File names need not be text that the terminal can show.
         with contextlib.suppress(AttributeError):
@@ -69,7 +72,8 @@ def _meant(words: str, parser: argparse.ArgumentParser) -> str:
     if choice := _CHOICES.search(words):
         return did_you_mean(choice["got"], re.split(r"[', ]+", choice["known"].strip("'")))
     if strange := _STRANGE.search(words):
-        return did_you_mean(strange["got"].partition("=")[0], _options(parser))
+        close = nearest(strange["got"].partition("=")[0], _options(parser), count=1)
+        return f" Did you mean {close[0]}?" if close else ""
     return ""
 
 

@@ -217,7 +217,8 @@ def _take_over(
     constants: dict[str, torch.Tensor],
 ) -> None:
     nodes = [node for graph in graphs for node in graph.nodes]
-    modules = {str(node.target) for node in nodes if node.op == "call_module"}
+    # In the order of the graph, not of a set: the half's text is part of a cache's key.
+    modules = dict.fromkeys(str(node.target) for node in nodes if node.op == "call_module")
     tensors = {str(node.target) for node in nodes if node.op == "get_attr"}
     # Outer paths first: what lies in a module that is taken over whole is there already.
     for path in sorted(modules, key=lambda path: path.count(".")):
