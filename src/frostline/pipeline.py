@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from frostline import classifier as models
 from frostline import engines, evaluate, extract, files, frost, heads, recipe, runfolder
 from frostline.backbones import catalog, weights
+from frostline.cache.chunks import resident
 from frostline.cache.fill import Filled, fill
 from frostline.cache.key import Key, row_id
 from frostline.classifier import Classifier
@@ -34,6 +35,8 @@ from frostline.training.loop import Examples, Fetch
 
 # Multiplications in one step of the probe, below which one core does it soonest.
 SMALL = 20_000_000
+# A cache up to this size is read into memory once, where training and scoring take it from.
+RESIDENT_BYTES = 256 << 20
 SHOWN = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 
 
@@ -329,7 +332,11 @@ def _first_pass(
         "first_pass_s": round(filled.seconds, 3),
         "cache_key": filled.store.key,
     }
-    return Source(filled.store.fetch, dict(filled.problems), facts)
+    fetch: Fetch = filled.store.fetch
+    rows_read = len(paths) - len(filled.problems)
+    if 0 < rows_read * _row_bytes(model) <= RESIDENT_BYTES:
+        fetch = resident(filled.store, paths).fetch
+    return Source(fetch, dict(filled.problems), facts)
 
 
 def cache_key(model: Classifier) -> Key:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from frostline.cache import chunks
-from frostline.cache.chunks import Writer, open_store, write_chunk
+from frostline.cache.chunks import Writer, open_store, resident, write_chunk
 from frostline.cache.key import Key, row_id
 from frostline.errors import CacheError, DiskError
 
@@ -43,7 +43,16 @@ def test_rows_come_back_in_the_order_asked(
     assert got[:, 0, 0].tolist() == wanted
 
 
-def test_scalar_activations_and_vectors_work(tmp_path: Path) -> None:
+def test_rows_held_in_memory_are_those_on_disk(tmp_path: Path, folder: Path) -> None:
+    write_chunk(folder, KEY, rows_of(10), values_of(10))
+    store = open_store(tmp_path, KEY)
+    held = resident(store, [*rows_of(6, 4), *rows_of(2, 4), *rows_of(1, 99)])
+    assert len(held.places) == 6
+    wanted = [rows_of(1, number)[0] for number in (9, 4, 4)]
+    assert torch.equal(held.fetch(wanted), store.fetch(wanted))
+
+
+def test_vectors_work(tmp_path: Path) -> None:
     key = Key("net", "pooled", "00" * 20, {}, "1", "eager", "float32", (5,))
     write_chunk(key.folder(tmp_path), key, rows_of(2), torch.arange(10.0).reshape(2, 5))
     assert open_store(tmp_path, key).fetch(rows_of(2)[::-1])[0].tolist() == [5, 6, 7, 8, 9]

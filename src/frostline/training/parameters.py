@@ -41,5 +41,5 @@ def groups(
 def make_optimizer(name: str, made: list[dict[str, Any]]) -> torch.optim.Optimizer:
     """Returns `adamw`, or `sgd` with Nesterov momentum 0.9, over groups from `groups`."""
     if name == "sgd":
-        return torch.optim.SGD(made, momentum=0.9, nesterov=True)
-    return torch.optim.AdamW(made)
+        return torch.optim.SGD(made, momentum=0.9, nesterov=True, fused=True)
+    return torch.optim.AdamW(made, fused=True)
