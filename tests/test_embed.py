@@ -102,6 +102,6 @@ def test_a_library_that_is_not_there_is_named(
 @pytest.mark.parametrize("ending", READERS)
 def test_what_stood_there_stays_where_writing_fails(tmp_path: Path, ending: str) -> None:
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(DiskError, match="cannot be written: Not a directory"):
+    with pytest.raises(DiskError, match=r"cannot be written: .*Name another place"):
         embed.write(tmp_path / "file" / f"x{ending}", torch.ones(3, 4), ROWS)
     assert (tmp_path / "file").read_text() == "mine"

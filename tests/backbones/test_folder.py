@@ -285,7 +285,7 @@ def test_a_full_disk_keeps_what_was_there(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         raise SafetensorError("I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr(folder, "save_file", full)
+    monkeypatch.setattr("safetensors.torch.save_file", full)
     with pytest.raises(DiskError, match="the disk is full"):
         folder.write_folder(tmp_path, one.module, one.record, CLASSES)
     assert (tmp_path / "model.safetensors").read_bytes() == before

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import errno
 import io
 import os
 import re
@@ -43,14 +44,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write("frostline: interrupted; the same command goes on from what is kept\n")
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close_output()
         return 128 + signal.SIGPIPE
     except OSError as error:
         # What no part foresaw, the system names; without a file's name it is a bug of ours.
-        if error.filename is None:
+        if error.filename is not None:
+            return _refuse(f"{os.fsdecode(error.filename)}: {error.strerror}.")
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
             raise
-        return _refuse(f"{os.fsdecode(error.filename)}: {error.strerror}.")
+        _close_output()
+        return _refuse(f"standard output: cannot be written: {error.strerror}.")
     return status
+
+
+def _close_output() -> None:
+    """Keeps Python from trying once more, on its way out, to write what cannot be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace | int:
