@@ -167,7 +167,8 @@ def open_folder(path: Path, device: torch.device, precision: str = "recorded") -
     Args:
         path: The folder, or a run's.
         device: Where to run.
-        precision: What to compute in; `recorded` is what training computed in.
+        precision: What to compute in; `recorded` is what training computed in, or float32 where
+            this processor has no instructions for that.
 
     Raises:
         BackboneError: Where it is no model folder.
@@ -182,6 +183,8 @@ def open_folder(path: Path, device: torch.device, precision: str = "recorded") -
                 f"{path / folder.CONFIG}: frostline.compute must be one of "
                 f"{', '.join(PRECISIONS)}, not {precision!r}."
             )
+        if pick_precision("auto", device) == torch.float32:
+            precision = "fp32"
     compute = pick_precision(precision, device)
     line = str(facts.get("line", "pooled"))
     if "head" not in facts:

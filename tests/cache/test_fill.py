@@ -125,3 +125,15 @@ def test_two_processes_fill_one_cache_at_once(tmp_path: Path) -> None:
     store = open_store(cache, KEY)
     assert not store.damaged
     assert store.fetch(list(wanted(80)))[:, 0].tolist() == list(map(float, range(80)))
+
+
+def test_an_interruption_keeps_what_was_computed(tmp_path: Path) -> None:
+    def interrupted(paths: Sequence[str]) -> Iterator[Computed]:
+        for number, batch in enumerate(compute(paths)):
+            if number == 3:
+                raise KeyboardInterrupt
+            yield batch
+
+    with pytest.raises(KeyboardInterrupt):
+        fill(tmp_path, KEY, wanted(40), ROW_BYTES, interrupted, QUIET)
+    assert fill(tmp_path, KEY, wanted(40), ROW_BYTES, compute, QUIET).kept == 3 * BATCH

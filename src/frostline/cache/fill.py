@@ -77,11 +77,15 @@ def fill(
         paths = [wanted[row] for row in missing]
         writer = Writer(store.folder, key, chunk_bytes)
         with console.bar(len(paths), "computing activations") as bar:
-            for positions, activations, failed in compute(paths):
-                if activations is not None:
-                    writer.add([missing[index] for index in positions], activations)
-                problems |= {paths[index]: reason for index, reason in failed.items()}
-                bar.advance(len(positions) + len(failed))
+            try:
+                for positions, activations, failed in compute(paths):
+                    if activations is not None:
+                        writer.add([missing[index] for index in positions], activations)
+                    problems |= {paths[index]: reason for index, reason in failed.items()}
+                    bar.advance(len(positions) + len(failed))
+            except KeyboardInterrupt:
+                writer.close()
+                raise
         writer.close()
         store = open_store(cache, key)
     return Filled(

@@ -36,6 +36,14 @@ def make_parser() -> argparse.ArgumentParser:
 _Commands = argparse._SubParsersAction
 
 
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Tells defaults, where there is one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        says_nothing = action.default is None or action.default is False or action.default == ""
+        return action.help if says_nothing else super()._get_help_string(action)
+
+
 def _command(
     commands: "_Commands[argparse.ArgumentParser]", name: str, text: str
 ) -> argparse.ArgumentParser:
@@ -43,7 +51,7 @@ def _command(
         name,
         help=text,
         description=text[0].upper() + text[1:] + ".",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=_Formatter,
         allow_abbrev=False,
     )
 
@@ -87,7 +95,7 @@ def _train(commands: "_Commands[argparse.ArgumentParser]") -> None:
         "--epochs",
         type=int,
         metavar="N",
-        help="passes over the images; without, a linear head is the probe alone",
+        help="passes over the images (5; a linear head on its own is the probe, which needs none)",
     )
     add("--lr", type=float, metavar="RATE", help="peak learning rate of the head (0.001)")
     add(
