@@ -1,6 +1,6 @@
 """The whole way on pictures that are there already: no network, only what is installed.
 
-A small network learns scikit-learn's handwritten digits 0 to 4 from scratch. What it learned is then
+A small network learns scikit-learn's handwritten digits 0 to 4 from scratch. What it learned is
 carried over to 5 to 9, with few pictures of each, beside the same network trained on these alone.
 """
 
@@ -85,10 +85,9 @@ def run(out: Path | None, seed: int, console: Console) -> Path:
     scratch = _train(folder, "scratch", new, _recipe(NETWORK, "pixels", EPOCHS_NEW, seed))
     _say_score(console, scratch)
 
-    gain = _accuracy(transfer) - _accuracy(scratch)
     console.say(
-        f"What 0 to 4 taught is worth {gain:+.1%} on 5 to 9 "
-        f"({_accuracy(transfer):.1%} against {_accuracy(scratch):.1%})\n"
+        f"\n5 to 9: {_accuracy(transfer):.1%} right with what 0 to 4 taught, "
+        f"{_accuracy(scratch):.1%} without\n"
     )
     _say_predictions(console, transfer, new)
     _say_next(console, transfer, new, time.perf_counter() - begun)
@@ -228,8 +227,8 @@ def _say_predictions(console: Console, done: _Done, new: Path) -> None:
     for said in done.run.predict(chosen):
         path = Path(said.path)
         console.say(
-            f"   {path.parent.name}/{path.name}: a {path.parent.name}, "
-            f"taken for a {said.label} ({said.probability:.0%})"
+            f"   {path.parent.name}/{path.name}: {path.parent.name}, "
+            f"taken for {said.label} ({said.probability:.0%})"
         )
 
 

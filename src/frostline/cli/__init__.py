@@ -3,6 +3,8 @@
 import argparse
 import contextlib
 import errno
+import gc
+import importlib
 import io
 import os
 import re
@@ -13,6 +15,8 @@ from collections.abc import Sequence
 from frostline.cli.parser import make_parser
 from frostline.errors import FrostlineError, did_you_mean, nearest
 
+# Commands that need neither torch nor timm to begin with.
+LIGHT = ("backbones", "cache")
 _CHOICES = re.compile(r"invalid choice: '(?P<got>.*)' \(choose from (?P<known>.*)\)", re.DOTALL)
 _STRANGE = re.compile(r"unrecognized arguments: (?P<got>\S+)")
 
@@ -36,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         from frostline.cli import commands
 
+        if arguments.command not in LIGHT:
+            _load_quickly()
         status: int = getattr(commands, arguments.command.replace("-", "_"))(arguments)
         sys.stdout.flush()
     except FrostlineError as error:
@@ -55,6 +61,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         _close_output()
         return _refuse(f"standard output: cannot be written: {error.strerror}.")
     return status
+
+
+def _load_quickly() -> None:
+    """Imports what most commands need, without looking for garbage: there is none as yet.
+
+    The search goes through all that is loaded again and again, a sixth of the time of loading.
+    """
+    gc.disable()
+    try:
+        importlib.import_module("frostline.api")
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _close_output() -> None:

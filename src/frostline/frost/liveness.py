@@ -78,7 +78,7 @@ def steps_of(
     Raises:
         LineError: Where the network does not run on images of this shape.
     """
-    meta = twin_of(net, "meta")
+    meta = _without_norms(twin_of(net, "meta"))
     dtype = next((p.dtype for p in net.parameters()), torch.float32)
     runs: list[_Run] = []
     for way, training in ways:
@@ -102,6 +102,25 @@ def alive(steps: Mapping[str, Step]) -> list[frozenset[str]]:
         now = frozenset(name for name in now if steps[name].last_use > step.index)
         sets.append(now)
     return sets
+
+
+class _Fresh(nn.Module):
+    """Stands for a batch norm where only shapes and memory count: a new tensor like its input."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.empty_like(x)
+
+
+def _without_norms(meta: nn.Module) -> nn.Module:
+    """Puts stand-ins in the place of batch norms, which take most of the time without data."""
+    from timm.layers import BatchNormAct2d
+
+    for path, module in list(meta.named_modules()):
+        if type(module) is nn.BatchNorm2d:
+            meta.set_submodule(path, _Fresh())
+        elif type(module) is BatchNormAct2d:
+            meta.set_submodule(path, nn.Sequential(_Fresh(), module.drop, module.act))
+    return meta
 
 
 class _Run(fx.Interpreter):
