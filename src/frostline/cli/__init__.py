@@ -72,7 +72,6 @@ def _load_quickly() -> None:
     try:
         importlib.import_module("frostline.api")
     finally:
-        gc.freeze()
         gc.enable()
 
 
