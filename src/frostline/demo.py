@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from frostline import api, files
+from frostline import api, engines, files
 from frostline.console import QUIET, Console
 from frostline.errors import RunError
 from frostline.recipe import BackboneChoice, Compute, Data, HeadChoice, Recipe, Stage
@@ -104,7 +104,7 @@ def _recipe(backbone: str, line: str, epochs: int, seed: int, head: str = "linea
         data=Data(val=0.0),
         backbone=BackboneChoice(name=backbone, image_px=SIDE_PX),
         head=HeadChoice(spec=head, start=start),
-        # So small a network gains nothing from a GPU, and gives the same numbers everywhere.
+        # So small a network gains nothing from a GPU.
         compute=Compute(device="cpu", precision="fp32"),
         stages=(stage,),
     )
@@ -112,13 +112,15 @@ def _recipe(backbone: str, line: str, epochs: int, seed: int, head: str = "linea
 
 def _train(folder: Path, name: str, pictures: Path, recipe: Recipe) -> _Done:
     begun = time.perf_counter()
-    made = api.train(
-        pictures,
-        out=folder / "runs" / name,
-        recipe=recipe,
-        cache_dir=folder / "cache",
-        console=QUIET,
-    )
+    # In one order of sums, so that a seed gives the same however many cores there are.
+    with engines.threads(1):
+        made = api.train(
+            pictures,
+            out=folder / "runs" / name,
+            recipe=recipe,
+            cache_dir=folder / "cache",
+            console=QUIET,
+        )
     return _Done(made, time.perf_counter() - begun)
 
 
