@@ -10,7 +10,7 @@ EXAMPLES = """\
 examples:
   frostline demo                                   the whole way on built-in pictures, no network
   frostline train photos/ --out runs/photos        a classifier from class folders
-  frostline train photos/ --out runs/deep --line blocks.5 --epochs 5 --lr 1e-3
+  frostline train photos/ --out runs/deep --line -2 --epochs 5 --lr 1e-3
   frostline predict runs/photos new.jpg folder/    what is on these pictures?
   frostline evaluate runs/photos other_photos/     how right is it there?
   frostline lines timm:resnet50                    where can this network be cut?
