@@ -168,7 +168,9 @@ def validate(recipe: Recipe, where: str = "recipe") -> None:
         choice(at + "batch_norm", stage.batch_norm, ("frozen", "train"))
         must(0 <= stage.warmup < 1, at + "warmup", "a share in [0, 1)", stage.warmup)
         must(stage.weight_decay >= 0, at + "weight_decay", "at least 0", stage.weight_decay)
-        must(stage.batch_size >= 1, at + "batch_size", "at least 1", stage.batch_size)
+        least = 2 if stage.batch_norm == "train" else 1
+        rule = f"at least {least} where batch norms are {stage.batch_norm}"
+        must(stage.batch_size >= least, at + "batch_size", rule, stage.batch_size)
         smoothing = stage.label_smoothing
         must(0 <= smoothing < 1, at + "label_smoothing", "in [0, 1)", smoothing)
     raise_all(RecipeError, where, found)

@@ -128,3 +128,45 @@ def test_an_error_while_fetching_comes_through() -> None:
 
     with pytest.raises(TrainingError, match="disk gone"):
         train(upper(), fetch=broken, validation=None)
+
+
+@pytest.mark.parametrize(
+    ("count", "size"), [(34, 32), (17, 16), (32, 32), (1, 8), (100, 7), (0, 4)]
+)
+def test_batches_are_even_and_hold_each_image_once(count: int, size: int) -> None:
+    rows = tuple(bytes([number]) for number in range(count))
+    whole = Examples(rows, torch.arange(count))
+    fetch = lambda rows: torch.tensor([row[0] for row in rows])  # noqa: E731
+    order = list(reversed(range(count)))
+    made = list(loop.batches(fetch, whole, order, size))
+    assert len(made) == -(-count // size)
+    assert [int(number) for _, targets in made for number in targets] == order
+    assert all(torch.equal(x, targets) for x, targets in made)
+    lengths = {len(targets) for _, targets in made} or {0}
+    assert max(lengths) <= size
+    assert max(lengths) - min(lengths) <= 1
+
+
+def test_a_batch_norm_can_be_trained_on_one_image_more_than_fills_the_batches() -> None:
+    model = upper()
+    training, known = examples(17, 0)
+    fetch = lambda rows: torch.stack([known[row] for row in rows])[:, :, :1, :1]  # noqa: E731
+    model.head = nn.Sequential(nn.Flatten(), nn.Linear(6, 2))
+    optimizer = parameters.make_optimizer(
+        "sgd", parameters.groups(model.suffix, model.head, 1e-3, 1.0, 0.0)
+    )
+    loop.train(
+        model,
+        optimizer,
+        lambda step, steps: 1.0,
+        fetch,
+        training,
+        None,
+        epochs=1,
+        batch_size=16,
+        label_smoothing=0.0,
+        batch_norm="train",
+        seed=0,
+        device=CPU,
+        record=lambda line: None,
+    )

@@ -1,6 +1,7 @@
 """One stage: the suffix and the head are trained on activations, and the best state is kept."""
 
 import copy
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -45,9 +46,14 @@ class Score:
 def batches(
     fetch: Fetch, examples: Examples, order: Sequence[int], batch_size: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yields activations and targets in `order`; a thread fetches one batch ahead."""
-    starts = range(0, len(order), batch_size)
-    parts = [order[start : start + batch_size] for start in starts]
+    """Yields activations and targets in `order`; a thread fetches one batch ahead.
+
+    Batches are as even as can be and at most `batch_size` long: a last one of a picture or two
+    would weigh as much as a whole one, and a batch norm cannot learn from a single vector.
+    """
+    count = -(-len(order) // batch_size)
+    ends = [len(order) * number // count for number in range(count + 1)] if count else [0]
+    parts = [order[start:end] for start, end in itertools.pairwise(ends)]
 
     def load(part: Sequence[int]) -> tuple[Tensor, Tensor]:
         return fetch([examples.rows[i] for i in part]), examples.targets[list(part)]

@@ -1,0 +1,85 @@
+"""Choices that speed decided, measured again.
+
+    python benchmarks/choices.py PHOTOS --backbone dir:FOLDER
+
+Prints a Markdown table: decoding with simplejpeg and with Pillow, a prefix with and without its
+batch norms folded, in bf16 and float32, and a probe on one thread and on all. Each pair is timed
+in turn; the figures are medians.
+"""
+
+import argparse
+import io
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import simplejpeg
+import torch
+from PIL import Image
+
+from frostline import classifier, engines
+from frostline.backbones import catalog
+from frostline.data import listing
+from frostline.training import probe
+
+
+def rates(repeats: int, count: int, works: dict[str, Callable[[], object]]) -> dict[str, float]:
+    """Returns how many of `count` each work does in a second: the median of `repeats`."""
+    found: dict[str, list[float]] = {name: [] for name in works}
+    for work in works.values():
+        work()
+    for _ in range(repeats):
+        for name, work in works.items():
+            begun = time.perf_counter()
+            work()
+            found[name].append(count / (time.perf_counter() - begun))
+    return {name: statistics.median(values) for name, values in found.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("photos", type=Path)
+    parser.add_argument("--backbone", required=True)
+    parser.add_argument("--repeats", type=int, default=5)
+    args = parser.parse_args()
+    paths = [row.path for row in listing.scan_files([args.photos]).usable][:200]
+    files = [Path(path).read_bytes() for path in paths]
+    decoding = {
+        "simplejpeg": lambda: [simplejpeg.decode_jpeg(file) for file in files],
+        "Pillow": lambda: [Image.open(io.BytesIO(file)).convert("RGB").load() for file in files],
+    }
+    table = {"decoding, one thread, images/s": rates(args.repeats, len(files), decoding)}
+
+    cpu = torch.device("cpu")
+    opened = catalog.find(args.backbone)
+    pixels = torch.randint(0, 256, (16, 3, 224, 224), dtype=torch.uint8)
+    running = {}
+    fold = engines.fold_batch_norm
+    for folded in (True, False):
+        engines.fold_batch_norm = fold if folded else lambda half: half
+        for name in ("bf16", "fp32"):
+            compute = engines.pick_precision(name, cpu)
+            engine = classifier.as_it_is(opened, "pooled", cpu, compute).engine
+            running[f"{name}{', folded' if folded else ''}"] = lambda e=engine: e(pixels)
+    engines.fold_batch_norm = fold
+    table["prefix to pooled, all threads, images/s"] = rates(args.repeats, 16, running)
+
+    torch.manual_seed(0)
+    features, targets = torch.randn(1000, 1280), torch.arange(1000) % 2
+    threads = torch.get_num_threads()
+
+    def fit(count: int) -> None:
+        with engines.threads(count):
+            probe.fit((features, targets), (features, targets), 2, [100.0, 10.0])
+
+    fitting = {f"{count} threads": lambda c=count: fit(c) for count in (1, threads)}
+    table["probe, 1,000 × 1,280, fits/s"] = rates(args.repeats, 1, fitting)
+    print("| what | way | median |\n| --- | --- | --- |")
+    for what, ways in table.items():
+        for way, rate in ways.items():
+            print(f"| {what} | {way} | {rate:.1f} |")
+
+
+if __name__ == "__main__":
+    main()
