@@ -1,6 +1,7 @@
 """The command line. Thin: arguments in, calls, words out; nothing heavy until a command runs."""
 
 import argparse
+import atexit
 import contextlib
 import errno
 import gc
@@ -72,6 +73,9 @@ def _load_quickly() -> None:
     try:
         importlib.import_module("frostline.api")
     finally:
+        # What is loaded stays until the end; only then is it looked at.
+        gc.freeze()
+        atexit.register(gc.unfreeze)
         gc.enable()
 
 
