@@ -1,7 +1,5 @@
 """`python -m frostline`."""
 
-import sys
+from frostline.cli import run
 
-from frostline.cli import main
-
-sys.exit(main())
+run()

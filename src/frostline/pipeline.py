@@ -192,7 +192,7 @@ def _resolved(wanted: Recipe, head: heads.HeadSpec, device: torch.device) -> Rec
         start = "probe" if head.is_linear else "random"
     stages = wanted.stages
     if start == "random" and not stages:
-        stages = (Stage(line=models.TOP, epochs=20),)
+        stages = (Stage(line=models.TOP, epochs=20, batch_size=64),)
     return replace(
         wanted,
         backbone=replace(wanted.backbone, name=name),
