@@ -392,6 +392,10 @@ def test_an_unknown_line_leaves_nothing_in_the_way_of_the_right_one(
         (("--lr", "0"), "lr must be above 0 and below 100, not 0.0"),
         (("--lr", "nan"), "lr must be above 0 and below 100, not nan"),
         (("--batch-size", "0"), "batch_size must be at least 1, not 0"),
+        (
+            ("--batch-size", "1", "--batch-norm", "train"),
+            "batch_size must be at least 2 where batch norms are trained, not 1",
+        ),
         (("--weight-decay", "-1"), "weight_decay must be at least 0, not -1.0"),
         (("--val", "1.5"), "data.val must be a share in [0, 1), not 1.5"),
         (("--val", "0.6", "--test", "0.5"), "data.val + data.test must be below 1"),

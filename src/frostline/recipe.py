@@ -169,7 +169,7 @@ def validate(recipe: Recipe, where: str = "recipe") -> None:
         must(0 <= stage.warmup < 1, at + "warmup", "a share in [0, 1)", stage.warmup)
         must(stage.weight_decay >= 0, at + "weight_decay", "at least 0", stage.weight_decay)
         least = 2 if stage.batch_norm == "train" else 1
-        rule = f"at least {least} where batch norms are {stage.batch_norm}"
+        rule = "at least 1" if least == 1 else "at least 2 where batch norms are trained"
         must(stage.batch_size >= least, at + "batch_size", rule, stage.batch_size)
         smoothing = stage.label_smoothing
         must(0 <= smoothing < 1, at + "label_smoothing", "in [0, 1)", smoothing)
