@@ -61,9 +61,9 @@ def test_values_have_the_type_they_look_like() -> None:
 
 def test_dir_names_are_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", "/home/of/someone")
+    monkeypatch.setenv("HOME", "/folders/of/someone")
     assert parse("dir:a/../b").path == str(tmp_path / "b")
-    assert parse("dir:~/b?num_classes=0") == Name("dir", "/home/of/someone/b", {"num_classes": 0})
+    assert parse("dir:~/b?num_classes=0") == Name("dir", "/folders/of/someone/b", {"num_classes": 0})
 
 
 @pytest.mark.parametrize(
