@@ -63,7 +63,9 @@ def test_dir_names_are_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", "/folders/of/someone")
     assert parse("dir:a/../b").path == str(tmp_path / "b")
-    assert parse("dir:~/b?num_classes=0") == Name("dir", "/folders/of/someone/b", {"num_classes": 0})
+    assert parse("dir:~/b?num_classes=0") == Name(
+        "dir", "/folders/of/someone/b", {"num_classes": 0}
+    )
 
 
 @pytest.mark.parametrize(
