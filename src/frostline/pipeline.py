@@ -437,6 +437,7 @@ def _fit_probe(
         last.weight.copy_(found.weight)
         last.bias.copy_(found.bias)
     loss, accuracy = next(row[1:] for row in found.tried if row[0] == found.strength)
+    scored_on = "val" if validation.rows else "cv"
     chosen_on = "val" if validation.rows else f"{probe.FOLDS}-fold cross-validation"
     console.say(
         f"probe: strength {found.strength:.3g} of {len(found.tried)} tried, "
@@ -446,8 +447,8 @@ def _fit_probe(
         "stage": 0,
         "kind": "probe",
         "strength": found.strength,
-        "val_loss": loss,
-        "val_accuracy": accuracy,
+        f"{scored_on}_loss": loss,
+        f"{scored_on}_accuracy": accuracy,
         "seconds": round(time.perf_counter() - begun, 3),
     }
 
