@@ -21,6 +21,7 @@ from PIL import Image
 from frostline import classifier, engines
 from frostline.backbones import catalog
 from frostline.data import listing
+from frostline.engines import eager
 from frostline.training import probe
 
 
@@ -55,14 +56,14 @@ def main() -> None:
     opened = catalog.find(args.backbone)
     pixels = torch.randint(0, 256, (16, 3, 224, 224), dtype=torch.uint8)
     running = {}
-    fold = engines.fold_batch_norm
+    fold = eager.fold_batch_norm
     for folded in (True, False):
-        engines.fold_batch_norm = fold if folded else lambda half: half
+        eager.fold_batch_norm = fold if folded else lambda half: half
         for name in ("bf16", "fp32"):
             compute = engines.pick_precision(name, cpu)
             engine = classifier.as_it_is(opened, "pooled", cpu, compute).engine
             running[f"{name}{', folded' if folded else ''}"] = lambda e=engine: e(pixels)
-    engines.fold_batch_norm = fold
+    eager.fold_batch_norm = fold
     table["prefix to pooled, all threads, images/s"] = rates(args.repeats, 16, running)
 
     torch.manual_seed(0)

@@ -4,18 +4,18 @@
 
 Times three things in turn, several times over: decoding alone, the prefix alone on pixels that are
 ready, and both as the first pass does them. On a CPU both share the cores, so together they allow
-1 / (1 / decode + 1 / network) images a second; on a GPU the slower of the two. Prints one Markdown
-table row and the ratio's median.
+1 / (1 / decode + 1 / network) images a second; on a GPU the slower of the two. Prints a Markdown
+table of medians; the ratio is what the first pass reaches of what they allow.
 """
 
 import argparse
-import json
 import statistics
 import time
 from pathlib import Path
 
 import torch
 
+from common import table
 from frostline import classifier, engines, extract
 from frostline.backbones import catalog
 from frostline.data import listing
@@ -43,11 +43,12 @@ def main() -> None:
     compute = engines.pick_precision(args.precision, device)
     model = classifier.as_it_is(catalog.find(args.backbone), args.line, device, compute)
     how, engine = model.preprocessing, model.engine
-    paths = [row.path for row in listing.scan_files([args.photos]).usable][: args.images]
-    ready = [batch for _, batch, _ in extract.pixels(paths, how) if batch is not None]
+    rows = listing.scan_files([args.photos]).usable[: args.images]
+    items = [extract.Item(row.path, row.digest) for row in rows]
+    ready = [batch for _, batch, _ in extract.pixels(items, how) if batch is not None]
 
     def decode() -> None:
-        for _ in extract.pixels(paths, how):
+        for _ in extract.pixels(items, how):
             pass
 
     def network() -> None:
@@ -55,7 +56,7 @@ def main() -> None:
             engine(batch)
 
     def both() -> None:
-        for _ in extract.activations(paths, how, engine, engine.on_cpu):
+        for _ in extract.activations(items, how, engine, engine.on_cpu):
             pass
 
     for work in (decode, network, both):
@@ -63,15 +64,17 @@ def main() -> None:
     rates = {"decode": [], "network": [], "both": [], "ratio": []}
     for _ in range(args.repeats):
         one = {
-            name: len(paths) / timed(work)
+            name: len(items) / timed(work)
             for name, work in (("decode", decode), ("network", network), ("both", both))
         }
         on_cpu = 1 / (1 / one["decode"] + 1 / one["network"])
         allowed = on_cpu if device.type == "cpu" else min(one["decode"], one["network"])
         for name, rate in {**one, "ratio": one["both"] / allowed}.items():
             rates[name].append(rate)
-    middle = {name: round(statistics.median(values), 3) for name, values in rates.items()}
-    print(json.dumps({"engine": engine.name, "images": len(paths), **middle}))
+    middle = {name: statistics.median(values) for name, values in rates.items()}
+    header = ["engine", "images", "decoding/s", "network/s", "both/s", "ratio", "runs"]
+    numbers = [f"{middle[name]:.1f}" for name in ("decode", "network", "both")]
+    table(header, [[engine.name, len(items), *numbers, f"{middle['ratio']:.2f}", args.repeats]])
 
 
 if __name__ == "__main__":

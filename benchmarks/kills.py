@@ -5,11 +5,10 @@
 Each kill falls into the filling. A cache that is full all the same is set aside, and the kills go
 on with an empty one. In the end each is finished and compared, bit by bit, with one that was filled
 without interruption. A chunk that was kept is never computed again, so what a kill loses is at most
-what was gathered for the next one: five seconds' work here.
+what was gathered for the next one: five seconds' work here. Prints a Markdown table.
 """
 
 import argparse
-import json
 import random
 import re
 import signal
@@ -22,6 +21,7 @@ from pathlib import Path
 
 import torch
 
+from common import table
 from frostline.cache.chunks import Store, read_chunk
 
 
@@ -83,14 +83,13 @@ def main() -> None:
             same &= rows == sorted(killed.places)
             same &= bool(torch.equal(whole.fetch(rows), killed.fetch(rows)))
             twice += sum(len(chunk.rows) for chunk in killed.chunks) - len(killed.places)
-        found = {
-            "kills": args.kills,
-            "rows": len(rows),
-            "rows kept after each kill, a list for each cache": [one.kept for one in rounds],
-            "same rows, bit-identical": same,
-            "rows kept twice": twice,
-        }
-        print(json.dumps(found))
+        found = [
+            [number, ", ".join(map(str, one.kept)), len(one.kept)]
+            for number, one in enumerate(rounds, 1)
+        ]
+        table(["cache", "rows kept after each kill", "kills"], found)
+        verdict = "yes" if same else "NO"
+        print(f"\nAll hold the same {len(rows)} rows, bit by bit: {verdict}; kept twice: {twice}.")
 
 
 if __name__ == "__main__":

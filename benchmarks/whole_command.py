@@ -1,72 +1,76 @@
-"""The whole command against fastai's `fine_tune(1)`, side by side; and again with another head.
+"""The whole command with the default recipe against fastai's `fine_tune`, side by side.
 
-    python benchmarks/whole_command.py PHOTOS --weights FOLDER --rival-python FASTAI/bin/python
+    python benchmarks/whole_command.py PHOTOS --weights FOLDER \
+        --rival-python FASTAI/bin/python --rival-epochs 3
 
 PHOTOS has train/ and val/. Each round runs, one after the other: `frostline train` with an empty
-cache, the same with an MLP head and the now warm cache, and fastai (`rival_fastai.py`, in its own
-environment). Wall time is the whole process's, imports included; peak memory the largest resident
-size of its process. Prints a Markdown table of medians.
+cache; fastai (`rival_fastai.py`, in its own environment); then, with the now warm cache, the same
+recipe with new rates, and with an MLP head. Wall time is the whole process's, imports included;
+peak memory the largest resident size of its process; forward passes those below the frost line, as
+the run counted them. Prints a Markdown table of medians, and our cold command's time over the
+rival's: the median of the rounds.
 """
 
-import argparse
 import json
-import shutil
-import statistics
-import subprocess
-import sys
-import tempfile
-import time
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
+from common import HERE, middle, note, parser, run, table, train, workplace
+
+# What is changed must not change what is kept.
+WARM = {
+    "new rates": ["--set", "stages.0.lr=2e-3", "--set", "stages.1.lr=1e-4"],
+    "MLP head": ["--head", "mlp:256"],
+}
+Row = tuple[float, float, float, str]
 
 
-def run(command: list[str], **more) -> tuple[float, float, str]:
-    """Returns wall seconds, peak GiB and standard output."""
-    begun = time.perf_counter()
-    timer = [sys.executable, str(HERE / "peak.py"), *command]
-    done = subprocess.run(timer, capture_output=True, text=True, **more)
-    wall = time.perf_counter() - begun
-    if done.returncode:
-        sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")
-    peak = float(done.stderr.rsplit("peak_kib=", 1)[1].split()[0]) / 2**20
-    return wall, peak, done.stdout
+def rival(python: str, photos: Path, weights: Path, epochs: int) -> tuple[str, Row]:
+    command = [python, str(HERE / "rival_fastai.py"), str(photos), "--weights", str(weights)]
+    note(f"fastai fine_tune({epochs}) {photos.name}")
+    timed = run([*command, "--epochs", str(epochs)])
+    said = json.loads(timed.out.strip().splitlines()[-1])
+    return said["rival"], (timed.wall_s, timed.peak_gib, said["accuracy"], "")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("photos", type=Path)
-    parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--rival-python", default="")
-    parser.add_argument("--rival-epochs", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=3)
-    args = parser.parse_args()
-    found: dict[str, list[tuple[float, float, float]]] = {}
+    arguments = parser(__doc__)
+    arguments.add_argument("--rival-python", default="", help="of an environment with fastai")
+    arguments.add_argument("--rival-epochs", type=int, default=3)
+    arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--cold-only", action="store_true", help="nothing with a warm cache")
+    args = arguments.parse_args()
+    found: dict[str, list[Row]] = {}
+    ratios = []
+
+    def ours(name: str, number: int, *options: str) -> float:
+        done = train(args.photos, args.weights, work, f"run{number}", *options)
+        row = (done.wall_s, done.peak_gib, done.accuracy, str(done.rows_computed))
+        found.setdefault(name, []).append(row)
+        return done.wall_s
+
     for _ in range(args.rounds):
-        work = Path(tempfile.mkdtemp())
-        ours = [sys.executable, "-m", "frostline", "train", str(args.photos), "--json"]
-        ours += ["--backbone", f"dir:{args.weights}", "--cache-dir", str(work / "cache")]
-        for name, more in (
-            ("frostline, cold cache", ["--out", str(work / "one")]),
-            ("frostline, warm cache, MLP head", ["--out", str(work / "two"), "--head", "mlp:256"]),
-        ):
-            wall, peak, out = run([*ours, *more])
-            found.setdefault(name, []).append((wall, peak, json.loads(out)["val"]["accuracy"]))
-        if args.rival_python:
-            rival = [args.rival_python, str(HERE / "rival_fastai.py"), str(args.photos)]
-            rival += ["--weights", str(args.weights), "--epochs", str(args.rival_epochs)]
-            wall, peak, out = run(rival)
-            said = json.loads(out.strip().splitlines()[-1])
-            found.setdefault(said["rival"], []).append((wall, peak, said["accuracy"]))
-        shutil.rmtree(work)
-    print("| command | wall s | peak GiB | val accuracy | runs |\n| --- | --- | --- | --- | --- |")
-    for name, rows in found.items():
-        wall, peak, accuracy = (statistics.median(column) for column in zip(*rows, strict=True))
-        print(f"| {name} | {wall:.1f} | {peak:.2f} | {accuracy:.4f} | {len(rows)} |")
-    walls = [[wall for wall, _, _ in rows] for rows in found.values()]
-    if len(walls) == 3:
-        ratio = statistics.median(a / c for a, _, c in zip(*walls, strict=True))
-        print(f"\nCold command over rival, median of pairs: {ratio:.4f} (1/{1 / ratio:.1f})")
+        with workplace() as work:
+            wall_s = ours("frostline, cold cache", 0)
+            if args.rival_python:
+                folder = Path(args.weights.removeprefix("dir:"))
+                name, row = rival(args.rival_python, args.photos, folder, args.rival_epochs)
+                found.setdefault(name, []).append(row)
+                ratios.append(wall_s / row[0])
+            for number, (name, options) in enumerate(WARM.items(), 1):
+                if not args.cold_only:
+                    ours(f"frostline, warm cache, {name}", number, *options)
+    rows = []
+    for name, runs in found.items():
+        walls, peaks, accuracies, passes = zip(*runs, strict=True)
+        numbers = f"{middle(walls):.1f}", f"{middle(peaks):.2f}", f"{middle(accuracies):.4f}"
+        rows.append([name, *numbers, ", ".join(dict.fromkeys(passes)) or "-", len(runs)])
+    table(["command", "wall s", "peak GiB", "val accuracy", "forward passes", "runs"], rows)
+    if ratios:
+        ratio = middle(ratios)
+        each = ", ".join(f"{one:.3f}" for one in ratios)
+        print(
+            f"\nCold command over rival, median of pairs: {ratio:.4f} (1/{1 / ratio:.1f}): {each}"
+        )
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,8 +23,8 @@ import timm
 import torch
 from PIL import Image
 
-from conftest import FinishedRun, make_photos
-from frostline import files
+from conftest import FinishedRun, make_photos, settled
+from frostline import classifier, files
 from frostline.cli import main
 from frostline.data import listing as listings
 
@@ -37,7 +38,7 @@ def typed(*words: object) -> list[str]:
 
 
 def train(photos: Path, out: Path, *more: object) -> list[str]:
-    return typed("train", photos, "--out", out, *NETWORK, *more)
+    return typed("train", photos, "--out", out, *NETWORK, *settled(*more))
 
 
 def said(capsys: Capture, argv: Sequence[str]) -> str:
@@ -141,7 +142,7 @@ def test_two_classes_of_one_picture_each(tmp_path: Path, capsys: Capture) -> Non
     make_photos(tmp_path / "photos", {"blue": 1, "red": 1})
     words = said(capsys, train(tmp_path / "photos", tmp_path / "run"))
     assert "val: no images, so nothing tells how right the model is" in words
-    assert json.loads((tmp_path / "run" / "metrics.json").read_text()) == {}
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text()) == {"stages": []}
 
 
 def test_a_class_missing_in_val_is_said(tmp_path: Path, capsys: Capture) -> None:
@@ -385,12 +386,12 @@ def test_an_unknown_line_leaves_nothing_in_the_way_of_the_right_one(
         (("--head", "mlp"), "mlp with at least one width"),
         (("--head", "mlp:8,dropout=2"), "dropout=P with P in [0, 1)"),
         (("--pooling", "avgg"), "Did you mean avg?"),
-        (("--optimizer", "adam"), "Did you mean adamw?"),
+        (("--optimizer", "adamx"), "Did you mean adam, adamw?"),
         (("--epoch", "3"), "unrecognized arguments: --epoch 3. Did you mean --epochs?"),
         (("--epochs", "-1"), "epochs must be at least 1, not -1"),
         (("--epochs", "many"), "argument --epochs: invalid int value: 'many'"),
         (("--lr", "0"), "lr must be above 0 and below 100, not 0.0"),
-        (("--lr", "nan"), "lr must be above 0 and below 100, not nan"),
+        (("--lr", "nan"), "stages.0.lr must be a finite number, not nan"),
         (("--batch-size", "0"), "batch_size must be at least 1, not 0"),
         (
             ("--batch-size", "1", "--batch-norm", "train"),
@@ -430,11 +431,15 @@ def test_a_loss_that_is_no_number(
     wild = ("--epochs", 1, "--val", val)
     line = refused(capsys, train(photos, tmp_path / "run", *wild, "--weight-decay", 1e40))
     assert "the loss is no longer a number in epoch" in line
-    assert "learning rate ten times smaller (--lr)" in line
+    assert "the state of before this stage is kept" in line
+    assert "learning rate ten times smaller (--lr, or --set stages.N.lr=…)" in line
     assert not (tmp_path / "run" / "metrics.json").exists()
     # The advice can be followed in the same folder.
-    words = said(capsys, train(photos, tmp_path / "run", *wild, "--lr", 0.001))
-    assert "an unfinished run of another recipe; begun anew with this one" in words
+    tame = train(photos, tmp_path / "run", *wild, "--lr", 0.001)
+    words = said(capsys, tame)
+    assert "unfinished; going on with it from stages.0, changed as asked" in words
+    # It once stayed the run of the first command.
+    assert "already finished" in said(capsys, tame)
 
 
 class Evil:
@@ -532,19 +537,43 @@ def test_a_full_disk_at_the_model_leaves_no_half_of_it(
     photos: Path,
     tmp_path: Path,
     capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
     options: tuple[object, ...],
     limit: int,
     name: str,
 ) -> None:
     argv = train(photos, tmp_path / "run", *options)
-    with files_of_at_most(limit):
+    save = classifier.save
+
+    def save_on_a_full_disk(*given: Any) -> None:
+        # Checkpoints hold the head too; they are larger, and come before.
+        with files_of_at_most(limit):
+            save(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(classifier, "save", save_on_a_full_disk)
         line = refused(capsys, argv)
     assert f"{tmp_path}/run/model/{name}: the disk is full" in line
     assert not leftovers(tmp_path)
     assert not (tmp_path / "run" / "model" / name).exists()
     assert "this run is unfinished" in refused(capsys, typed("predict", tmp_path / "run", photos))
     words = said(capsys, argv)
-    assert "36 activations were kept, 0 computed" in words or "unfinished" in words
+    assert "unfinished; going on with it" in words
+    assert "36 activations were kept, 0 computed" in words
+    assert "epoch 1" not in words
+
+
+def test_a_full_disk_at_a_checkpoint_loses_nothing_before_it(
+    photos: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    argv = train(photos, tmp_path / "run", "--head", "mlp:8192", "--epochs", 1)
+    with files_of_at_most(1_600_000):
+        line = refused(capsys, argv)
+    assert f"{tmp_path}/run/checkpoints/last.safetensors: the disk is full" in line
+    assert not leftovers(tmp_path)
+    words = said(capsys, argv)
+    assert "unfinished; going on with it" in words
+    assert "36 activations were kept, 0 computed" in words
 
 
 @pytest.mark.parametrize("ending", ["npz", "safetensors", "h5", "parquet"])
@@ -640,7 +669,7 @@ def test_a_finished_run_with_another_recipe_or_other_pictures(
 ) -> None:
     before = fingerprint(finished_run.path)
     line = refused(capsys, [*finished_run.argv, "--seed", "5"])
-    assert "holds a run of another recipe (see its recipe.toml). Name another folder" in line
+    assert "holds a finished run of another recipe (seed: 0 and 5). Name another folder" in line
     others = make_photos(tmp_path / "others", {"blue": 4, "red": 4})
     argv = [str(others) if word == str(finished_run.photos) else word for word in finished_run.argv]
     assert "was made from other pictures than these" in refused(capsys, argv)
@@ -677,8 +706,9 @@ def test_a_damaged_run_folder(
     [
         ({"line": "nowhere"}, "line 'nowhere'"),
         ({"compute": "fp7"}, "frostline.compute must be one of auto, bf16, fp32, not 'fp7'"),
-        ({"head": "mlp:8"}, "head.safetensors: no such weights file"),
-        ({"head": "whatever"}, "not 'whatever'"),
+        ({"head": {"spec": "mlp:8"}}, "head.safetensors: no such weights file"),
+        ({"head": {"spec": "whatever"}}, "not 'whatever'"),
+        ({"head": "mlp:8"}, "frostline.head must be a table, not 'mlp:8'"),
     ],
 )
 def test_a_damaged_model_folder(
@@ -787,7 +817,8 @@ def test_a_kill_while_filling_and_two_runs_at_once(
     plans = [json.loads((tmp_path / out / "plan.json").read_text()) for out in ("one", "two")]
     assert plans[0]["rows_kept"] >= 32
     assert plans[0]["rows_kept"] + plans[0]["rows_computed"] == 192
-    assert plans[0]["cache_key"] == plans[1]["cache_key"]
+    keys = [[source["cache_key"] for source in plan["passes"]] for plan in plans]
+    assert keys[0] == keys[1]
     metrics = [(tmp_path / out / "metrics.json").read_text() for out in ("one", "two")]
     assert metrics[0] == metrics[1]
     assert main(typed("cache", "verify", "--remove", "--cache-dir", cache)) == 0

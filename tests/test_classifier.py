@@ -1,5 +1,6 @@
 """The classifier as one thing: what its parts are known by."""
 
+import pytest
 import torch
 
 from conftest import FinishedRun
@@ -38,3 +39,15 @@ def test_the_digest_of_a_prefix_knows_its_weights(finished_run: FinishedRun) -> 
     with torch.no_grad():
         next(made.prefix.parameters()).view(-1)[0].add_(1e-3)
     assert classifier.prefix_digest(made) != before
+
+
+@pytest.mark.parametrize("below", ["pixels", "layer2"])
+def test_what_is_derived_is_what_would_be_computed(finished_run: FinishedRun, below: str) -> None:
+    opened = catalog.find(f"dir:{finished_run.path}")
+    made = classifier.as_it_is(opened, "pooled", torch.device("cpu"), torch.float32)
+    how = made.preprocessing
+    pixels = torch.randint(0, 256, (4, 3, how.height_px, how.width_px), dtype=torch.uint8)
+    lower = classifier.recut(made, below)
+    derived = classifier.middle(made, lower.line)(lower.engine(pixels))
+    torch.testing.assert_close(derived, made.engine(pixels), rtol=1e-2, atol=1e-2)
+    assert derived.dtype == made.engine.storage

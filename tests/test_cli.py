@@ -67,8 +67,9 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
 
 def test_there_are_the_commands_of_the_readme() -> None:
     assert set(parsers()) == {
-        *("", "train", "predict", "evaluate", "lines", "backbones", "embed", "cache", "demo"),
-        *("cache list", "cache verify", "cache remove"),
+        *("", "train", "plan", "lr-find", "predict", "evaluate", "summary", "lines", "backbones"),
+        *("embed", "demo", "recipe", "recipe list", "recipe show", "recipe check"),
+        *("cache", "cache list", "cache verify", "cache remove"),
     }
 
 
@@ -106,7 +107,7 @@ def test_the_module_and_the_version_answer_alike(capsys: Capture) -> None:
     ("argv", "words"),
     [
         ("", "the following arguments are required: COMMAND. See frostline --help."),
-        ("trian photos", "Did you mean train? See frostline --help."),
+        ("trian photos", "Did you mean train, lr-find? See frostline --help."),
         ("train", "the following arguments are required: PHOTOS, --out. See frostline train"),
         ("cache lst", "Did you mean list? See frostline cache --help."),
         ("predict run x.jpg --format jsn", "Did you mean json? See frostline predict --help."),
@@ -211,7 +212,7 @@ def test_train_says_what_comes_next(finished_run: FinishedRun, capsys: Capture) 
 def test_train_json_is_metrics_json(finished_run: FinishedRun, capsys: Capture) -> None:
     shown = json.loads(printed(capsys, *finished_run.argv, "--json"))
     assert shown == json.loads((finished_run.path / "metrics.json").read_text())
-    assert list(shown) == ["val"]
+    assert list(shown) == ["val", "stages"]
     assert list(shown["val"]) == SPLIT_KEYS
     assert list(shown["val"]["per_class"]["red"]) == ["n", "precision", "recall", "f1"]
 
@@ -226,7 +227,8 @@ def test_predict_as_json(finished_run: FinishedRun, tmp_path: Path, capsys: Capt
     (tmp_path / "text.jpg").write_text("no picture")
     words = ("predict", finished_run.path, finished_run.picture, tmp_path, "--top-k", 2)
     good, bad = json.loads(printed(capsys, *words, "--format", "json", status=2))
-    assert list(good) == ["path", "label", "probability", "top", "problem"]
+    assert list(good) == ["path", "label", "probability", "labels", "top", "problem"]
+    assert good["labels"] == ["red"]
     assert good["label"] == good["top"][0]["label"] == "red"
     assert good["probability"] == good["top"][0]["probability"] > 0.5
     assert len(good["top"]) == 2
@@ -235,6 +237,7 @@ def test_predict_as_json(finished_run: FinishedRun, tmp_path: Path, capsys: Capt
         "path": str(tmp_path / "text.jpg"),
         "label": "",
         "probability": 0.0,
+        "labels": [],
         "top": [],
         "problem": "not an image",
     }

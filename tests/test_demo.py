@@ -36,7 +36,8 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
 
 def metrics(shown: Shown, name: str) -> dict[str, object]:
     found = json.loads((shown.folder / "runs" / name / "metrics.json").read_text("utf-8"))
-    assert set(found) == {"test"}
+    assert set(found) == {"test", "stages"}
+    assert [stage["unchanged"] for stage in found["stages"]] == [True]
     return dict(found["test"])
 
 

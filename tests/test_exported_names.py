@@ -10,6 +10,7 @@ def test_public_names() -> None:
         "Run",
         "__version__",
         "backbone",
+        "lr_find",
         "open_run",
         "train",
     ]

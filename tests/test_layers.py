@@ -11,14 +11,16 @@ SOURCE = Path(__file__).resolve().parent.parent / "src" / "frostline"
 
 # Modules and packages by layer, the lowest first. Those of one layer do not know each other.
 LAYERS = (
-    ("errors", "files", "console", "places"),
+    ("errors", "files", "console", "places", "interrupt"),
     ("recipe", "runfolder", "preprocessing"),
     ("data", "backbones", "frost", "heads", "metrics"),
     ("engines", "extract", "cache"),
     ("classifier",),
-    ("training", "evaluate"),
+    ("training", "evaluate", "passes", "tell"),
+    ("planner", "stages"),
+    ("sources", "resume"),
     ("pipeline",),
-    ("predict", "embed", "report"),
+    ("predict", "embed", "report", "summary"),
     ("api",),
     ("demo",),
     ("cli",),

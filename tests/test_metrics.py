@@ -7,7 +7,7 @@ import sklearn.metrics
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frostline.metrics import EPS, calibration, summarise, wilson
+from frostline.metrics import EPS, calibration, summarise, summarise_multilabel, wilson
 
 # Four pictures, two classes: three right, one wrong with confidence 0.7.
 PROB = np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.4, 0.6]])
@@ -196,3 +196,95 @@ def test_refused_arguments_of_the_small_ones() -> None:
 def test_half_precision_probabilities_are_taken() -> None:
     prob = PROB.astype(np.float16)
     assert summarise(prob, TRUTH, ["ant", "bee"])["accuracy"] == 0.75
+
+
+# Four pictures, three labels: the first picture has all of its right, as has the last.
+CHANCES = np.array([[0.9, 0.2, 0.1], [0.6, 0.7, 0.3], [0.4, 0.5, 0.2], [0.1, 0.1, 0.4]])
+HAS = np.array([[1, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 0]], dtype=bool)
+
+
+def test_several_labels_golden_values_by_hand() -> None:
+    got = summarise_multilabel(CHANCES, HAS, ["ant", "bee", "cat"])
+    assert list(got) == [
+        *("n", "accuracy", "accuracy_ci95", "log_loss", "macro_f1", "mean_average_precision"),
+        *("per_class", "confusion", "labels"),
+    ]
+    assert got["n"] == 4
+    assert got["accuracy"] == 0.5
+    assert got["accuracy_ci95"] == list(wilson(2, 4))
+    # Said where 0.5 or more: ant of 0 and 1, bee of 1 and 2.
+    assert got["confusion"] == [[[1, 1], [1, 1]], [[2, 1], [0, 1]], [[4, 0], [0, 0]]]
+    assert got["per_class"] == {
+        # By chance: ant (yes), 1 (no), 2 (yes): (1/1 + 2/3) / 2.
+        "ant": {
+            **dict.fromkeys(("precision", "recall", "f1"), 0.5),
+            "n": 2,
+            "average_precision": pytest.approx(5 / 6),
+        },
+        "bee": {"n": 1, "precision": 0.5, "recall": 1.0, "f1": 2 / 3, "average_precision": 1.0},
+        "cat": {"n": 0, "precision": None, "recall": None, "f1": None, "average_precision": None},
+    }
+    assert got["macro_f1"] == pytest.approx((0.5 + 2 / 3) / 2)
+    assert got["mean_average_precision"] == pytest.approx((5 / 6 + 1) / 2)
+    right = [0.9, 0.8, 0.9, 0.4, 0.7, 0.7, 0.4, 0.5, 0.8, 0.9, 0.9, 0.6]
+    assert got["log_loss"] == pytest.approx(-sum(map(math.log, right)) / 12)
+    assert got["labels"] == ["ant", "bee", "cat"]
+    json.dumps(got, allow_nan=False)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_several_labels_agree_with_scikit_learn(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    # Few different values, so that many are equal.
+    chances = rng.integers(0, 12, (150, 5)) / 11
+    has = rng.random((150, 5)) < chances * 0.6 + 0.1
+    got = summarise_multilabel(chances, has, list("abcde"))
+    said = chances >= 0.5
+    assert got["accuracy"] == pytest.approx(sklearn.metrics.accuracy_score(has, said))
+    assert got["confusion"] == sklearn.metrics.multilabel_confusion_matrix(has, said).tolist()
+    assert got["macro_f1"] == pytest.approx(sklearn.metrics.f1_score(has, said, average="macro"))
+    assert got["mean_average_precision"] == pytest.approx(
+        sklearn.metrics.average_precision_score(has, chances, average="macro")
+    )
+    theirs = np.mean([sklearn.metrics.log_loss(has[:, k], chances[:, k]) for k in range(5)])
+    assert got["log_loss"] == pytest.approx(theirs)
+
+
+def test_several_labels_with_one_picture_and_none() -> None:
+    got = summarise_multilabel([[0.0, 1.0]], [[False, True]], ["a", "b"])
+    assert str(got["log_loss"]) == "0.0"
+    assert got["accuracy"] == got["macro_f1"] == got["mean_average_precision"] == 1.0
+    none = summarise_multilabel([[0.1, 0.2]], [[False, False]], ["a", "b"])
+    assert none["accuracy"] == 1.0
+    assert none["macro_f1"] is none["mean_average_precision"] is None
+    worst = summarise_multilabel([[1.0, 0.0]], [[False, True]], ["a", "b"])
+    assert worst["log_loss"] == pytest.approx(-math.log(EPS))
+    assert worst["per_class"]["a"]["f1"] == 0.0
+
+
+@given(st.randoms(use_true_random=False))
+def test_order_of_pictures_with_several_labels_changes_no_bit(random: object) -> None:
+    rng = np.random.default_rng(5)
+    chances, has = rng.integers(0, 9, (40, 3)) / 8, rng.random((40, 3)) < 0.4
+    order = list(range(40))
+    random.shuffle(order)  # type: ignore[attr-defined]
+    moved = summarise_multilabel(chances[order], has[order], list("abc"))
+    assert moved == summarise_multilabel(chances, has, list("abc"))
+
+
+@pytest.mark.parametrize(
+    ("prob", "has", "labels", "words"),
+    [
+        (CHANCES, HAS[:, 0], list("abc"), r"must both be \[n, c\], got \[4, 3\] and \[4\]\."),
+        (np.zeros((0, 2)), np.zeros((0, 2), bool), ["a", "b"], r"and one class, got \[0, 2\]\."),
+        (CHANCES, HAS, ["a", "b"], "labels: must be 3 different names, one a column, got 2"),
+        (CHANCES, HAS.astype(int), list("abc"), "targets: must be true or false, got int64"),
+        (CHANCES * 2, HAS, list("abc"), "probabilities: each must be finite and 0 to 1"),
+        ([[math.nan]], [[True]], ["a"], "probabilities: each must be finite and 0 to 1"),
+    ],
+)
+def test_what_does_not_fit_several_labels_is_refused(
+    prob: object, has: object, labels: list[str], words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        summarise_multilabel(prob, has, labels)  # type: ignore[arg-type]

@@ -1,6 +1,7 @@
 """The whole way, on small pictures and a small network with random weights."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,13 @@ import torch
 from conftest import make_photos
 from frostline import api, pipeline, predict
 from frostline.console import QUIET
-from frostline.errors import LineError, ListingError, RunError
+from frostline.errors import DiskError, LineError, ListingError, RunError
 from frostline.places import cache_folder
 from frostline.recipe import BackboneChoice, Compute, Data, HeadChoice, Recipe, Stage
 from frostline.runfolder import RunFolder
 
 NETWORK = BackboneChoice("timm:test_resnet?pretrained=false&num_classes=7", image_px=48)
-FP32 = Compute(device="cpu", precision="fp32")
+FP32 = Compute(device="cpu", precision="fp32", cache="always", engine="eager")
 PROBE = Recipe(backbone=NETWORK, compute=FP32, data=Data(val=0.3))
 
 
@@ -112,18 +113,38 @@ def test_two_stages_move_the_line_down_and_what_lies_below_stays(
     assert plan["frozen"]["unchanged"]
 
 
-def test_cached_training_is_live_training(photos: Path, tmp_path: Path) -> None:
+# A probe is fitted on activations that were derived from kept ones, rounded as those are kept.
+@pytest.mark.parametrize(("start", "within"), [("random", 1e-5), ("probe", 1e-2)])
+def test_cached_training_is_live_training(
+    photos: Path, tmp_path: Path, start: str, within: float
+) -> None:
     curves = []
     for keep in ("always", "never"):
         recipe = Recipe(
             backbone=NETWORK,
-            compute=Compute(device="cpu", precision="fp32", cache=keep),
+            compute=replace(FP32, cache=keep),
             data=Data(val=0.3),
+            head=HeadChoice(start=start),
             stages=stage(epochs=3),
         )
         made = run(photos, tmp_path / keep, recipe)
         curves.append([line.get("train_loss", 0.0) for line in made.read_history()])
-    assert curves[0] == pytest.approx(curves[1], rel=1e-5)
+    assert curves[0] == pytest.approx(curves[1], rel=within)
+    assert len(curves[0]) == 3 + (start == "probe")
+
+
+def test_the_probe_of_a_network_trained_from_pixels_fits_it(photos: Path, tmp_path: Path) -> None:
+    # What was derived from pixels once went without being normalised, and bf16 took what fp32 kept.
+    keys = set()
+    for precision in ("fp32", "bf16"):
+        compute = replace(FP32, precision=precision)
+        stages = stage(line="pixels", epochs=1)
+        made = run(photos, tmp_path / precision, replace(PROBE, compute=compute, stages=stages))
+        (proof,) = made.read_metrics()["stages"]
+        assert proof["val_accuracy_before"] == made.read_history()[0]["val_accuracy"]
+        keys |= {source["cache_key"] for source in made.read_plan()["passes"]}
+    # Pixels are the same for both; activations at the top are not.
+    assert len(keys) == 3
 
 
 def test_ten_more_pictures_compute_ten(photos: Path, tmp_path: Path) -> None:
@@ -142,7 +163,8 @@ def test_other_weights_or_another_size_reuse_nothing(photos: Path, tmp_path: Pat
         recipe = Recipe(seed=seed, backbone=network, compute=FP32)
         plan = run(photos, tmp_path / str(number), recipe).read_plan()
         assert plan["rows_kept"] == 0
-        keys.add(plan["cache_key"])
+        (source,) = plan["passes"]
+        keys.add(source["cache_key"])
     assert len(keys) == 3
 
 
@@ -189,7 +211,8 @@ def test_a_class_whose_every_picture_is_unreadable_is_no_class(
 def test_a_test_split_is_scored_once_and_apart(photos: Path, tmp_path: Path) -> None:
     recipe = Recipe(backbone=NETWORK, compute=FP32, data=Data(val=0.25, test=0.25))
     scores = run(photos, tmp_path / "run", recipe).read_metrics()
-    assert set(scores) == {"val", "test"}
+    assert set(scores) == {"val", "test", "stages"}
+    assert scores["stages"] == []
     assert 3 <= scores["test"]["n"] <= 18
 
 
@@ -211,6 +234,29 @@ def test_an_unfinished_run_goes_on(photos: Path, tmp_path: Path) -> None:
     before = json.loads(made.metrics.read_text())
     made.metrics.unlink()
     assert run(photos, tmp_path / "run").read_metrics() == before
+
+
+def test_a_stage_that_is_added_to_an_unfinished_run_is_carried_out(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = replace(PROBE, stages=stage(line="layer4"))
+    two = replace(PROBE, stages=(*one.stages, *stage(line="auto")))
+
+    def stopped(*_: object) -> None:
+        raise DiskError("stopped")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("frostline.classifier.save", stopped)
+        for recipe in (one, two):
+            with pytest.raises(DiskError, match="stopped"):
+                run(photos, tmp_path / "run", recipe)
+    made = run(photos, tmp_path / "run", two)
+    assert [(line["stage"], line.get("epoch")) for line in made.read_history()] == [
+        *((0, None), (1, 1), (1, 2)),
+        *((2, 1), (2, 2)),
+    ]
+    assert len(made.read_metrics()["stages"]) == 2
+    assert run(photos, tmp_path / "run", two).read_metrics() == made.read_metrics()
 
 
 def test_a_line_above_the_head_is_refused(photos: Path, tmp_path: Path) -> None:

@@ -3,13 +3,15 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import timm
 import torch
 
 import frostline
-from conftest import FinishedRun
+from conftest import FinishedRun, settled
 from frostline import predict
 from frostline.cli import main
 from frostline.console import QUIET
@@ -21,7 +23,7 @@ NETWORK = ("--backbone", "timm:test_resnet?pretrained=false", "--image-px", "48"
 
 
 def made(photos: Path, out: Path, *more: object) -> Path:
-    assert main([*map(str, ("train", photos, "--out", out)), *NETWORK, *map(str, more)]) == 0
+    assert main([*map(str, ("train", photos, "--out", out)), *NETWORK, *settled(*more)]) == 0
     return out
 
 
@@ -52,6 +54,9 @@ def test_evaluate_gives_the_figures_of_training(
 ) -> None:
     run = made(photos, tmp_path / "run", *options)
     wanted = json.loads((run / "metrics.json").read_text())
+    proofs = wanted.pop("stages")
+    assert len(proofs) == ("--epochs" in options)
+    assert all(proof["unchanged"] for proof in proofs)
     assert set(wanted) == ({"val", "test"} if "--test" in options else {"val"})
     for split, scores in wanted.items():
         capsys.readouterr()
@@ -151,6 +156,83 @@ def test_errors_are_of_their_kind(finished_run: FinishedRun, tmp_path: Path) -> 
         frostline.open_run(tmp_path)
 
 
+@pytest.fixture
+def several(finished_run: FinishedRun) -> Any:
+    """The model of the run as if its classes were told by themselves: red is always half sure."""
+    model = predict.open_model(str(finished_run.path))
+
+    def score(activations: torch.Tensor) -> torch.Tensor:
+        chances = model.score(activations).clone()
+        chances[:, 2] = 0.5
+        return chances
+
+    return SimpleNamespace(
+        preprocessing=model.preprocessing,
+        engine=model.engine,
+        labels=model.labels,
+        score=score,
+        targets="multilabel",
+        flip=False,
+    )
+
+
+def test_several_labels_are_all_that_are_likely(several: Any, finished_run: FinishedRun) -> None:
+    pictures = [finished_run.photos / name / "000.png" for name in ("blue", "green", "red")]
+    for top_k in (1, 3):
+        said = list(predict.predict(several, pictures, top_k, QUIET))
+        assert [len(one.top) for one in said] == [top_k] * 3
+        for one, label in zip(said, ("blue", "green", "red"), strict=True):
+            assert one.labels == tuple(sorted({label, "red"}))
+            chances = [chance for _, chance in one.top]
+            assert chances == sorted(chances, reverse=True)
+
+
+def test_the_one_label_is_the_likeliest_and_bad_pictures_have_none(
+    finished_run: FinishedRun, tmp_path: Path
+) -> None:
+    (tmp_path / "bad.jpg").write_text("no picture")
+    model = predict.open_model(str(finished_run.path))
+    said = list(predict.predict(model, [finished_run.picture, tmp_path / "bad.jpg"], 2, QUIET))
+    assert [one.labels for one in said] == [("red",), ()]
+
+
+def test_evaluate_on_several_labels(
+    several: Any, finished_run: FinishedRun, tmp_path: Path
+) -> None:
+    table = tmp_path / "table.csv"
+    lines = [("blue", "red; blue"), ("green", "green"), ("red", "red")]
+    root = finished_run.photos
+    table.write_text(
+        "path,label\n" + "".join(f"{root}/{name}/000.png,{text}\n" for name, text in lines)
+    )
+    found, listing = predict.evaluate_on(several, table, "auto", QUIET)
+    assert listing.several
+    assert found.several
+    assert [row.label for row in found.rows] == ["blue;red", "green", "red"]
+    assert found.metrics["accuracy"] == pytest.approx(2 / 3)
+    assert found.metrics["confusion"][2] == [[0, 1], [0, 2]]
+    table.write_text(f"path,label\n{root}/blue/000.png,\n")
+    alone, _ = predict.evaluate_on(several, table, "all", QUIET)
+    assert alone.metrics["mean_average_precision"] is None
+    table.write_text(f"path,label\n{root}/blue/000.png,blu;red\n")
+    with pytest.raises(ListingError) as error:
+        predict.evaluate_on(several, table, "all", QUIET)
+    assert str(error.value) == (
+        f"{table}: class 'blu' is unknown to the model, which knows blue, green, red. "
+        "Did you mean blue?"
+    )
+
+
+def test_a_model_of_one_label_takes_a_semicolon_for_a_part_of_the_name(
+    finished_run: FinishedRun, tmp_path: Path
+) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text(f"path,label\n{finished_run.picture},red;blue\n")
+    model = predict.open_model(str(finished_run.path))
+    with pytest.raises(ListingError, match="class 'red;blue' is unknown to the model"):
+        predict.evaluate_on(model, table, "all", QUIET)
+
+
 def test_the_python_way(finished_run: FinishedRun) -> None:
     run = frostline.open_run(finished_run.path)
     assert run.metrics == json.loads((finished_run.path / "metrics.json").read_text())
@@ -165,6 +247,6 @@ def test_without_validation_the_run_works_and_has_no_figures(
 ) -> None:
     run = made(photos, tmp_path / "run", "--val", 0, "--epochs", 1)
     assert "val: no images, so nothing tells how right the model is" in capsys.readouterr().err
-    assert json.loads((run / "metrics.json").read_text()) == {}
+    assert list(json.loads((run / "metrics.json").read_text())) == ["stages"]
     assert frostline.open_run(run).predict([photos / "red"])[0].label
     assert (run / "report.html").is_file()

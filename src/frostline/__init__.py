@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from frostline.api import Backbone, Run, backbone, open_run, train
+    from frostline.api import Backbone, Run, backbone, lr_find, open_run, train
     from frostline.errors import FrostlineError
 
 __version__ = "0.1.0"
@@ -26,11 +26,21 @@ _HOMES = {
     "FrostlineError": "frostline.errors",
     "Run": "frostline.api",
     "backbone": "frostline.api",
+    "lr_find": "frostline.api",
     "open_run": "frostline.api",
     "train": "frostline.api",
 }
 
-__all__ = ["Backbone", "FrostlineError", "Run", "__version__", "backbone", "open_run", "train"]
+__all__ = [
+    "Backbone",
+    "FrostlineError",
+    "Run",
+    "__version__",
+    "backbone",
+    "lr_find",
+    "open_run",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

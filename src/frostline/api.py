@@ -2,19 +2,22 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from frostline import frost, pipeline, predict, runfolder
+from frostline import recipe as recipes
 from frostline.backbones import catalog
 from frostline.classifier import Classifier
 from frostline.console import QUIET, Console
+from frostline.errors import RecipeError
 from frostline.places import cache_folder
-from frostline.recipe import BackboneChoice, Compute, Data, HeadChoice, Recipe, Stage
-from frostline.report import build, card
+from frostline.recipe import Recipe
+from frostline.report import build, card, curves
+from frostline.training.lr_find import Found
 
 
 @dataclass(frozen=True)
@@ -129,17 +132,18 @@ def train(
     photos: str | os.PathLike[str],
     *,
     out: str | os.PathLike[str],
-    backbone: str = "",
-    head: str = "linear",
-    pooling: str = "avg",
-    line: str = "",
+    recipe: Recipe | str | None = None,
+    settings: Sequence[str] = (),
+    backbone: str | None = None,
+    head: str | None = None,
+    pooling: str | None = None,
+    line: str | None = None,
     epochs: int | None = None,
     lr: float | None = None,
-    val: float = 0.2,
-    test: float = 0.0,
-    seed: int = 0,
-    device: str = "auto",
-    recipe: Recipe | None = None,
+    val: float | None = None,
+    test: float | None = None,
+    seed: int | None = None,
+    device: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     console: Console | None = None,
 ) -> Run:
@@ -148,17 +152,20 @@ def train(
     Args:
         photos: A folder of class folders; one with `train/` and `val/`; or a CSV.
         out: The run folder.
-        backbone: The pretrained network; a default for the device where empty.
+        recipe: A recipe, or the name of one or its file; `thaw` where None and neither `line`,
+            `epochs` nor `lr` is given, which make a recipe of one stage.
+        settings: `KEY=VALUE`, such as `stages.1.lr=1e-5`, for a recipe by name.
+        backbone: The pretrained network. This and what follows goes before what a recipe by name
+            says; a whole `Recipe` stays as it is.
         head: `linear` or `mlp:WIDTH[,WIDTH…][,dropout=P]`.
         pooling: `avg`, `max` or `flatten`.
-        line: Where to cut, and train what is above; only the head where empty.
-        epochs: Passes over the images; the probe alone where None and the head is linear.
+        line: Where to cut, and train what is above.
+        epochs: Passes over the images.
         lr: Peak learning rate of the head.
         val: Share kept for validation where the pictures come without splits.
         test: Share kept for a final test.
         seed: Decides splits, new weights and order.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        recipe: Everything at once, instead of the arguments from `backbone` to `device`.
         cache_dir: Where activations are kept; see `frostline.places.cache_folder`.
         console: Where words go; standard error by default, `Console(None)` for silence.
 
@@ -168,21 +175,72 @@ def train(
     Raises:
         FrostlineError: Saying what is wrong and what to do.
     """
-    wanted = recipe or Recipe(
-        seed=seed,
-        data=Data(val=val, test=test),
-        backbone=BackboneChoice(name=backbone),
-        head=HeadChoice(spec=head, pooling=pooling),
-        compute=Compute(device=device),
-        stages=stages_of(line, epochs, lr),
-    )
+    given = {
+        "backbone.name": backbone,
+        "head.spec": head,
+        "head.pooling": pooling,
+        "data.val": val,
+        "data.test": test,
+        "seed": seed,
+        "compute.device": device,
+    }
+    given = {key: value for key, value in given.items() if value is not None}
+    stage = {"line": line, "epochs": epochs, "lr": lr}
+    stage = {key: value for key, value in stage.items() if value is not None}
+    if isinstance(recipe, Recipe):
+        if given or stage or settings:
+            raise RecipeError(
+                f"{next(iter({**given, **stage, 'settings': 0}))}: goes with a recipe by name; "
+                "a whole Recipe says it itself (see dataclasses.replace)."
+            )
+        wanted = recipe
+    else:
+        wanted = recipes.compose(recipe, settings, given, stage)
     shown = console or Console()
     was_whole = _is_whole(runfolder.RunFolder(Path(out)))
     run = pipeline.train(Path(photos), Path(out), wanted, cache_folder(cache_dir), shown)
     if not was_whole:
+        curves.write_curves(run.read_history(), run.path)
         build.write(run)
         card.write(run)
     return open_run(out)
+
+
+def lr_find(
+    photos: str | os.PathLike[str],
+    *,
+    recipe: Recipe | str = "thaw",
+    out: str | os.PathLike[str] | None = None,
+    stage: int | None = None,
+    start: float = 1e-7,
+    end: float = 10.0,
+    steps: int = 100,
+    cache_dir: str | os.PathLike[str] | None = None,
+    console: Console | None = None,
+) -> Found:
+    """Tries rising learning rates on a stage, and suggests one.
+
+    Args:
+        photos: As for `train`.
+        recipe: The recipe, or its name or file.
+        out: Writes `OUT.png` and `OUT.svg`, the losses; nothing where None.
+        stage: Which of the recipe's stages, from 0; the last where None.
+        start: First rate, of the head.
+        end: Last rate.
+        steps: How many are tried.
+        cache_dir: Where activations are kept.
+        console: Where words go.
+
+    Raises:
+        FrostlineError: Saying what is wrong and what to do.
+    """
+    wanted = recipes.load(recipe) if isinstance(recipe, str) else recipe
+    rates = (start, end, steps)
+    shown = console or Console()
+    found = pipeline.lr_find(Path(photos), wanted, stage, rates, cache_folder(cache_dir), shown)
+    if out is not None:
+        curves.write_lr(found.rates, found.losses, found.suggestion, Path(out))
+    return found
 
 
 def _is_whole(run: runfolder.RunFolder) -> bool:
@@ -191,12 +249,3 @@ def _is_whole(run: runfolder.RunFolder) -> bool:
         return run.is_finished() and run.report.is_file() and (run.model / "README.md").is_file()
     except OSError:  # A name that is too long; who writes there says so.
         return False
-
-
-def stages_of(line: str, epochs: int | None, lr: float | None, **more: Any) -> tuple[Stage, ...]:
-    """Returns the stages that a line, epochs and a rate ask for: none where none is given."""
-    given = {"line": line or None, "epochs": epochs, "lr": lr, **more}
-    given = {key: value for key, value in given.items() if value is not None}
-    if not given:
-        return ()
-    return (replace(Stage(line="top"), **given),)

@@ -1,8 +1,10 @@
 """Prefix, suffix and head as one classifier; and the folder it is shipped in."""
 
 import copy
+import itertools
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +13,18 @@ from torch import Tensor, nn
 
 from frostline import frost, heads
 from frostline.backbones import catalog, folder, weights
-from frostline.engines import Engine, Normalise, pick_precision, prepare
-from frostline.errors import BackboneError
+from frostline.engines import Engine, Normalise, fold_batch_norm, pick_precision, prepare
+from frostline.errors import BackboneError, LineError
 from frostline.files import digest, save_tensors, write_atomic
-from frostline.frost import Line
+from frostline.frost import Half, Line
+from frostline.heads import HeadSpec
 from frostline.preprocessing import Preprocessing
-from frostline.recipe import PRECISIONS
+from frostline.recipe import PRECISIONS, TARGETS
 
 HEAD_FILE = "head.safetensors"
 TOP = "top"
+_LAST_BLOCKS = re.compile(r"last (\d+) blocks?")
+_SHARE = re.compile(r"(\d+(?:\.\d+)?) ?%")
 PRECISION_NAMES = {torch.bfloat16: "bf16", torch.float32: "fp32"}
 
 
@@ -73,6 +78,9 @@ class Classifier:
         prefix: The layers below the line, as they are in `module`.
         engine: A copy of them, ready to run.
         upper: Suffix and head, on the engine's device.
+        traced: The backbone's lines, for cutting it elsewhere.
+        targets: `multiclass`, `binary` (one sigmoid) or `multilabel` (one sigmoid a class).
+        flip: Whether scores are the mean over an image and its mirror image.
     """
 
     module: nn.Module
@@ -80,10 +88,13 @@ class Classifier:
     labels: tuple[str, ...]
     line: Line
     top: Line
-    head: heads.HeadSpec | None
-    prefix: frost.Half
+    head: HeadSpec | None
+    prefix: Half
     engine: Engine
     upper: Upper
+    traced: frost.Traced
+    targets: str = "multiclass"
+    flip: bool = False
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -94,18 +105,32 @@ class Classifier:
     def score(self, activations: Tensor) -> Tensor:
         """Returns probabilities [n, classes], float64 on the CPU, for activations at the line."""
         self.upper.eval()
-        logits = self.upper(activations.to(self.engine.device))
-        chances: Tensor = logits.double().softmax(1).cpu()
-        return chances
+        return chances(self.upper(activations.to(self.engine.device)).cpu(), self.targets)
+
+
+def chances(logits: Tensor, targets: str) -> Tensor:
+    """Returns probabilities [n, classes], float64, of logits [n, scores]."""
+    exact = logits.double()
+    if targets == "multiclass":
+        return exact.softmax(1)
+    likely = exact.sigmoid()
+    return torch.cat([1 - likely, likely], 1) if targets == "binary" else likely
+
+
+def score_count(targets: str, labels: tuple[str, ...]) -> int:
+    """Returns how many scores a head must give."""
+    return 1 if targets == "binary" else len(labels)
 
 
 def assemble(
     opened: catalog.Opened,
     labels: tuple[str, ...],
-    head: heads.HeadSpec,
+    head: HeadSpec,
     line: str,
     device: torch.device,
     compute: torch.dtype,
+    on: str = "",
+    targets: str = "multiclass",
 ) -> Classifier:
     """Cuts a backbone at `line` and puts a new head on top.
 
@@ -113,20 +138,76 @@ def assemble(
         opened: The backbone.
         labels: Class names.
         head: What the head is; its weights are drawn from torch's generator.
-        line: Where to cut; `TOP` is the last place below the head.
+        line: Where to cut, as `find_line` takes it.
         device: Where to run.
         compute: The type to compute in.
+        on: The line that the head sits on; the backbone's end where empty.
+        targets: `multiclass`, `binary` or `multilabel`.
 
     Raises:
         LineError: Where the network cannot be cut there.
+        RecipeError: Where the head does not fit.
     """
     traced = _trace(opened)
-    above = traced.find("pooled")
-    if head.pooling != "avg":
-        above = frost.top_map(traced.lines)
-    layers = heads.build(head, above.shape, opened.record.num_features, len(labels))
-    parts = _Parts(opened.module, opened.record, labels, above, head, layers)
-    return _cut(parts, traced, line, device, compute)
+    top = top_of(traced, head, on)
+    layers = heads.build(head, top.shape, opened.record.num_features, score_count(targets, labels))
+    parts = _Parts(opened.module, opened.record, labels, top, head, layers, traced, targets)
+    return _cut(parts, find_line(traced, line, top), device, compute)
+
+
+def top_of(traced: frost.Traced, head: HeadSpec, on: str = "") -> Line:
+    """Returns the line that a head sits on: the last map where it pools by itself, else `pooled`.
+
+    Raises:
+        LineError: Where there is none, or none of that name.
+    """
+    if on:
+        return traced.find(on)
+    return frost.top_map(traced.lines) if head.wants_map else traced.find(frost.POOLED)
+
+
+def find_line(traced: frost.Traced, line: str, top: Line) -> Line:
+    """Returns the line that a recipe's words mean.
+
+    Args:
+        traced: The backbone.
+        line: A name or an index; `top`; `last N blocks`, counted down from `top` (a block without
+            parameters does not count); or a share such as `85%`: the first line between blocks
+            with at least that share of the work below it.
+        top: Where the head begins.
+
+    Raises:
+        LineError: Where there is no such line, or it lies above `top`.
+    """
+    words = line.strip()
+    if words == TOP:
+        return top
+    blocks = [one for one in traced.lines if one.block and one.index <= top.index]
+    if blocks[-1] is not top:
+        blocks.append(top)
+    if match := _LAST_BLOCKS.fullmatch(words):
+        return _last_blocks(blocks, int(match[1]))
+    if match := _SHARE.fullmatch(words):
+        share = float(match[1]) / 100
+        return next((one for one in blocks if one.share_below >= share), top)
+    found = traced.find(words)
+    if found.index > top.index:
+        raise LineError(f"line {words!r}: lies above {top.name!r}, where the head begins.")
+    return found
+
+
+def _last_blocks(blocks: list[Line], count: int) -> Line:
+    with_parameters = [
+        below
+        for below, above in itertools.pairwise(blocks)
+        if above.params_below > below.params_below
+    ]
+    if not 0 <= count <= len(with_parameters):
+        raise LineError(
+            f"line 'last {count} blocks': there are {len(with_parameters)} blocks below "
+            f"{blocks[-1].name!r}."
+        )
+    return with_parameters[-count] if count else blocks[-1]
 
 
 def as_it_is(
@@ -140,25 +221,91 @@ def as_it_is(
         LineError: Where the network cannot be cut there.
     """
     traced = _trace(opened)
-    above = traced.find("pooled")
-    scores = traced.part(above, None)
-    count = scores(torch.zeros(1, *above.shape)).shape[1]
+    top = traced.find(frost.POOLED)
+    scores = traced.part(top, None)
+    count = scores(torch.zeros(1, *top.shape)).shape[1]
     labels = opened.record.classes or tuple(str(number) for number in range(count))
-    parts = _Parts(opened.module, opened.record, labels, above, None, scores)
-    return _cut(parts, traced, line, device, compute)
+    targets = str(opened.extras.get("targets", "multiclass"))
+    parts = _Parts(opened.module, opened.record, labels, top, None, scores, traced, targets)
+    return _cut(parts, find_line(traced, line, top), device, compute)
 
 
-def recut(model: Classifier, line: str) -> Classifier:
+def recut(model: Classifier, line: Line | str) -> Classifier:
     """Moves the frost line; all weights stay as they are.
 
     Raises:
         LineError: Where the network cannot be cut there.
     """
-    device, compute = model.engine.device, model.upper.compute
-    traced = _trace(catalog.Opened(model.record, model.module.cpu()))
-    layers = model.upper.head
-    parts = _Parts(model.module, model.record, model.labels, model.top, model.head, layers)
-    return _cut(parts, traced, line, device, compute)
+    below = find_line(model.traced, line, model.top) if isinstance(line, str) else line
+    parts = _Parts(
+        model.module,
+        model.record,
+        model.labels,
+        model.top,
+        model.head,
+        model.upper.head,
+        model.traced,
+        model.targets,
+        model.flip,
+    )
+    return _cut(parts, below, model.engine.device, model.upper.compute)
+
+
+@dataclass(frozen=True)
+class Middle:
+    """What lies between two lines, frozen and ready to run.
+
+    Attributes:
+        module: The layers, prepared as an engine prepares them.
+        device: Where they run.
+        compute: The type they compute in.
+        storage: The type of what they give.
+        normalise: Pixels to input, where the lower line is `pixels`.
+    """
+
+    module: nn.Module
+    device: torch.device
+    compute: torch.dtype
+    storage: torch.dtype
+    normalise: Normalise | None = None
+
+    @torch.inference_mode()
+    def __call__(self, activations: Tensor) -> Tensor:
+        """Returns the activations at the upper line, on the CPU, for those at the lower one."""
+        x = activations.to(self.device)
+        if self.normalise is not None:
+            x = self.normalise(x)
+        x = x.to(self.compute)
+        if x.ndim == 4:
+            x = x.contiguous(memory_format=torch.channels_last)
+        made: Tensor = self.module(x)
+        return made.to(self.storage, memory_format=torch.contiguous_format).cpu()
+
+
+def middle(model: Classifier, below: Line) -> Middle:
+    """Returns the frozen layers between an earlier line and that of `model`."""
+    half = copy.deepcopy(model.traced.part(below, model.line)).eval().requires_grad_(False)
+    engine = model.engine
+    folded = fold_batch_norm(half).to(engine.compute).to(memory_format=torch.channels_last)
+    normalise = Normalise(model.preprocessing).to(engine.device)
+    return Middle(
+        folded.to(engine.device),
+        engine.device,
+        engine.compute,
+        engine.storage,
+        normalise if below.name == frost.PIXELS else None,
+    )
+
+
+def depths(model: Classifier) -> dict[str, int]:
+    """Returns for each parameter of the suffix how many blocks lie above it."""
+    blocks = [one for one in model.traced.lines if one.block]
+    inside = [one for one in blocks if model.line.index < one.index < model.top.index]
+    found: dict[str, int] = {}
+    for depth, line in enumerate(reversed([model.line, *inside])):
+        for name, _ in model.traced.part(line, model.top).named_parameters():
+            found.setdefault(name, depth)
+    return found
 
 
 def open_folder(path: Path, device: torch.device, precision: str = "recorded") -> Classifier:
@@ -186,11 +333,20 @@ def open_folder(path: Path, device: torch.device, precision: str = "recorded") -
         if pick_precision("auto", device) == torch.float32:
             precision = "fp32"
     compute = pick_precision(precision, device)
-    line = str(facts.get("line", "pooled"))
+    line, targets = str(facts.get("line", "pooled")), str(facts.get("targets", "multiclass"))
+    flip = bool(facts.get("flip", False))
+    if targets not in TARGETS:
+        raise BackboneError(
+            f"{path / folder.CONFIG}: frostline.targets must be one of {', '.join(TARGETS[1:])}, "
+            f"not {targets!r}."
+        )
     if "head" not in facts:
-        return as_it_is(opened, line, device, compute)
-    spec = heads.parse(str(facts["head"]), str(facts.get("pooling", "avg")))
-    model = assemble(opened, opened.record.classes, spec, line, device, compute)
+        return replace(as_it_is(opened, line, device, compute), flip=flip)
+    spec = heads.from_facts(facts["head"], "frostline.head", str(path / folder.CONFIG))
+    on = str(facts.get("on", ""))
+    labels = opened.record.classes
+    model = assemble(opened, labels, spec, line, device, compute, on, targets)
+    model = replace(model, flip=flip)
     weights.apply(
         model.upper.head, weights.read(path / HEAD_FILE), where=str(path / HEAD_FILE), partial=False
     )
@@ -210,17 +366,19 @@ class _Parts:
     record: catalog.Record
     labels: tuple[str, ...]
     top: Line
-    head: heads.HeadSpec | None
+    head: HeadSpec | None
     layers: nn.Module
+    traced: frost.Traced
+    targets: str
+    flip: bool = False
 
 
-def _cut(
-    parts: _Parts, traced: frost.Traced, line: str, device: torch.device, compute: torch.dtype
-) -> Classifier:
-    below = parts.top if line == TOP else traced.find(line)
-    prefix, suffix = traced.cut(below, top=parts.top)
+def _cut(parts: _Parts, below: Line, device: torch.device, compute: torch.dtype) -> Classifier:
+    # The proof of a cut runs on the CPU.
+    parts.module.cpu()
+    prefix, suffix = parts.traced.cut(below, top=parts.top)
     how = parts.record.preprocessing
-    is_pixels = below.name == "pixels"
+    is_pixels = below.name == frost.PIXELS
     engine = prepare(prefix, how, below.shape, device, compute, is_pixels)
     parts.module.to(device)
     upper = Upper(suffix, parts.layers, compute, Normalise(how) if is_pixels else None)
@@ -234,6 +392,9 @@ def _cut(
         prefix=prefix,
         engine=engine,
         upper=upper.to(device),
+        traced=parts.traced,
+        targets=parts.targets,
+        flip=parts.flip,
     )
 
 
@@ -271,11 +432,16 @@ def save(classifier: Classifier, path: Path, facts: Mapping[str, Any]) -> None:
         **facts,
         "line": classifier.line.node,
         "compute": PRECISION_NAMES[classifier.upper.compute],
+        "targets": classifier.targets,
+        "flip": classifier.flip,
     }
     layers = classifier.upper.head
-    if classifier.head is not None and not _take_over(module, classifier.head, layers, classifier):
-        block["head"] = classifier.head.text
-        block["pooling"] = classifier.head.pooling
+    if classifier.head is not None and _take_over(module, classifier.head, layers, classifier):
+        # One sigmoid became a softmax over two classes, which says the same.
+        block["targets"] = "multilabel" if classifier.targets == "multilabel" else "multiclass"
+    elif classifier.head is not None:
+        block["head"] = heads.to_facts(classifier.head)
+        block["on"] = classifier.top.node
         module.reset_classifier(0)  # type: ignore[operator]
         state = {key: value.detach().cpu() for key, value in layers.state_dict().items()}
         write_atomic(path / HEAD_FILE, lambda temporary: save_tensors(temporary, state))
@@ -283,15 +449,17 @@ def save(classifier: Classifier, path: Path, facts: Mapping[str, Any]) -> None:
 
 
 def _take_over(
-    module: nn.Module, spec: heads.HeadSpec, layers: nn.Module, classifier: Classifier
+    module: nn.Module, spec: HeadSpec, layers: nn.Module, classifier: Classifier
 ) -> bool:
     """Moves a linear head into the network's own classifier; says whether that could be done."""
-    if not spec.is_native:
+    if not spec.is_native or classifier.top.name != frost.POOLED:
         return False
     module.reset_classifier(len(classifier.labels))  # type: ignore[operator]
     own = module.get_classifier()  # type: ignore[operator]
-    new = layers[-1]  # type: ignore[index]
-    if not isinstance(own, nn.Linear) or own.weight.shape != new.weight.shape:
+    new = {key: value.cpu() for key, value in layers[-1].state_dict().items()}  # type: ignore[index]
+    if classifier.targets == "binary":
+        new = {key: torch.cat([torch.zeros_like(value), value]) for key, value in new.items()}
+    if not isinstance(own, nn.Linear) or own.weight.shape != new["weight"].shape:
         return False
-    own.load_state_dict({key: value.cpu() for key, value in new.state_dict().items()})
+    own.load_state_dict(new)
     return True

@@ -13,8 +13,8 @@ PLAIN_EVERY_S = 10.0
 class Bar(Protocol):
     """A step under way, counted."""
 
-    def advance(self, count: int = 1) -> None:
-        """Says that `count` more are done."""
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """Says that `count` more are done, and how it stands."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,9 @@ class _TerminalBar:
     def __init__(self, shown: object) -> None:
         self._shown = shown
 
-    def advance(self, count: int = 1) -> None:
+    def advance(self, count: int = 1, note: str = "") -> None:
+        if note:
+            self._shown.set_postfix_str(note, refresh=False)  # type: ignore[attr-defined]
         self._shown.update(count)  # type: ignore[attr-defined]
 
 
@@ -64,14 +66,17 @@ class _PlainBar:
         self._done = 0
         self._begun = self._said = time.monotonic()
 
-    def advance(self, count: int = 1) -> None:
+    def advance(self, count: int = 1, note: str = "") -> None:
         self._done += count
         now = time.monotonic()
-        if now - self._said >= PLAIN_EVERY_S or (self._done >= self._total > 0):
+        # What is counted in steps has its say after each epoch.
+        ends = self._done >= self._total > 0 and not note
+        if now - self._said >= PLAIN_EVERY_S or ends:
             self._said = now
             rate = self._done / max(now - self._begun, 1e-9)
             left_s = max(self._total - self._done, 0) / rate if rate else 0.0
             ending = "done" if left_s == 0 else f"{left_s:.0f} s left"
             self._console.say(
                 f"{self._what}: {self._done}/{self._total} {self._unit}s, {rate:.0f}/s, {ending}"
+                + (f"; {note}" if note else "")
             )

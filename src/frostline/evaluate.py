@@ -11,10 +11,11 @@ import numpy as np
 from torch import Tensor
 
 from frostline import metrics
-from frostline.data.listing import Row
+from frostline.data.rows import Row, join_tags, split_tags
 from frostline.files import write_text
 
-# What metrics.json holds for each split; the rest of `metrics.summarise` is for the report.
+# What metrics.json holds for each split; the rest of `metrics.summarise` is for the report. Where
+# images have several labels, it holds all of `metrics.summarise_multilabel`.
 KEYS = (
     "n",
     "accuracy",
@@ -36,19 +37,41 @@ class Scored:
         rows: The images.
         probabilities: [n, classes], float64.
         metrics: As in `metrics.json`.
+        several: Whether each image may have any number of labels.
     """
 
     split: str
     rows: tuple[Row, ...]
     probabilities: np.ndarray
     metrics: dict[str, Any]
+    several: bool = False
 
 
-def scored(split: str, rows: Sequence[Row], chances: Tensor, labels: Sequence[str]) -> Scored:
-    """Scores probabilities [n, classes] against the rows' labels, by name."""
+def scored(
+    split: str,
+    rows: Sequence[Row],
+    chances: Tensor,
+    labels: Sequence[str],
+    several: bool = False,
+) -> Scored:
+    """Scores probabilities against the rows' labels, by name.
+
+    Args:
+        split: Its name.
+        rows: The images; `labels` has all of their labels.
+        chances: [n, classes]; of each label by itself where there are several an image.
+        labels: Class names, in the order of the columns.
+        several: Whether each image may have any number of labels.
+    """
     number = {label: index for index, label in enumerate(labels)}
-    targets = np.array([number[row.label] for row in rows], dtype=np.int64)
     probabilities = chances.double().numpy()
+    if several:
+        has = np.zeros(probabilities.shape, dtype=np.bool_)
+        for position, row in enumerate(rows):
+            has[position, [number[tag] for tag in split_tags(row.label)]] = True
+        found = metrics.summarise_multilabel(probabilities, has, labels)
+        return Scored(split, tuple(rows), probabilities, found, several)
+    targets = np.array([number[row.label] for row in rows], dtype=np.int64)
     found = metrics.summarise(probabilities, targets, labels)
     return Scored(split, tuple(rows), probabilities, {key: found[key] for key in KEYS})
 
@@ -56,14 +79,20 @@ def scored(split: str, rows: Sequence[Row], chances: Tensor, labels: Sequence[st
 def summary(split: str, found: Mapping[str, Any]) -> str:
     """Returns one line for a person."""
     low, high = found["accuracy_ci95"]
+    several = "mean_average_precision" in found
+    kind = "exact match" if several else "accuracy"
+    ranked = f", mAP {_shown(found['mean_average_precision'])}" if several else ""
     return (
-        f"{split}: accuracy {found['accuracy']:.4f} (95 % interval {low:.3f} to {high:.3f}, "
-        f"n = {found['n']}), log-loss {found['log_loss']:.4f}, macro F1 {found['macro_f1']:.4f}"
+        f"{split}: {kind} {found['accuracy']:.4f} (95 % interval {low:.3f} to {high:.3f}, "
+        f"n = {found['n']}){ranked}, log-loss {found['log_loss']:.4f}, "
+        f"macro F1 {_shown(found['macro_f1'])}"
     )
 
 
 def write_predictions(path: Path, labels: Sequence[str], parts: Iterable[Scored]) -> None:
     """Writes one CSV row per image: split, path, label, prediction, and each class's probability.
+
+    Several labels of an image, true or predicted, have `;` between them.
 
     Raises:
         DiskError: Where it cannot be written.
@@ -73,7 +102,20 @@ def write_predictions(path: Path, labels: Sequence[str], parts: Iterable[Scored]
     table.writerow(["split", "path", "label", "predicted", *(f"p:{name}" for name in labels)])
     for part in parts:
         for row, chances in zip(part.rows, part.probabilities, strict=True):
-            best = labels[int(chances.argmax())]
-            shown = [f"{chance:.6g}" for chance in chances]
-            table.writerow([part.split, row.path, row.label, best, *shown])
+            digits = [f"{chance:.6g}" for chance in chances]
+            best = _said(chances, labels, part.several)
+            table.writerow([part.split, row.path, row.label, best, *digits])
     write_text(path, text.getvalue())
+
+
+def _shown(value: float | None) -> str:
+    """Says n/a of what is undefined."""
+    return "n/a" if value is None else f"{value:.4f}"
+
+
+def _said(chances: np.ndarray, labels: Sequence[str], several: bool) -> str:
+    """Returns what probabilities [classes] say of an image."""
+    if several:
+        likely = np.flatnonzero(chances >= metrics.THRESHOLD).tolist()
+        return join_tags(labels[index] for index in likely)
+    return labels[int(chances.argmax())]

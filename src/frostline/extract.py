@@ -5,18 +5,19 @@ the network never wait for each other, and a core that another program takes awa
 its own batch. On a GPU the cores decode ahead and one caller feeds the device.
 """
 
+import itertools
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
 from torch import Tensor
 
+from frostline.data.augment import CENTER, View, load
 from frostline.data.decode import Unreadable
-from frostline.data.views import load_center
 from frostline.errors import ListingError
 from frostline.preprocessing import Preprocessing
 
@@ -26,23 +27,40 @@ Loaded = tuple[list[int], Tensor | None, dict[int, str]]
 BATCH = 16
 
 
-def pixels(paths: Sequence[str], how: Preprocessing, batch_size: int = BATCH) -> Iterator[Loaded]:
-    """Decodes images in order, a few batches ahead of whoever takes them.
+@dataclass(frozen=True)
+class Item:
+    """One view of one picture.
+
+    Attributes:
+        path: The file.
+        content: The digest of its bytes; `center` needs none.
+        view: Which view.
+    """
+
+    path: str
+    content: str = ""
+    view: View = CENTER
+
+
+def pixels(items: Sequence[Item], how: Preprocessing, batch_size: int = BATCH) -> Iterator[Loaded]:
+    """Decodes pictures in order, a few batches ahead of whoever takes them.
+
+    Views of one picture that follow each other are made from one decoding.
 
     Args:
-        paths: The files.
-        how: What the `center` view looks like.
-        batch_size: Images per batch, unreadable ones counted.
+        items: What to make.
+        how: The backbone's preprocessing.
+        batch_size: Views per batch, unreadable ones counted; more where one picture has more.
 
     Yields:
-        The positions in `paths` that could be read, their pixels (uint8 [n, 3, h, w], or None
+        The positions in `items` that could be read, their pixels (uint8 [n, 3, h, w], or None
         where there are none), and a reason for each position that could not.
     """
-    yield from _ahead(partial(_load, how=how, run=None), paths, batch_size)
+    yield from _ahead(partial(_load, how=how, run=None), items, batch_size)
 
 
 def activations(
-    paths: Sequence[str],
+    items: Sequence[Item],
     how: Preprocessing,
     run: Run,
     on_cpu: bool,
@@ -51,16 +69,16 @@ def activations(
     """Like `pixels`, with each batch put through `run`, an engine.
 
     Args:
-        paths: The files.
-        how: What the `center` view looks like.
+        items: What to make.
+        how: The backbone's preprocessing.
         run: Pixels to activations.
         on_cpu: Whether it computes on this machine's cores rather than on a GPU.
-        batch_size: Images per batch, unreadable ones counted.
+        batch_size: Views per batch, unreadable ones counted.
     """
     if on_cpu:
-        yield from _ahead(partial(_load, how=how, run=run), paths, batch_size)
+        yield from _ahead(partial(_load, how=how, run=run), items, batch_size)
     else:
-        for positions, batch, problems in pixels(paths, how, batch_size):
+        for positions, batch, problems in pixels(items, how, batch_size):
             yield positions, None if batch is None else run(batch), problems
 
 
@@ -69,16 +87,16 @@ class Live:
     """Computes activations anew each time they are asked for: what training does without a cache.
 
     Attributes:
-        paths: Row id to a file with that content.
-        how: What the `center` view looks like.
+        how: The backbone's preprocessing.
         run: The engine.
         on_cpu: Whether it computes on this machine's cores.
+        items: Row id to what it is an activation of.
     """
 
-    paths: Mapping[bytes, str]
     how: Preprocessing
     run: Run
     on_cpu: bool
+    items: MutableMapping[bytes, Item] = field(default_factory=dict)
 
     def fetch(self, rows: Sequence[bytes]) -> Tensor:
         """Returns the activations of `rows`: [n, *shape].
@@ -86,32 +104,48 @@ class Live:
         Raises:
             ListingError: Where an image can no longer be read.
         """
-        files = [self.paths[row] for row in rows]
-        share = -(-len(files) // _cores()) if self.on_cpu else len(files)
+        wanted = [self.items[row] for row in rows]
+        share = -(-len(wanted) // _cores()) if self.on_cpu else len(wanted)
         parts = []
-        for _, part, problems in activations(files, self.how, self.run, self.on_cpu, share):
+        for _, part, problems in activations(wanted, self.how, self.run, self.on_cpu, share):
             for position, reason in problems.items():
                 raise ListingError(
-                    f"{files[position]}: could be read before, and now cannot: {reason}."
+                    f"{wanted[position].path}: could be read before, and now cannot: {reason}."
                 )
             parts += [] if part is None else [part]
         return torch.cat(parts)
 
 
-def _load(paths: Sequence[str], start: int, how: Preprocessing, run: Run | None) -> Loaded:
-    good, images, bad = [], [], {}
-    for position, path in enumerate(paths, start):
+def _load(items: Sequence[Item], start: int, how: Preprocessing, run: Run | None) -> Loaded:
+    good: list[int] = []
+    images: list[Tensor] = []
+    bad: dict[int, str] = {}
+    for (path, content), group in itertools.groupby(
+        enumerate(items, start), lambda pair: (pair[1].path, pair[1].content)
+    ):
+        positions, same = zip(*group, strict=True)
         try:
-            images.append(load_center(path, how)[0])
-            good.append(position)
+            images += load(path, how, [item.view for item in same], content)
+            good += positions
         except Unreadable as reason:
-            bad[position] = str(reason)
+            bad |= dict.fromkeys(positions, str(reason))
     batch = torch.stack(images) if images else None
     return good, run(batch) if run and batch is not None else batch, bad
 
 
+def _batches(items: Sequence[Item], batch_size: int) -> Iterator[tuple[int, Sequence[Item]]]:
+    """Yields where each batch begins, and the batch; a picture's views stay together."""
+    start = 0
+    while start < len(items):
+        end = min(start + batch_size, len(items))
+        while end < len(items) and items[end].path == items[end - 1].path:
+            end += 1
+        yield start, items[start:end]
+        start = end
+
+
 def _ahead(
-    load: Callable[[Sequence[str], int], Loaded], paths: Sequence[str], batch_size: int
+    load_batch: Callable[[Sequence[Item], int], Loaded], items: Sequence[Item], batch_size: int
 ) -> Iterator[Loaded]:
     """Yields batches in order while two more for each core are under way or ready."""
     cores = _cores()
@@ -120,8 +154,8 @@ def _ahead(
     with ThreadPoolExecutor(cores, "frostline", partial(torch.set_num_threads, 1)) as pool:
         waiting: deque[Future[Loaded]] = deque()
         try:
-            for start in range(0, len(paths), batch_size):
-                waiting.append(pool.submit(load, paths[start : start + batch_size], start))
+            for start, batch in _batches(items, batch_size):
+                waiting.append(pool.submit(load_batch, batch, start))
                 if len(waiting) > 2 * cores:
                     yield waiting.popleft().result()
             while waiting:

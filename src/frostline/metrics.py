@@ -6,7 +6,7 @@ recall of a class without examples, is None and never NaN, so that every result 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,14 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 # The smallest probability that log-loss believes: no example costs more than 36.04 nats.
 EPS = float(np.finfo(np.float64).eps)
 BINS = 15
 TOP = 5
+# From this probability on, an image that may have several labels is said to have one.
+THRESHOLD = 0.5
 # Wide enough for probabilities that were computed in bfloat16, narrow enough to catch logits.
 _SUM_TOLERANCE = 0.02
 
@@ -57,13 +60,11 @@ def summarise(
     names = [str(label) for label in labels]
     prob, truth = _checked(probabilities, targets)
     n, c = prob.shape
-    if len(names) != c or len(set(names)) != c:
-        raise ValueError(f"labels: must be {c} different names, one a column, got {len(names)}.")
+    _check_names(names, c)
     predicted = prob.argmax(axis=1)
     confusion = np.bincount(truth * c + predicted, minlength=c * c).reshape(c, c)
     correct = int(np.trace(confusion))
     per_class = _per_class(confusion, names)
-    scores = [row["f1"] for row in per_class.values() if row["f1"] is not None]
     p_truth = prob[np.arange(n), truth]
     summary: dict[str, Any] = {
         "n": n,
@@ -71,7 +72,7 @@ def summarise(
         "accuracy_ci95": list(wilson(correct, n)),
         # Adding 0.0 turns the -0.0 of a perfect row into 0.0.
         "log_loss": math.fsum(-np.log(np.clip(p_truth, EPS, 1.0))) / n + 0.0,
-        "macro_f1": math.fsum(scores) / len(scores),
+        "macro_f1": _mean(row["f1"] for row in per_class.values()),
         "per_class": per_class,
         "confusion": confusion.tolist(),
         "labels": names,
@@ -81,6 +82,65 @@ def summarise(
     summary["ece"] = _calibration_error(calibration(prob, truth))
     summary["brier"] = _brier(prob, p_truth)
     return summary
+
+
+def summarise_multilabel(
+    probabilities: npt.ArrayLike, targets: npt.ArrayLike, labels: Sequence[str]
+) -> dict[str, Any]:
+    """Returns the numbers of one split whose images have any number of labels each.
+
+    An image is said to have the labels of probability `THRESHOLD` or more.
+
+    Args:
+        probabilities: `[n, c]`, for each image and label by itself; rows need not sum to one.
+        targets: `[n, c]`, bool: which labels each image has.
+        labels: The `c` names in the order of the columns.
+
+    Returns:
+        A dict with
+
+        - `n`: the number of images.
+        - `accuracy`: the share of images with every label right, and `accuracy_ci95`, its 95 %
+          Wilson score interval `[low, high]`.
+        - `log_loss`: mean binary cross-entropy over images and labels, in nats, with each
+          probability held in `[EPS, 1 - EPS]`.
+        - `macro_f1`: mean f1 of the labels that occur in truth or prediction; None without any.
+        - `mean_average_precision`: mean of the labels' average precision; None where no image
+          has a label.
+        - `per_class`: for each name `n`, the images that have it, and `precision`, `recall` and
+          `f1` as in `summarise`, and `average_precision` (None where `n` is 0): the mean, over
+          the images that have it, of the precision among all that are at least as likely
+          (Zhu, Recall, Precision and Average Precision, 2004; nothing is interpolated).
+        - `confusion`: for each label `[[tn, fp], [fn, tp]]`, rows the truth.
+        - `labels`: the names.
+
+    Raises:
+        ValueError: Where there are no examples, or where shapes, values or labels do not fit.
+    """
+    names = [str(label) for label in labels]
+    prob, truth = _checked_multilabel(probabilities, targets)
+    n, c = prob.shape
+    _check_names(names, c)
+    said = prob >= THRESHOLD
+    right = int((said == truth).all(axis=1).sum())
+    confusion = _confusion_by_label(said, truth)
+    per_class = {}
+    for index, name in enumerate(names):
+        (_, wrongly), (missed, hit) = confusion[index]
+        precise = _average_precision(prob[:, index], truth[:, index])
+        per_class[name] = {**_shares(hit, missed, wrongly), "average_precision": precise}
+    held = np.clip(np.where(truth, prob, 1.0 - prob), EPS, 1.0)
+    return {
+        "n": n,
+        "accuracy": right / n,
+        "accuracy_ci95": list(wilson(right, n)),
+        "log_loss": math.fsum(-np.log(held).ravel()) / (n * c) + 0.0,
+        "macro_f1": _mean(row["f1"] for row in per_class.values()),
+        "mean_average_precision": _mean(row["average_precision"] for row in per_class.values()),
+        "per_class": per_class,
+        "confusion": confusion,
+        "labels": names,
+    }
 
 
 def calibration(
@@ -173,21 +233,84 @@ def _checked(probabilities: npt.ArrayLike, targets: npt.ArrayLike) -> tuple[Floa
     return prob, truth.astype(np.int64)
 
 
-def _per_class(confusion: Ints, names: list[str]) -> dict[str, dict[str, Any]]:
-    def share(part: int, whole: int) -> float | None:
-        return part / whole if whole else None
+def _checked_multilabel(
+    probabilities: npt.ArrayLike, targets: npt.ArrayLike
+) -> tuple[Floats, Bools]:
+    prob = np.asarray(probabilities, dtype=np.float64)
+    truth = np.asarray(targets)
+    if prob.ndim != 2 or truth.shape != prob.shape:
+        raise ValueError(
+            "probabilities and targets must both be [n, c], "
+            f"got {list(prob.shape)} and {list(truth.shape)}."
+        )
+    if 0 in prob.shape:
+        raise ValueError(f"there must be at least one example and one class, got {[*prob.shape]}.")
+    if truth.dtype != np.bool_:
+        raise ValueError(f"targets: must be true or false, got {truth.dtype}.")
+    # NaN fails every comparison, so this says no to it as well.
+    if not bool(np.all((prob >= 0) & (prob <= 1))):
+        raise ValueError("probabilities: each must be finite and 0 to 1.")
+    return prob, truth
 
+
+def _check_names(names: list[str], c: int) -> None:
+    if len(names) != c or len(set(names)) != c:
+        raise ValueError(f"labels: must be {c} different names, one a column, got {len(names)}.")
+
+
+def _per_class(confusion: Ints, names: list[str]) -> dict[str, dict[str, Any]]:
     truths, predictions = confusion.sum(axis=1), confusion.sum(axis=0)
     rows: dict[str, dict[str, Any]] = {}
     for index, name in enumerate(names):
-        hit, n, said = int(confusion[index, index]), int(truths[index]), int(predictions[index])
-        rows[name] = {
-            "n": n,
-            "precision": share(hit, said),
-            "recall": share(hit, n),
-            "f1": share(2 * hit, n + said),
-        }
+        hit = int(confusion[index, index])
+        rows[name] = _shares(hit, int(truths[index]) - hit, int(predictions[index]) - hit)
     return rows
+
+
+def _shares(hit: int, missed: int, wrongly: int) -> dict[str, Any]:
+    """Returns the numbers of a class: `hit` of its images were found, `missed` not.
+
+    `wrongly` is how many others were taken for it.
+    """
+
+    def share(part: int, whole: int) -> float | None:
+        return part / whole if whole else None
+
+    n, said = hit + missed, hit + wrongly
+    return {
+        "n": n,
+        "precision": share(hit, said),
+        "recall": share(hit, n),
+        "f1": share(2 * hit, n + said),
+    }
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    """Returns the mean of those that are defined; None where none is."""
+    defined = [value for value in values if value is not None]
+    return math.fsum(defined) / len(defined) if defined else None
+
+
+def _confusion_by_label(said: Bools, truth: Bools) -> list[list[list[int]]]:
+    counts = [
+        [~said & ~truth, said & ~truth],
+        [~said & truth, said & truth],
+    ]
+    by_label: list[list[list[int]]] = np.sum(counts, axis=2).transpose(2, 0, 1).tolist()
+    return by_label
+
+
+def _average_precision(chances: Floats, truth: Bools) -> float | None:
+    n = int(truth.sum())
+    if not n:
+        return None
+    order = np.argsort(-chances, kind="stable")
+    # Equal chances cannot be told apart, so they come in together: only the last of each counts.
+    last = np.append(np.diff(chances[order]) != 0, True)
+    found = np.cumsum(truth[order])[last]
+    taken = np.flatnonzero(last) + 1
+    new = np.diff(found, prepend=0)
+    return math.fsum(new * (found / taken)) / n
 
 
 def _ranks(prob: Floats, truth: Ints) -> Ints:

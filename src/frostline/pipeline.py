@@ -1,12 +1,10 @@
 """Recipe and pictures to a finished run, read top to bottom. This is the only wiring."""
 
-import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,45 +12,43 @@ import torch
 from torch import Tensor, nn
 
 from frostline import classifier as models
-from frostline import engines, evaluate, extract, files, frost, heads, recipe, runfolder
-from frostline.backbones import catalog, weights
-from frostline.cache.chunks import resident
-from frostline.cache.fill import Filled, fill
-from frostline.cache.key import Key, row_id
+from frostline import (
+    engines,
+    evaluate,
+    extract,
+    files,
+    frost,
+    heads,
+    passes,
+    planner,
+    recipe,
+    resume,
+    runfolder,
+    stages,
+    tell,
+)
+from frostline.backbones import catalog
+from frostline.cache.key import row_id
 from frostline.classifier import Classifier
 from frostline.console import Console
 from frostline.data import listing as listings
 from frostline.data import split as splits
+from frostline.data.augment import CENTER, Policy, View
 from frostline.data.listing import Listing, Row
-from frostline.data.views import VERSION as VIEWS_VERSION
-from frostline.data.views import VIEW_CENTER
-from frostline.errors import ListingError, RunError
+from frostline.errors import ListingError, RecipeError, RunError
+from frostline.extract import Item
 from frostline.frost import Line
+from frostline.passes import Source, items_of
+from frostline.planner import Plan
 from frostline.recipe import BackboneChoice, Compute, Recipe, Stage
 from frostline.runfolder import RunFolder
-from frostline.training import loop, parameters, probe, schedules
+from frostline.sources import Sources, most_epochs, policy_of, view_count, view_of
+from frostline.training import checkpoint, loop, probe, watch
 from frostline.training.loop import Examples, Fetch
+from frostline.training.lr_find import Found, sweep
 
 # Multiplications in one step of the probe, below which one core does it soonest.
 SMALL = 20_000_000
-# A cache up to this size is read into memory once, where training and scoring take it from.
-RESIDENT_BYTES = 256 << 20
-SHOWN = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a line's activations come from.
-
-    Attributes:
-        fetch: Row ids to activations.
-        problems: Path to reason, for images that could not be decoded.
-        facts: What was measured and chosen, for `plan.json`.
-    """
-
-    fetch: Fetch
-    problems: dict[str, str]
-    facts: dict[str, Any]
 
 
 def train(photos: Path, out: Path, wanted: Recipe, cache: Path, console: Console) -> RunFolder:
@@ -70,58 +66,165 @@ def train(photos: Path, out: Path, wanted: Recipe, cache: Path, console: Console
 
     Raises:
         FrostlineError: Saying what is wrong and what to do.
+        Interrupted: Where a signal asked to end; the same call goes on from there.
     """
     recipe.validate(wanted)
-    head = heads.parse(wanted.head.spec, wanted.head.pooling)
+    _check_watch(wanted)
+    head = _head_of(wanted)
     device = engines.pick_device(wanted.compute.device)
-    compute = engines.pick_precision(wanted.compute.precision, device)
     wanted = _resolved(wanted, head, device)
     _keep_apart(photos, {"--out": out, "--cache-dir": cache})
-    listing = listings.scan(photos, console)
+    listing = listings.scan(photos, console, targets=wanted.data.targets)
     _refuse_unreadable(listing, wanted.data.strict)
     run = runfolder.claim(out)
     with files.locked(run.lock, str(out)):
-        if _is_done(run, wanted, listing, console):
+        earlier = resume.earlier(run, wanted, listing, console)
+        if earlier is not None and run.is_finished():
             return run
-        # Where a backbone's weights are random, the seed decides them too.
-        with _seeded(wanted.seed, device):
-            opened = _find_backbone(wanted.backbone)
-        _tell_backbone(opened, console)
-        line = wanted.stages[0].line if wanted.stages else models.TOP
-        assemble = partial(_assemble, opened, head, line, device, compute, wanted.seed)
-        model = assemble(listing.labels)
+        job = _open_job(wanted, head, device, cache, console, listing)
+        tell.backbone(job.opened, console)
+        model = job.assemble(listing.labels)
+        tell.head(model, console)
+        lines = _lines_of(model, wanted)
+        listing = splits.assign(listing, wanted.data.val, wanted.data.test, wanted.seed)
+        plan = _plan_of(run, earlier, job, model, lines, listing, wanted)
+        wanted = plan.recipe
+        lines = _lines_of(model, wanted)
+        bound = stages.bound_to(model, resume.digest(listing))
+        found = resume.checkpoint_of(run, bound, listing, photos)
+        job = replace(job, plan=plan, policy=policy_of(wanted))
+        sources = Sources(plan, model, lines, cache, console)
         # Written once all names hold, so a slip of the pen leaves no run behind.
         recipe.write(wanted, run.recipe)
-        source = _first_pass(model, listing.usable, wanted.compute.cache, cache, console)
-        listing = listing.with_problems(source.problems)
-        listing = splits.assign(listing, wanted.data.val, wanted.data.test, wanted.seed)
+        files.write_json(run.plan, plan.facts)
+
+        frozen = models.prefix_digest(sources.base)
+        _tell_views(wanted, job.policy, console)
+        went_off = time.perf_counter()
+        listing = _first_pass(sources, listing, wanted)
         listings.write_csv(listing, run.listing)
         _refuse_unreadable(listing, wanted.data.strict)
-        _tell_listing(listing, console)
+        tell.images(listing, job.targets, console)
         if tuple(listing.labels) != model.labels:
-            model = assemble(listing.labels)
-        training = _examples(listing.of("train"), model.labels)
-        validation = _examples(listing.of("val"), model.labels)
+            model = job.assemble(listing.labels)
+            sources = Sources(plan, model, lines, cache, console)
+        validation = _examples(listing.of("val"), listing, model)
 
-        history: list[dict[str, Any]] = []
-        if wanted.head.start == "probe":
-            history.append(_fit_probe(model, source.fetch, training, validation, console))
-        for number, stage in enumerate(wanted.stages, start=1):
-            if number > 1 and stage.line != wanted.stages[number - 2].line:
-                model = models.recut(model, stage.line)
-                source = _first_pass(model, listing.usable, wanted.compute.cache, cache, console)
-            history += _train_stage(
-                model, source.fetch, training, validation, stage, number, wanted.seed, console
-            )
-        _write_history(run, history)
-        frozen = _prove_frozen(model, source)
-        files.write_json(run.plan, {**source.facts, "frozen": frozen, "listing": _digest(listing)})
+        watching = watch.open_watches(
+            wanted.watch.trackers,
+            run.tensorboard,
+            run.path.name,
+            {"backbone": wanted.backbone.name, "seed": wanted.seed},
+            purge_step=len(found.facts["history"]) + 1 if found else None,
+        )
+        progress = stages.Progress(run, console, watching, bound, wanted.watch.histograms)
+        if found:
+            progress.restore(found)
+        elif wanted.head.start == "probe":
+            progress.note(_probe(sources, listing, validation, console))
+        begun = int(found.facts["stage"]) if found else 0
+        if found is None and wanted.stages:
+            progress.save(0, sources.at(0)[0].upper)
+        for number in range(begun, len(wanted.stages)):
+            task = _task(job, sources, number, listing, validation)
+            stages.carry_out(task, progress, found if number == begun else None)
+        model, source = sources.at(len(wanted.stages) - 1)
+        if found and begun == len(wanted.stages):
+            checkpoint.unpack(found, model.upper, None)
+        took_s = time.perf_counter() - went_off
+        run.write_history(progress.history)
+        watching.close()
 
-        scored = _score(model, source.fetch, listing, console)
-        models.save(model, run.model, {"precision": wanted.compute.precision})
+        scored = _score(model, source, listing, console)
+        done = sources.facts()
+        tell.passes(done, console)
+        from_pixels = [one for one in done if one["from"] == "pixels"]
+        facts = {
+            "passes": done,
+            "rows_computed": sum(one["rows_computed"] for one in from_pixels),
+            "rows_kept": sum(one["rows_kept"] for one in from_pixels),
+            "share_below": model.line.share_below,
+            "frozen": {"unchanged": frozen == models.prefix_digest(sources.base)},
+            "measured": _measured(done, progress, took_s),
+            "checkpoints": _checkpoints(progress),
+            "listing": resume.digest(listing),
+        }
+        files.write_json(run.plan, {**plan.facts, **facts})
+        models.save(model, run.model, {})
         evaluate.write_predictions(run.predictions, model.labels, scored.values())
-        run.write_metrics({name: result.metrics for name, result in scored.items()})
+        metrics = {name: result.metrics for name, result in scored.items()}
+        run.write_metrics({**metrics, "stages": progress.proofs})
+        run.checkpoint.unlink(missing_ok=True)
     return run
+
+
+def plan(photos: Path, wanted: Recipe, cache: Path, console: Console) -> Plan:
+    """Measures and chooses as `train` would, and trains nothing.
+
+    Raises:
+        FrostlineError: Saying what is wrong and what to do.
+    """
+    recipe.validate(wanted)
+    head = _head_of(wanted)
+    device = engines.pick_device(wanted.compute.device)
+    wanted = _resolved(wanted, head, device)
+    listing = listings.scan(photos, console, targets=wanted.data.targets)
+    listing = splits.assign(listing, wanted.data.val, wanted.data.test, wanted.seed)
+    job = _open_job(wanted, head, device, cache, console, listing)
+    tell.backbone(job.opened, console)
+    model = job.assemble(listing.labels)
+    lines = _lines_of(model, wanted)
+    return planner.make(model, lines, listing, wanted, policy_of(wanted), cache, console)
+
+
+def lr_find(
+    photos: Path,
+    wanted: Recipe,
+    number: int | None,
+    rates: tuple[float, float, int],
+    cache: Path,
+    console: Console,
+) -> Found:
+    """Tries rising learning rates on a stage, as it begins, and trains nothing that stays.
+
+    Args:
+        photos: As for `train`.
+        wanted: The recipe.
+        number: Of the stage, from 0; None for the last.
+        rates: First and last rate, and how many are tried.
+        cache: The folder of all caches.
+        console: Where words go.
+
+    Raises:
+        RecipeError: Where there is no such stage.
+        TrainingError: Where no rate makes the loss fall.
+    """
+    recipe.validate(wanted)
+    head = _head_of(wanted)
+    device = engines.pick_device(wanted.compute.device)
+    wanted = _resolved(wanted, head, device)
+    if not wanted.stages or not 0 <= (number or 0) < len(wanted.stages):
+        raise RecipeError(
+            f"--stage: the recipe has {len(wanted.stages)} stages, counted from 0; got {number}."
+        )
+    number = len(wanted.stages) - 1 if number is None else number
+    listing = listings.scan(photos, console, targets=wanted.data.targets)
+    listing = splits.assign(listing, wanted.data.val, wanted.data.test, wanted.seed)
+    job = _open_job(wanted, head, device, cache, console, listing)
+    tell.backbone(job.opened, console)
+    model = job.assemble(listing.labels)
+    plan = planner.make(
+        model, _lines_of(model, wanted), listing, wanted, policy_of(wanted), cache, console
+    )
+    job = replace(job, plan=plan, policy=policy_of(plan.recipe))
+    sources = Sources(plan, model, _lines_of(model, plan.recipe), cache, console)
+    listing = _first_pass(sources, listing, plan.recipe)
+    tell.images(listing, job.targets, console)
+    if wanted.head.start == "probe":
+        _probe(sources, listing, _examples(listing.of("val"), listing, model), console)
+    task = _task(job, sources, number, listing, None)
+    start, end, steps = rates
+    return sweep(stages.trial(task), start, end, steps)
 
 
 def lines(choice: BackboneChoice) -> tuple[Line, ...]:
@@ -143,10 +246,10 @@ def embed(
     cache: Path,
     console: Console,
 ) -> tuple[Tensor, tuple[Row, ...]]:
-    """Computes the activations of pictures at a line, or takes them from the cache.
+    """Returns the activations of pictures at a line, kept or computed.
 
     Args:
-        choice: The backbone.
+        choice: The network.
         photos: Labelled pictures, as for training, or any folder or file without labels.
         line: Where to read them off.
         compute: Where and how.
@@ -161,18 +264,232 @@ def embed(
     """
     listing = _labelled_or_not(photos, console)
     device = engines.pick_device(compute.device)
-    opened = _find_backbone(replace(choice, name=choice.name))
-    _tell_backbone(opened, console)
+    opened = _find_backbone(choice)
+    tell.backbone(opened, console)
     precision = engines.pick_precision(compute.precision, device)
     model = models.as_it_is(opened, line, device, precision)
-    source = _first_pass(model, listing.usable, compute.cache, cache, console)
-    listing = listing.with_problems(source.problems)
+    tell.frozen_line(model, passes.row_bytes(model), console)
+    source = passes.from_pixels(model, cache, console)
+    listing = listing.with_problems(_by_path(source.need(items_of(listing.usable)), listing))
     for words in listings.report_lines(listing):
         console.say(words)
     rows = listing.usable
     if not rows:
         raise ListingError(f"{photos}: none of its images can be read.")
-    return source.fetch([row_id(row.digest, VIEW_CENTER) for row in rows]), rows
+    return source.fetch([row_id(row.digest, CENTER.name) for row in rows]), rows
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What a run works with, from start to end."""
+
+    wanted: Recipe
+    opened: catalog.Opened
+    head: heads.HeadSpec
+    device: torch.device
+    compute: torch.dtype
+    targets: str
+    cache: Path
+    console: Console
+    policy: Policy = field(default_factory=Policy)
+    plan: Plan | None = None
+
+    def assemble(self, labels: Sequence[str]) -> Classifier:
+        """Cuts the backbone at its top and puts a new head on, whose weights the seed decides."""
+        with _seeded(self.wanted.seed, self.device):
+            model = models.assemble(
+                self.opened,
+                tuple(labels),
+                self.head,
+                models.TOP,
+                self.device,
+                self.compute,
+                self.wanted.head.on,
+                self.targets,
+            )
+        return replace(model, flip=self.wanted.predict.flip)
+
+
+def _open_job(
+    wanted: Recipe,
+    head: heads.HeadSpec,
+    device: torch.device,
+    cache: Path,
+    console: Console,
+    listing: Listing,
+) -> _Job:
+    # Where a backbone's weights are random, the seed decides them too.
+    with _seeded(wanted.seed, device):
+        opened = _find_backbone(wanted.backbone)
+    compute = engines.pick_precision(wanted.compute.precision, device)
+    targets = wanted.data.targets
+    if targets == "auto":
+        targets = "multilabel" if listing.several else "multiclass"
+    return _Job(wanted, opened, head, device, compute, targets, cache, console)
+
+
+def _head_of(wanted: Recipe) -> heads.HeadSpec:
+    choice = wanted.head
+    layers = heads.layers_from(choice.layers)
+    return heads.parse(choice.spec, choice.pooling, layers, choice.init)
+
+
+def _resolved(wanted: Recipe, head: heads.HeadSpec, device: torch.device) -> Recipe:
+    """Writes out what the recipe leaves to be chosen, but for what the planner measures.
+
+    Raises:
+        RecipeError: Where the head is none that a probe can start.
+    """
+    name = wanted.backbone.name or catalog.default_name(device.type)
+    start = wanted.head.start
+    if start == "auto":
+        start = "probe" if head.is_linear else "random"
+    if start == "probe" and head.layers and head.layers[-1].type != "linear":
+        raise RecipeError(
+            "head.start: the probe is put in place of the head's last layer, which must be linear; "
+            f'here it is {head.layers[-1].type}. Leave it out, or write start = "random".'
+        )
+    steps = wanted.stages
+    if start == "random" and not steps:
+        steps = (Stage(epochs=20, batch_size=64),)
+    return replace(
+        wanted,
+        backbone=replace(wanted.backbone, name=name),
+        head=replace(wanted.head, start=start),
+        stages=steps,
+    )
+
+
+def _check_watch(wanted: Recipe) -> None:
+    """Refuses trackers that are not known, and histograms that nobody takes.
+
+    Raises:
+        RecipeError: Saying which there are.
+    """
+    watch.check_names(wanted.watch.trackers)
+    if wanted.watch.histograms and watch.TENSORBOARD not in wanted.watch.trackers:
+        raise RecipeError(
+            "watch.histograms: only TensorBoard takes them. "
+            "Add it: --tracker tensorboard, or watch.trackers."
+        )
+
+
+def _lines_of(model: Classifier, wanted: Recipe) -> tuple[Line, ...]:
+    """Returns the line of each stage; `auto` is where at least 85 % of the work lies below.
+
+    Raises:
+        RecipeError: Where a line lies above that of an earlier stage.
+        LineError: Where there is no such line.
+    """
+    found: list[Line] = []
+    for number, stage in enumerate(wanted.stages):
+        name = planner.DEFAULT_LINE if stage.line == planner.AUTO else stage.line
+        line = models.find_line(model.traced, name, model.top)
+        if found and line.index > found[-1].index:
+            raise RecipeError(
+                f"stages.{number}.line: {line.name!r} lies above {found[-1].name!r}, the line of "
+                f"stages.{number - 1}: what was thawed there would be frozen again and its "
+                "activations would no longer be true. Lines must go down from stage to stage."
+            )
+        found.append(line)
+    return tuple(found)
+
+
+def _plan_of(
+    run: RunFolder,
+    earlier: Recipe | None,
+    job: _Job,
+    model: Classifier,
+    lines: Sequence[Line],
+    listing: Listing,
+    wanted: Recipe,
+) -> Plan:
+    """Returns the plan of a run that is gone on with, or makes one."""
+    if earlier is not None and run.plan.is_file():
+        facts = run.read_plan()
+        if wanted != earlier:
+            # Stages may have been changed since; what is asked now is what going on looks for.
+            facts |= {"asked": planner.recipe_facts(wanted)}
+        return planner.recorded(facts, earlier)
+    policy = policy_of(wanted)
+    return planner.make(model, lines, listing, wanted, policy, job.cache, job.console)
+
+
+def _first_pass(sources: Sources, listing: Listing, wanted: Recipe) -> Listing:
+    """Sees every image once, with all views that training will need; then splits for good."""
+    source = sources.first()
+    policy = policy_of(wanted)
+    count = view_count(wanted, policy)
+    items: dict[bytes, Item] = {}
+    for row in listing.usable:
+        views = [CENTER]
+        if row.split == "train":
+            views += [View(number, policy) for number in range(count)]
+        items |= items_of([row], views)
+    listing = listing.with_problems(_by_path(source.need(items), listing))
+    # Without what cannot be read, the split may be another.
+    data = wanted.data
+    listing = listing if listing.has_splits else _unassigned(listing)
+    return splits.assign(listing, data.val, data.test, wanted.seed)
+
+
+def _unassigned(listing: Listing) -> Listing:
+    return replace(listing, rows=tuple(replace(row, split="") for row in listing.rows))
+
+
+def _tell_views(wanted: Recipe, policy: Policy, console: Console) -> None:
+    """Says how many views training will see, which may be fewer than there might have been."""
+    count, live = view_count(wanted, policy), wanted.views.live
+    is_varied = count > 0 or (live and any(stage.augment for stage in wanted.stages))
+    tell.views(policy if is_varied else Policy(), count, live, wanted.views.refresh, console)
+
+
+def _task(
+    job: _Job,
+    sources: Sources,
+    number: int,
+    listing: Listing,
+    validation: Examples | None,
+) -> stages.Task:
+    assert job.plan is not None
+    wanted = job.plan.recipe
+    stage = wanted.stages[number]
+    model, source = sources.at(number)
+    rows = listing.of("train")
+    before = sum(most_epochs(earlier, len(rows)) for earlier in wanted.stages[:number])
+    center = _examples(rows, listing, model)
+    assert center is not None
+
+    def examples_of(epoch: int) -> Examples:
+        if not stage.augment:
+            views = [CENTER] * len(rows)
+        else:
+            views = [view_of(row.digest, epoch, wanted, job.policy, before) for row in rows]
+        items: dict[bytes, Item] = {}
+        ids = []
+        for row, view in zip(rows, views, strict=True):
+            ids.append(row_id(row.digest, view.name))
+            items[ids[-1]] = Item(row.path, row.digest, view)
+        source.need(items)
+        return Examples(tuple(ids), center.targets)
+
+    if validation is not None:
+        source.need(items_of(listing.of("val")))
+    if stage.augment and not wanted.views.live and not wanted.views.refresh:
+        count = min(wanted.views.count, wanted.views.count if stage.steps else stage.epochs)
+        views = [view_of("", epoch, wanted, job.policy) for epoch in range(1, count + 1)]
+        source.need(items_of(rows, views))
+    return stages.Task(
+        number=number,
+        count=len(wanted.stages),
+        stage=stage,
+        model=model,
+        source=source,
+        examples_of=examples_of,
+        validation=validation,
+        sample=items_of((listing.of("val") or rows)[: stages.SAMPLE]),
+        seed=wanted.seed + number + 1,
+    )
 
 
 def _labelled_or_not(photos: Path, console: Console) -> Listing:
@@ -182,23 +499,6 @@ def _labelled_or_not(photos: Path, console: Console) -> Listing:
         if photos.suffix.lower() == ".csv" or not photos.exists():
             raise
         return listings.scan_files([photos], console)
-
-
-def _resolved(wanted: Recipe, head: heads.HeadSpec, device: torch.device) -> Recipe:
-    """Writes out what the recipe leaves to be chosen."""
-    name = wanted.backbone.name or catalog.default_name(device.type)
-    start = wanted.head.start
-    if start == "auto":
-        start = "probe" if head.is_linear else "random"
-    stages = wanted.stages
-    if start == "random" and not stages:
-        stages = (Stage(line=models.TOP, epochs=20, batch_size=64),)
-    return replace(
-        wanted,
-        backbone=replace(wanted.backbone, name=name),
-        head=replace(wanted.head, start=start),
-        stages=stages,
-    )
 
 
 def _keep_apart(photos: Path, written: Mapping[str, Path]) -> None:
@@ -221,42 +521,11 @@ def _keep_apart(photos: Path, written: Mapping[str, Path]) -> None:
             )
 
 
-def _is_done(run: RunFolder, wanted: Recipe, listing: Listing, console: Console) -> bool:
-    """Says whether this very run is finished; an unfinished one is gone on with, aloud.
-
-    Raises:
-        RunError: Where the folder holds a finished run of another recipe or of other pictures.
-    """
-    if not run.is_run():
-        return False
-    is_same = recipe.read(run.recipe) == wanted
-    if not is_same and not run.is_finished():
-        console.say(
-            f"{run.path}: an unfinished run of another recipe; begun anew with this one. "
-            "What the cache holds is not redone"
-        )
-        return False
-    if not is_same:
-        raise RunError(
-            f"{run.path}: holds a run of another recipe (see its recipe.toml). "
-            "Name another folder with --out, or remove this one."
-        )
-    if not run.is_finished():
-        console.say(f"{run.path}: unfinished; going on with it. What the cache holds is not redone")
-        return False
-    if run.read_plan().get("listing") != _digest(listing):
-        raise RunError(
-            f"{run.path}: was made from other pictures than these. "
-            "Name another folder with --out, or remove this one."
-        )
-    console.say(f"{run.path}: already finished with this recipe and these pictures")
-    return True
-
-
 def _find_backbone(choice: BackboneChoice) -> catalog.Opened:
     recipe.validate(Recipe(backbone=choice), "recipe")
     opened = catalog.find(
         choice.name,
+        pretrained=choice.pretrained,
         weights=Path(choice.weights) if choice.weights else None,
         partial=choice.partial,
     )
@@ -267,113 +536,12 @@ def _find_backbone(choice: BackboneChoice) -> catalog.Opened:
     return replace(opened, record=replace(opened.record, preprocessing=how))
 
 
-def _tell_backbone(opened: catalog.Opened, console: Console) -> None:
-    record = opened.record
-    how = record.preprocessing
-    console.say(
-        f"backbone {record.name}: {record.architecture}, {how.width_px} × {how.height_px} px, "
-        f"{record.parameters / 1e6:.1f} M parameters, licence {record.licence or 'not stated'}"
-    )
-    if opened.match is not None:
-        for line in weights.table(opened.match):
-            console.say(f"  {line}")
-
-
-def _assemble(
-    opened: catalog.Opened,
-    head: heads.HeadSpec,
-    line: str,
-    device: torch.device,
-    compute: torch.dtype,
-    seed: int,
-    labels: Sequence[str],
-) -> Classifier:
-    """Cuts the backbone and puts a new head on it, whose weights the seed decides."""
-    with _seeded(seed, device):
-        return models.assemble(opened, tuple(labels), head, line, device, compute)
-
-
 @contextmanager
 def _seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Lets `seed` decide what is drawn in the block; the caller's generator stays as it was."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
-
-
-def _first_pass(
-    model: Classifier, rows: Iterable[Row], keep: str, cache: Path, console: Console
-) -> Source:
-    """Sees every image once: its activations are kept, or it is found that it cannot be read."""
-    paths = {row_id(row.digest, VIEW_CENTER): row.path for row in rows}
-    how, engine, line = model.preprocessing, model.engine, model.line
-    console.say(
-        f"line {line.name}: {line.share_below:.0%} of the work lies below it; "
-        f"{engine.name}, {_size(_row_bytes(model))} an image"
-    )
-    facts: dict[str, Any] = {
-        "line": line.name,
-        "share_below": line.share_below,
-        "engine": engine.name,
-        "row_bytes": _row_bytes(model),
-        "prefix": models.prefix_digest(model),
-        "views": 1,
-        "cache": keep,
-    }
-    if keep == "never":
-        problems = _decode_all(paths, model, console)
-        return Source(extract.Live(paths, how, engine, engine.on_cpu).fetch, problems, facts)
-    compute = partial(extract.activations, how=how, run=engine, on_cpu=engine.on_cpu)
-    filled = fill(cache, cache_key(model), paths, _row_bytes(model), compute, console)
-    _tell_cache(filled, console)
-    facts |= {
-        "rows_kept": filled.kept,
-        "rows_computed": filled.computed,
-        "first_pass_s": round(filled.seconds, 3),
-        "cache_key": filled.store.key,
-    }
-    fetch: Fetch = filled.store.fetch
-    rows_read = len(paths) - len(filled.problems)
-    if 0 < rows_read * _row_bytes(model) <= RESIDENT_BYTES:
-        fetch = resident(filled.store, paths).fetch
-    return Source(fetch, dict(filled.problems), facts)
-
-
-def cache_key(model: Classifier) -> Key:
-    """Returns what the activations of this prefix are kept under."""
-    engine, line = model.engine, model.line
-    how = model.preprocessing.as_dict()
-    if line.name == "pixels":
-        # Pixels depend on no network, so all networks of one input size share them.
-        how = {key: value for key, value in how.items() if key not in ("mean", "std")}
-    return Key(
-        architecture="any" if line.name == "pixels" else model.record.architecture,
-        line=line.node,
-        prefix=models.prefix_digest(model),
-        preprocessing=how,
-        views=VIEWS_VERSION,
-        compute=engine.name,
-        storage=str(engine.storage).removeprefix("torch."),
-        shape=line.shape,
-    )
-
-
-def _decode_all(paths: dict[bytes, str], model: Classifier, console: Console) -> dict[str, str]:
-    wanted = list(paths.values())
-    problems: dict[str, str] = {}
-    with console.bar(len(wanted), "decoding") as bar:
-        for good, _, bad in extract.pixels(wanted, model.preprocessing):
-            problems |= {wanted[index]: reason for index, reason in bad.items()}
-            bar.advance(len(good) + len(bad))
-    return problems
-
-
-def _tell_cache(filled: Filled, console: Console) -> None:
-    rate = f", {filled.computed / filled.seconds:.0f} images/s" if filled.computed else ""
-    console.say(
-        f"cache: {filled.kept} activations were kept, {filled.computed} computed "
-        f"in {filled.seconds:.1f} s{rate}; 1 view of each image (center)"
-    )
 
 
 def _refuse_unreadable(listing: Listing, strict: bool) -> None:
@@ -386,59 +554,58 @@ def _refuse_unreadable(listing: Listing, strict: bool) -> None:
         )
 
 
-def _tell_listing(listing: Listing, console: Console) -> None:
-    """Says what was found.
-
-    Raises:
-        ListingError: Where nothing is left to train on.
-    """
-    for line in listings.report_lines(listing):
-        console.say(line)
-    listings.check(listing)
-    counts = ", ".join(
-        f"{len(listing.of(name))} {name}" for name in ("train", "val", "test") if listing.of(name)
-    )
-    names = listing.labels
-    shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
-    console.say(f"images: {counts}; {len(names)} classes: {shown}")
+def _by_path(problems: Mapping[bytes, str], listing: Listing) -> dict[str, str]:
+    found = {}
+    for row in listing.usable:
+        reason = problems.get(row_id(row.digest, CENTER.name))
+        if reason is not None:
+            found[row.path] = reason
+    return found
 
 
-def _examples(rows: Iterable[Row], labels: tuple[str, ...]) -> Examples:
-    number = {label: index for index, label in enumerate(labels)}
+def _examples(rows: Iterable[Row], listing: Listing, model: Classifier) -> Examples | None:
+    """Returns the `center` views of `rows` with their targets; None where there are none."""
+    number = {label: index for index, label in enumerate(model.labels)}
     chosen = tuple(rows)
-    return Examples(
-        tuple(row_id(row.digest, VIEW_CENTER) for row in chosen),
-        torch.tensor([number[row.label] for row in chosen], dtype=torch.long),
-    )
+    if not chosen:
+        return None
+    ids = tuple(row_id(row.digest, CENTER.name) for row in chosen)
+    if model.targets != "multilabel":
+        return Examples(ids, torch.tensor([number[row.label] for row in chosen]))
+    targets = torch.zeros(len(chosen), len(model.labels))
+    for index, row in enumerate(chosen):
+        targets[index, [number[tag] for tag in listing.tags(row)]] = 1
+    return Examples(ids, targets)
 
 
-def _fit_probe(
-    model: Classifier,
-    fetch: Fetch,
-    training: Examples,
-    validation: Examples,
+def _probe(
+    sources: Sources,
+    listing: Listing,
+    validation: Examples | None,
     console: Console,
 ) -> dict[str, Any]:
-    """Puts a fitted probe in place of the head's last layer."""
+    """Puts a fitted probe in place of the head's last layer; returns its history record."""
     begun = time.perf_counter()
+    model, source = sources.at(-1)
+    training = _examples(listing.of("train"), listing, model)
+    assert training is not None
+    source.need(items_of((*listing.of("train"), *listing.of("val"))))
     device = model.engine.device
-    head = model.upper.head
-    assert isinstance(head, nn.Sequential)
-    train = (_features(model, fetch, training, device), training.targets.to(device))
+    train = (_features(model, source.fetch, training, device), training.targets.to(device))
     val = None
-    if validation.rows:
-        val = (_features(model, fetch, validation, device), validation.targets.to(device))
+    if validation:
+        val = (_features(model, source.fetch, validation, device), validation.targets.to(device))
     is_small = train[0].numel() * len(model.labels) < SMALL
     with engines.threads(1 if is_small else None):
-        found = probe.fit(train, val, len(model.labels))
-    last = head[-1]
+        found = probe.fit(train, val, len(model.labels), kind=model.targets)
+    last = model.upper.head[-1]  # type: ignore[index]
     assert isinstance(last, nn.Linear)
     with torch.no_grad():
         last.weight.copy_(found.weight)
         last.bias.copy_(found.bias)
     loss, accuracy = next(row[1:] for row in found.tried if row[0] == found.strength)
-    scored_on = "val" if validation.rows else "cv"
-    chosen_on = "val" if validation.rows else f"{probe.FOLDS}-fold cross-validation"
+    scored_on = "val" if validation else "cv"
+    chosen_on = "val" if validation else f"{probe.FOLDS}-fold cross-validation"
     console.say(
         f"probe: strength {found.strength:.3g} of {len(found.tried)} tried, "
         f"{chosen_on} accuracy {accuracy:.4f}"
@@ -462,92 +629,54 @@ def _features(model: Classifier, fetch: Fetch, examples: Examples, device: torch
     return torch.cat([pool(model.upper.top(x.to(device))) for x, _ in loaded]).clone()
 
 
-def _train_stage(
-    model: Classifier,
-    fetch: Fetch,
-    training: Examples,
-    validation: Examples,
-    stage: Stage,
-    number: int,
-    seed: int,
-    console: Console,
-) -> list[dict[str, Any]]:
-    lines: list[dict[str, Any]] = []
-    trained = sum(p.numel() for p in model.upper.parameters())
-    console.say(
-        f"stage {number}: line {model.line.name}, {trained:,} parameters trained, "
-        f"{stage.epochs} epochs, lr {stage.lr:g} (head), {stage.lr * stage.suffix_lr:g} (suffix)"
-    )
-
-    def record(line: dict[str, Any]) -> None:
-        lines.append({"stage": number, "kind": "train", **line})
-        parts = [f"{key} {line[key]:.4f}" for key in SHOWN if key in line]
-        console.say(
-            f"  epoch {line['epoch']}/{stage.epochs}: {', '.join(parts)}, {line['seconds']:.1f} s"
-        )
-
-    groups = parameters.groups(
-        model.upper.suffix, model.upper.head, stage.lr, stage.suffix_lr, stage.weight_decay
-    )
-    only_vectors = len(model.line.shape) == 1
-    with engines.threads(1 if only_vectors else None):
-        loop.train(
-            model.upper,
-            parameters.make_optimizer(stage.optimizer, groups),
-            partial(schedules.factor, warmup=stage.warmup, schedule=stage.schedule),
-            fetch,
-            training,
-            validation if validation.rows else None,
-            epochs=stage.epochs,
-            batch_size=stage.batch_size,
-            label_smoothing=stage.label_smoothing,
-            batch_norm=stage.batch_norm,
-            seed=seed + number,
-            device=model.engine.device,
-            record=record,
-        )
-    return lines
-
-
 def _score(
-    model: Classifier, fetch: Fetch, listing: Listing, console: Console
+    model: Classifier, source: Source, listing: Listing, console: Console
 ) -> dict[str, evaluate.Scored]:
     """Scores val, and test once, from the same activations that training used."""
     scored = {}
     for name in ("val", "test"):
         rows = listing.of(name)
-        if rows:
-            examples = _examples(rows, model.labels)
-            logits = loop.predict(model.upper, fetch, examples, model.engine.device)
-            chances = logits.double().softmax(1)
-            scored[name] = evaluate.scored(name, rows, chances, model.labels)
+        examples = _examples(rows, listing, model)
+        if examples is not None:
+            items = items_of(rows)
+            source.need(items)
+            logits = loop.predict(model.upper, source.fetch, examples, model.engine.device)
+            likely = models.chances(logits, model.targets)
+            if model.flip:
+                likely = (likely + _mirrored(model, items)) / 2
+            scored[name] = evaluate.scored(name, rows, likely, model.labels, listing.several)
             console.say(evaluate.summary(name, scored[name].metrics))
         elif name == "val":
             console.say("val: no images, so nothing tells how right the model is; see --val")
     return scored
 
 
-def _prove_frozen(model: Classifier, source: Source) -> dict[str, Any]:
-    """Says whether the prefix is what it was before training, bit for bit."""
-    before, after = source.facts["prefix"], models.prefix_digest(model)
-    return {"before": before, "after": after, "unchanged": before == after}
+def _mirrored(model: Classifier, items: Mapping[bytes, Item]) -> Tensor:
+    """Returns the probabilities of the mirror images, which are not kept."""
+
+    def run(pixels: Tensor) -> Tensor:
+        return model.engine(pixels.flip(-1))
+
+    made = extract.activations(list(items.values()), model.preprocessing, run, model.engine.on_cpu)
+    return torch.cat([model.score(part) for _, part, _ in made if part is not None])
 
 
-def _write_history(run: RunFolder, history: list[dict[str, Any]]) -> None:
-    files.write_text(
-        run.history, "".join(json.dumps(line, allow_nan=False) + "\n" for line in history)
-    )
+def _measured(
+    done: Sequence[Mapping[str, Any]], progress: stages.Progress, took_s: float
+) -> dict[str, float]:
+    """Returns what the plan estimated, as it came out: passes, a mean epoch, and all together.
+
+    Where a run is gone on with, `total_s` is of this time alone.
+    """
+    passed = sum(one.get("seconds", 0.0) for one in done)
+    epochs = [line["seconds"] for line in progress.history if line["kind"] == "train"]
+    return {
+        "passes_s": round(passed, 3),
+        "epoch_s": round(sum(epochs) / max(len(epochs), 1), 3),
+        "total_s": round(took_s, 3),
+    }
 
 
-def _digest(listing: Listing) -> str:
-    rows = sorted((row.digest, row.label, row.path) for row in listing.rows if row.digest)
-    named = [[digest, label] for digest, label, _ in rows]
-    return files.digest_json(named)
-
-
-def _row_bytes(model: Classifier) -> int:
-    return int(torch.Size(model.line.shape).numel()) * model.engine.storage.itemsize
-
-
-def _size(count: int) -> str:
-    return f"{count / 1024:.1f} KiB"
+def _checkpoints(progress: stages.Progress) -> dict[str, Any]:
+    clock = progress.clock
+    return {"written": clock.count, "seconds": round(clock.spent_s, 3)}

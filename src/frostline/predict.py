@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from frostline import classifier as models
-from frostline import engines, evaluate, extract
+from frostline import engines, evaluate, extract, metrics
 from frostline.backbones import catalog
 from frostline.classifier import Classifier
 from frostline.console import Console
@@ -25,11 +25,14 @@ class Prediction:
         top: Class names with their probabilities, the most likely first; none where the picture
             could not be read.
         problem: Why it could not be read; empty where it could.
+        labels: All that is said of it: the most likely class, or of a model of several labels
+            every class of probability 0.5 or more, whatever `top` is cut to.
     """
 
     path: str
     top: tuple[tuple[str, float], ...]
     problem: str = ""
+    labels: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -117,7 +120,8 @@ def evaluate_on(
 
     Args:
         model: From `open_model`.
-        photos: Class folders, a folder with splits, or a CSV.
+        photos: Class folders, a folder with splits, or a CSV, whose label cells may hold several
+            labels with `;` between them where the model gives several.
         split: `train`, `val`, `test`, `all`, or `auto`: val where the pictures come with splits,
             all of them otherwise.
         console: Where words go.
@@ -128,11 +132,18 @@ def evaluate_on(
     Raises:
         ListingError: Where a class is unknown to the model, or there is nothing to score.
     """
-    listing = listings.scan(photos, console, least_classes=1)
+    several = _gives_several(model)
+    # Pictures that show none of the classes are a fair test of a model of several labels.
+    listing = listings.scan(
+        photos,
+        console,
+        least_classes=0 if several else 1,
+        targets="multilabel" if several else "multiclass",
+    )
     if split == "auto":
         split = "val" if listing.has_splits else "all"
     rows = listing.usable if split == "all" else listing.of(split)
-    strangers = sorted({row.label for row in rows} - set(model.labels))
+    strangers = sorted({tag for row in rows for tag in listing.tags(row)} - set(model.labels))
     if strangers:
         raise ListingError(
             f"{photos}: class {strangers[0]!r} is unknown to the model, which knows "
@@ -151,25 +162,42 @@ def evaluate_on(
     if not kept:
         raise ListingError(f"{photos}: has no readable images in split {split!r}.")
     chosen = [rows[position] for position in kept]
-    scored = evaluate.scored(split, chosen, torch.cat(parts), model.labels)
+    scored = evaluate.scored(split, chosen, torch.cat(parts), model.labels, several)
     return scored, listing.with_problems(problems)
 
 
 def _scores(
     model: Classifier, files: Sequence[str]
 ) -> Iterator[tuple[list[int], torch.Tensor, dict[int, str]]]:
-    passes = extract.activations(files, model.preprocessing, model.engine, model.engine.on_cpu)
-    for positions, activations, problems in passes:
+    items = [extract.Item(file) for file in files]
+    engine = model.engine
+
+    def run(pixels: torch.Tensor) -> torch.Tensor:
+        images = (pixels, pixels.flip(-1)) if model.flip else (pixels,)
+        return torch.stack([engine(each) for each in images], 1)
+
+    for positions, activations, problems in extract.activations(
+        items, model.preprocessing, run, engine.on_cpu
+    ):
         if activations is None:
             yield positions, torch.empty(0, len(model.labels)), problems
         else:
-            yield positions, model.score(activations), problems
+            each = [model.score(part) for part in activations.unbind(1)]
+            yield positions, torch.stack(each).mean(0), problems
 
 
 def _prediction(path: str, chances: torch.Tensor, model: Classifier, top_k: int) -> Prediction:
     best = chances.topk(min(top_k, len(model.labels)))
     named = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    return Prediction(path, tuple((model.labels[index], chance) for index, chance in named))
+    top = tuple((model.labels[index], chance) for index, chance in named)
+    if not _gives_several(model):
+        return Prediction(path, top, labels=(top[0][0],))
+    likely = (chances >= metrics.THRESHOLD).nonzero()[:, 0].tolist()
+    return Prediction(path, top, labels=tuple(model.labels[index] for index in likely))
+
+
+def _gives_several(model: Classifier) -> bool:
+    return model.targets == "multilabel"
 
 
 def _near(path: Path) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from frostline.errors import RunError, did_you_mean
-from frostline.files import is_unicode, write_json
+from frostline.files import is_unicode, write_json, write_text
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,16 @@ class RunFolder:
         return self.path / "model"
 
     @property
+    def checkpoint(self) -> Path:
+        """What going on needs; removed when the run is finished."""
+        return self.path / "checkpoints" / "last.safetensors"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Event files, where they were asked for."""
+        return self.path / "tensorboard"
+
+    @property
     def report(self) -> Path:
         """One self-contained page."""
         return self.path / "report.html"
@@ -76,6 +86,15 @@ class RunFolder:
         """
         return _read_object(self.metrics, self.path)
 
+    def read_scores(self) -> dict[str, dict[str, Any]]:
+        """Returns the scores of each split, `val` and `test`, as far as there are any.
+
+        Raises:
+            RunError: Where the run is unfinished or the file is damaged.
+        """
+        found = self.read_metrics()
+        return {name: found[name] for name in ("val", "test") if name in found}
+
     def read_plan(self) -> dict[str, Any]:
         """Returns what was measured and chosen.
 
@@ -96,6 +115,11 @@ class RunFolder:
             return [json.loads(line) for line in self.history.read_text("utf-8").splitlines()]
         except (OSError, ValueError) as error:
             raise _damaged(self.history, error) from error
+
+    def write_history(self, history: list[dict[str, Any]]) -> None:
+        """Writes all lines of the history."""
+        lines = [json.dumps(line, allow_nan=False) + "\n" for line in history]
+        write_text(self.history, "".join(lines))
 
     def write_metrics(self, metrics: dict[str, Any]) -> None:
         """Writes the scores, which finishes the run."""

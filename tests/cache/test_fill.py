@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from frostline.cache import chunks
 from frostline.cache.chunks import open_store
 from frostline.cache.fill import Computed, fill
 from frostline.cache.key import Key, row_id
@@ -61,7 +62,7 @@ def test_nothing_is_computed_where_all_is_kept(tmp_path: Path) -> None:
 def test_images_that_cannot_be_read_are_named_and_nothing_stands_for_them(tmp_path: Path) -> None:
     rows = {**wanted(5), row_id("x", "center"): "bad.png"}
     filled = fill(tmp_path, KEY, rows, ROW_BYTES, compute, QUIET)
-    assert filled.problems == {"bad.png": "truncated"}
+    assert filled.problems == {row_id("x", "center"): "truncated"}
     assert filled.computed == 5
     assert filled.store.missing(rows) == [row_id("x", "center")]
 
@@ -137,3 +138,75 @@ def test_an_interruption_keeps_what_was_computed(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         fill(tmp_path, KEY, wanted(40), ROW_BYTES, interrupted, QUIET)
     assert fill(tmp_path, KEY, wanted(40), ROW_BYTES, compute, QUIET).kept == 3 * BATCH
+
+
+def test_a_row_may_be_computed_of_anything(tmp_path: Path) -> None:
+    rows = {row_id("a", "center"): (3, "left"), row_id("a", "v1"): (4, "right")}
+
+    def of_pairs(values: Sequence[tuple[int, str]]) -> Iterator[Computed]:
+        assert values == [(3, "left"), (4, "right")]
+        yield [1], torch.full((1, 8), float(values[1][0])), {0: f"no {values[0][1]}"}
+
+    filled = fill(tmp_path, KEY, rows, ROW_BYTES, of_pairs, QUIET)
+    assert filled.problems == {row_id("a", "center"): "no left"}
+    assert filled.store.fetch([row_id("a", "v1")])[0, 0] == 4
+    assert (filled.kept, filled.computed) == (0, 1)
+
+
+def test_two_rows_of_one_picture_have_a_problem_each(tmp_path: Path) -> None:
+    rows = {row_id("x", view): "bad.png" for view in ("center", "v1")}
+    filled = fill(tmp_path, KEY, rows, ROW_BYTES, compute, QUIET)
+    assert filled.problems == dict.fromkeys(rows, "truncated")
+    assert filled.computed == 0
+    assert filled.store.chunks == ()
+
+
+def test_an_opened_store_is_taken_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = fill(tmp_path, KEY, wanted(6), ROW_BYTES, compute, QUIET)
+    opened = open_store(tmp_path, KEY)
+
+    def never(*rest: object) -> None:
+        raise AssertionError(rest)
+
+    monkeypatch.setattr(chunks, "content_digest", never)
+    same = fill(tmp_path, KEY, wanted(6), ROW_BYTES, compute, QUIET, store=opened)
+    assert (same.kept, same.computed) == (6, 0)
+    assert same.store == opened == first.store
+    more = fill(tmp_path, KEY, wanted(9), ROW_BYTES, compute, QUIET, store=opened)
+    assert (more.kept, more.computed) == (6, 3)
+    assert more.store.chunks[0] == opened.chunks[0]
+    assert len(opened.chunks) == 1
+
+
+def test_what_was_written_just_now_is_found_without_checking_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked = []
+    real = chunks.content_digest
+    monkeypatch.setattr(
+        chunks, "content_digest", lambda chunk: (checked.append(chunk.path), real(chunk))[1]
+    )
+    filled = fill(tmp_path, KEY, wanted(40), ROW_BYTES, compute, QUIET, 8 * ROW_BYTES)
+    assert len(filled.store.chunks) == 5
+    assert checked == []
+    want = list(map(float, range(40)))
+    assert filled.store.fetch(list(wanted(40)))[:, 0].tolist() == want
+    assert not open_store(tmp_path, KEY).damaged
+    assert len(checked) == 5
+
+
+def test_a_damaged_chunk_of_an_opened_store_is_told_once(
+    tmp_path: Path,
+) -> None:
+    first = fill(tmp_path, KEY, wanted(6), ROW_BYTES, compute, QUIET)
+    path = first.store.chunks[0].path
+    path.write_bytes(path.read_bytes()[:-1])
+    opened = open_store(tmp_path, KEY)
+    assert len(opened.damaged) == 1
+    told: list[str] = []
+    console = SimpleNamespace(say=told.append, bar=QUIET.bar)
+    filled = fill(tmp_path, KEY, wanted(6), ROW_BYTES, compute, console, store=opened)
+    assert told == [f"cache: left out {opened.damaged[0]}; its rows are computed again"]
+    assert filled.store.damaged == ()
+    again = fill(tmp_path, KEY, wanted(6), ROW_BYTES, compute, console, store=filled.store)
+    assert (len(told), again.kept) == (1, 6)

@@ -6,6 +6,7 @@ import sys
 import zlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ def folders(root: Path, *names: str, count: int = 2) -> Path:
     return root
 
 
-def fails(source: Path, **options: int) -> str:
+def fails(source: Path, **options: Any) -> str:
     with pytest.raises(ListingError) as error:
         listings.scan(source, **options)
     assert "\n" not in str(error.value)
@@ -487,6 +488,145 @@ def test_the_listing_of_a_run_round_trips(tmp_path: Path) -> None:
     assert again.has_splits
     first = (tmp_path / "listing.csv").read_text().splitlines()[0]
     assert first == "path,label,split,digest,width,height,mode,problem,group"
+
+
+def table(folder: Path, *lines: str, head: str = "path,label") -> Path:
+    """Writes a CSV and the pictures it names, all different."""
+    for number, line in enumerate(lines):
+        picture(folder / line.split(",")[0], number)
+    return write(folder / "table.csv", "\n".join([head, *lines]) + "\n")
+
+
+def test_several_labels_in_a_cell(tmp_path: Path) -> None:
+    source = table(tmp_path, "0.png,dog; cat ;dog", "1.png,", "2.png,;", "3.png, bee", "4.png,cat;")
+    listing = listings.scan(source)
+    assert listing.several
+    assert [row.label for row in listing.rows] == ["cat;dog", "", "", "bee", "cat"]
+    tags = [listing.tags(row) for row in listing.rows]
+    assert tags == [("cat", "dog"), (), (), ("bee",), ("cat",)]
+    assert listing.labels == ["bee", "cat", "dog"]
+    assert not listing.problems
+
+
+def test_a_semicolon_is_a_part_of_the_name_where_there_is_one_label(tmp_path: Path) -> None:
+    source = table(tmp_path, "0.png,cat; dog", "1.png,bee")
+    for targets in ("multiclass", "binary"):
+        listing = listings.scan(source, targets=targets)
+        assert not listing.several
+        assert listing.labels == ["bee", "cat; dog"]
+        assert listing.tags(listing.rows[0]) == ("cat; dog",)
+    assert listings.scan(source).labels == ["bee", "cat", "dog"]
+
+
+def test_a_csv_without_a_semicolon_has_several_labels_only_where_that_is_said(
+    tmp_path: Path,
+) -> None:
+    source = table(tmp_path, "0.png,cat", "1.png,", "2.png,dog")
+    assert fails(source) == f"{source}: line 3: label is empty; each image needs both."
+    listing = listings.scan(source, targets="multilabel")
+    assert listing.several
+    assert [listing.tags(row) for row in listing.rows] == [("cat",), (), ("dog",)]
+    write(source, "path,label\n0.png,cat\n2.png,dog\n")
+    assert not listings.scan(source).several
+
+
+def test_folders_give_one_label_each_among_several(tmp_path: Path) -> None:
+    folders(tmp_path, "cat", "dog")
+    assert not listings.scan(tmp_path).several
+    listing = listings.scan(tmp_path, targets="multilabel")
+    assert listing.several
+    assert {listing.tags(row) for row in listing.rows} == {("cat",), ("dog",)}
+    folders(tmp_path, "cow;horse", count=1)
+    assert listings.scan(tmp_path).labels == ["cat", "cow;horse", "dog"]
+    assert fails(tmp_path, targets="multilabel") == (
+        f"{tmp_path}: the class folder 'cow;horse' has a ; in its name, which stands between "
+        "labels where an image may have several. Rename the folder."
+    )
+
+
+def test_binary_has_two_classes(tmp_path: Path) -> None:
+    folders(tmp_path, "a", "b")
+    assert listings.scan(tmp_path, targets="binary").labels == ["a", "b"]
+    folders(tmp_path, "c")
+    assert fails(tmp_path, targets="binary") == (
+        f"{tmp_path}: binary targets need exactly 2 classes, and this has 3: 'a', 'b', 'c'. "
+        "Take multiclass targets, or leave two classes."
+    )
+    folders(tmp_path / "one", "a")
+    assert fails(tmp_path / "one", targets="binary") == (
+        f"{tmp_path}/one: a classifier needs at least 2 classes, and this has only 'a'. "
+        "Put each class into a folder of its own."
+    )
+    assert listings.scan(tmp_path / "one", least_classes=1, targets="binary").labels == ["a"]
+
+
+def test_one_label_will_do_where_images_may_have_none(tmp_path: Path) -> None:
+    source = table(tmp_path, "0.png,cat", "1.png,")
+    assert listings.scan(source, targets="multilabel").labels == ["cat"]
+    write(source, "path,label\n0.png,\n1.png,\n")
+    assert fails(source, targets="multilabel") == (
+        f"{source}: no usable image has a label, so there is nothing to learn. "
+        "Fill the column label."
+    )
+    assert listings.scan(source, least_classes=0, targets="multilabel").labels == []
+
+
+def test_several_labels_keep_the_other_faults_of_a_csv(tmp_path: Path) -> None:
+    picture(tmp_path / "0.png")
+    source = write(tmp_path / "table.csv", "path,label\n0.png,a;b\n,c\ngone.png,\n0.png,c\n")
+    message = fails(source)
+    assert message.startswith(f"{source}: 3 problems: ")
+    for part in (
+        "line 3: path is empty; each image needs one.",
+        f"line 4: {tmp_path}/gone.png does not exist; paths are relative to the CSV file.",
+        f"line 5: path {tmp_path}/0.png stands on line 2 already; put all its labels into one cell",
+    ):
+        assert part in message
+    assert "holds no images" in fails(write(source, "path,label\n"), targets="multilabel")
+    assert "there is no column label" in fails(write(source, "path,lable\n0.png,a;b\n"))
+
+
+def test_labels_in_val_that_train_does_not_have_go_by_tag(tmp_path: Path) -> None:
+    source = table(tmp_path, "0.png,a;b,train", "1.png,b;c,val", head="path,label,split")
+    assert fails(source) == (
+        f"{source}: class 'c' is in val but not in train, so it cannot be learned. "
+        "Classes go by name; train has 'a', 'b'."
+    )
+
+
+def test_what_is_told_of_several_labels(tmp_path: Path) -> None:
+    source = table(
+        tmp_path, "0.png,a;b,train", "1.png,a;c;b,train", "2.png,,val", "3.png,b;a,val",
+        head="path,label,split",
+    )  # fmt: skip
+    (tmp_path / "3.png").write_bytes((tmp_path / "1.png").read_bytes())
+    pair = f"1 image: {tmp_path}/1.png = {tmp_path}/3.png."
+    assert listings.report_lines(listings.scan(source)) == [
+        f"the same file with different labels: {pair}",
+        f"the same file in two splits, which makes validation too kind: {pair}",
+        "class 'c' is missing in val: nothing there tests it.",
+        "class 'c' is shown by one image only: too few to learn and to test.",
+        "without a label: 1 image, taken to show no class.",
+        "2 classes ('a', 'b') are on every training image: nothing shows what one without is like.",
+    ]
+
+
+def test_a_listing_of_several_labels_round_trips(tmp_path: Path) -> None:
+    source = table(tmp_path, "0.png,b;a", "1.png,c", "2.png,")
+    listing = listings.scan(source)
+    listings.write_csv(listing, tmp_path / "listing.csv")
+    again = listings.read_csv(tmp_path / "listing.csv")
+    assert (again.rows, again.several) == (listing.rows, True)
+    lines = (tmp_path / "listing.csv").read_text().splitlines()
+    assert lines[0] == "path,label,split,digest,width,height,mode,problem,group,label_count"
+    assert [line.rsplit(",", 1)[1] for line in lines[1:]] == ["2", "1", "0"]
+    # It is what people write, too: another run may take it.
+    assert listings.scan(tmp_path / "listing.csv").rows == listing.rows
+    # A listing of one label each stays one, whatever its labels hold.
+    listings.write_csv(listings.scan(source, targets="multilabel"), tmp_path / "few.csv")
+    single = Listing((Row("0.png", "a;b"),))
+    listings.write_csv(single, tmp_path / "listing.csv")
+    assert listings.read_csv(tmp_path / "listing.csv").tags(single.rows[0]) == ("a;b",)
 
 
 def test_a_listing_that_is_none(tmp_path: Path) -> None:

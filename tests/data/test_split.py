@@ -104,6 +104,41 @@ def test_a_class_of_one_is_trained_on() -> None:
         assert done.rows[0].split == "train"
 
 
+def several(labels: list[str], **options: bool) -> Listing:
+    rows = [row(number, text) for number, text in enumerate(labels)]
+    return Listing(tuple(rows), "somewhere", several=True, **options)
+
+
+def test_several_labels_fall_by_content_alone() -> None:
+    chance = random.Random(0)
+    texts = [";".join(name for name in "abc" if chance.random() < 0.4) for _ in range(300)]
+    plain = assign(listing([row(number) for number in range(300)]), 0.2, 0.1)
+    done = assign(several(texts), 0.2, 0.1)
+    assert [one.split for one in done.rows] == [one.split for one in plain.rows]
+
+
+def test_each_of_several_labels_is_in_train_and_in_val_where_train_can_spare_it() -> None:
+    for seed in range(300):
+        chance = random.Random(seed)
+        texts = [";".join(sorted(chance.sample("abcdef", chance.randrange(4)))) for _ in range(14)]
+        done = assign(several(texts), 0.2, 0.2, seed)
+        for label in done.labels:
+            mine = [one for one in done.rows if label in done.tags(one)]
+            splits = {one.split for one in mine}
+            assert "train" in splits
+            if len(mine) > 1 and "val" not in splits:
+                trained = [tag for one in done.of("train") for tag in done.tags(one)]
+                for one in mine:
+                    assert any(trained.count(tag) == 1 for tag in done.tags(one))
+
+
+def test_no_class_loses_its_last_training_image_to_another_class() -> None:
+    # Both images show a, and only one of them b: it may not be the one that goes to val.
+    for seed in range(100):
+        done = assign(several(["a;b", "a"]), 0.2, 0.2, seed)
+        assert [one.split for one in done.rows] == ["train", "val"]
+
+
 def test_without_validation_all_train() -> None:
     assert set(split_of(assign(listing(many(40)), 0.0, 0.0)).values()) == {"train"}
 

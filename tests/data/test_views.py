@@ -175,3 +175,25 @@ def test_real_photographs_agree_with_timm(assets: Path, interpolation: str, mode
         difference = (view - levels(timm_view(Image.open(path), how), how)).abs()
         assert difference.mean() <= mean + 1e-4, path
         assert difference.max() <= most + 1e-3, path
+
+
+@pytest.mark.parametrize("mode", CROP_MODES)
+@pytest.mark.parametrize("size", [(640, 480), (97, 131), (31, 333)])
+def test_the_box_of_the_center_view_is_what_it_shows(size: tuple[int, int], mode: str) -> None:
+    how = Preprocessing(48, 80, 0.9, mode)
+    width, height = size
+    top, left, bottom, right = views.center_box(height, width, how)
+    tall, wide = views.resized_px(height, width, how)
+    assert (bottom - top) * tall / height == pytest.approx(48)
+    assert (right - left) * wide / width == pytest.approx(80)
+    # In the middle, within the pixel that rounding may take.
+    assert (top + bottom) / 2 == pytest.approx(height / 2, abs=height / tall)
+    assert (left + right) / 2 == pytest.approx(width / 2, abs=width / wide)
+
+
+def test_resizing_may_keep_a_part() -> None:
+    pixels = np.array(photo(60, 40))
+    whole = views.resize(pixels, (20, 30), "bicubic")
+    assert whole.shape == (3, 20, 30)
+    part = views.resize(pixels, (20, 30), "bicubic", (2, 3, 12, 28))
+    assert torch.equal(part, whole[:, 2:12, 3:28])

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from frostline.errors import DiskError
-from frostline.metrics import calibration, summarise
+from frostline.metrics import calibration, summarise, summarise_multilabel
 from frostline.report.charts import Series, escape, line_chart, reliability_chart, ticks
 from frostline.report.page import Example, render, thumbnail, write
 
@@ -223,6 +223,71 @@ def test_probe_stands_where_training_starts() -> None:
     assert "stages 0, 1<" in html
     assert "stage 2<" in html
     assert "stage 0<" not in page(history=epochs(3), metrics={})
+
+
+def test_a_stage_of_which_nothing_was_kept_is_marked() -> None:
+    lines = epochs(2, 2, 2)
+    lines[1]["kept"] = True
+    lines[2]["kept"], lines[3]["kept"] = False, True
+    lines[5]["kept"] = False
+    html = page(history=lines, metrics={})
+    assert ">stage 0<" in html
+    assert ">stage 1<" in html
+    assert ">stage 2 (not kept)<" in html
+    assert re.findall(r"<td>(yes|no)</td>", html) == ["yes", "no", "yes", "no"]
+
+
+def test_names_of_stages_close_by_do_not_overlap() -> None:
+    html = page(history=epochs(1, 1, 40, 1), metrics={})
+    names = re.findall(r'<text x="([\d.]+)" y="([\d.]+)" text-anchor="(\w+)">(stage \d)<', html)
+    assert len(names) == 8
+    boxes = [(float(x) - (42 if anchor == "end" else 0), float(y)) for x, y, anchor, _ in names[:4]]
+    for (x, y), (other, row) in itertools.combinations(boxes, 2):
+        assert y != row or abs(x - other) >= 42
+    assert all(58 <= x <= 544 - 42 for x, _ in boxes)
+
+
+def many_labels() -> dict[str, Any]:
+    chances = [[0.9, 0.2, 0.1], [0.6, 0.7, 0.3], [0.4, 0.5, 0.2], [0.1, 0.1, 0.4]]
+    has = np.array([[1, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 0]], dtype=bool)
+    return summarise_multilabel(chances, has, ["ant", "bee", "cat"])
+
+
+def test_several_labels_have_tables_of_their_own() -> None:
+    html = page(metrics={"val": many_labels()})
+    text = Tree(html).text
+    assert "exact match 0.500" in text
+    assert "mean average precision\n" in text
+    assert "What is taken for what" not in text
+    assert "Can its probabilities be believed?" not in text
+    assert "matrix" not in html[html.index("<main>") :]
+    ranked = html[html.index("By class") : html.index("What is missed")]
+    heads = re.findall(r'col"[^>]*>([^<]+)<', ranked)
+    assert heads[:6] == ["class", "n", "average precision", "f1", "precision", "recall"]
+    # By average precision: 5/6, 1, undefined.
+    assert re.findall(r'"row">(\w+)</th><td>\d</td><td>(.*?)<', ranked) == [
+        ("ant", "0.833"),
+        ("bee", "1.000"),
+        ("cat", "n/a"),
+    ]
+    counts = html[html.index("What is missed") :]
+    pattern = r'"row">(\w+)</th>' + r"<td>(\d)</td>" * 4
+    assert re.findall(pattern, counts) == [
+        ("ant", "1", "1", "1", "1"),
+        ("bee", "1", "0", "1", "2"),
+        ("cat", "0", "0", "0", "4"),
+    ]
+
+
+def test_mistakes_of_several_labels_say_which(tmp_path: Path) -> None:
+    missed = Example("/gone/1.jpg", "ant, bee", "", 0.02, "ant")
+    wrong = Example("/gone/2.jpg", "", "cat", 0.9, "cat")
+    text = Tree(page(mistakes=[wrong, missed])).text
+    shown = re.findall(r"truth \n(.*)\npredicted \n(.*)\n(.*)\n", text)
+    assert shown == [
+        ("ant, bee", "none", "probability of ant 0.020"),
+        ("none", "cat", "probability of cat 0.900"),
+    ]
 
 
 def test_mistakes_are_the_most_confident_first_and_not_endless() -> None:

@@ -3,21 +3,22 @@
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from torch import Tensor
 
-from frostline.cache.chunks import CHUNK_BYTES, Store, Writer, open_store
+from frostline.cache.chunks import CHUNK_BYTES, Store, Writer, open_store, read_chunk
 from frostline.cache.key import Key
 from frostline.console import Console
 from frostline.errors import DiskError
 from frostline.files import is_unicode
 
-# What a batch of paths comes to: positions in the sequence that was given, their activations,
-# and a reason for each position that has none.
+T = TypeVar("T")
+# What a batch comes to: positions in the sequence that was given, their activations, and a reason
+# for each position that has none.
 Computed = tuple[list[int], Tensor | None, dict[int, str]]
-Compute = Callable[[Sequence[str]], Iterator[Computed]]
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Filled:
 
     Attributes:
         store: The cache after it.
-        problems: Path to reason, for images that could not be read.
+        problems: Row to reason, for what could not be computed.
         kept: Rows that were there before.
         computed: Rows that were computed now.
         row_bytes: Bytes of one row.
@@ -34,7 +35,7 @@ class Filled:
     """
 
     store: Store
-    problems: Mapping[str, str]
+    problems: Mapping[bytes, str]
     kept: int
     computed: int
     row_bytes: int
@@ -44,50 +45,56 @@ class Filled:
 def fill(
     cache: Path,
     key: Key,
-    wanted: Mapping[bytes, str],
+    wanted: Mapping[bytes, T],
     row_bytes: int,
-    compute: Compute,
+    compute: Callable[[Sequence[T]], Iterator[Computed]],
     console: Console,
     chunk_bytes: int = CHUNK_BYTES,
+    store: Store | None = None,
+    what: str = "computing activations",
 ) -> Filled:
     """Brings the cache of `key` to hold every row of `wanted`.
 
     Args:
         cache: The folder of all caches.
         key: What the activations are of.
-        wanted: Row id to the path of an image that has this content.
+        wanted: Row id to what it is computed of, such as a view of an image.
         row_bytes: Bytes of one activation.
-        compute: Turns paths into activations, batch by batch.
+        compute: Turns values of `wanted` into activations, batch by batch.
         console: Where progress is shown.
         chunk_bytes: The size at which a chunk is closed.
+        store: The cache as it is, where it was opened before.
+        what: Words for the progress.
 
     Raises:
         DiskError: Before anything is computed, where the rows would not fit on the disk; or while
             writing. What was finished before is kept, and the next call goes on from there.
     """
     begun = time.perf_counter()
-    store = open_store(cache, key)
+    store = open_store(cache, key) if store is None else store
     for damage in store.damaged:
         console.say(f"cache: left out {damage}; its rows are computed again")
     missing = store.missing(wanted)
     kept = len(wanted) - len(missing)
-    problems: dict[str, str] = {}
+    problems: dict[bytes, str] = {}
     if missing:
         need_room(cache, len(missing) * row_bytes)
-        paths = [wanted[row] for row in missing]
+        values = [wanted[row] for row in missing]
         writer = Writer(store.folder, key, chunk_bytes)
-        with console.bar(len(paths), "computing activations") as bar:
+        with console.bar(len(values), what) as bar:
             try:
-                for positions, activations, failed in compute(paths):
+                for positions, activations, failed in compute(values):
                     if activations is not None:
                         writer.add([missing[index] for index in positions], activations)
-                    problems |= {paths[index]: reason for index, reason in failed.items()}
+                    problems |= {missing[index]: reason for index, reason in failed.items()}
                     bar.advance(len(positions) + len(failed))
             except KeyboardInterrupt:
                 writer.close()
                 raise
         writer.close()
-        store = open_store(cache, key)
+        # What was written just now need not be checked again, nor what was checked before.
+        new = tuple(read_chunk(path) for path in writer.written)
+        store = replace(store, chunks=(*store.chunks, *new), damaged=())
     return Filled(
         store=store,
         problems=problems,

@@ -74,7 +74,7 @@ def remove(cache: Path, names: Sequence[str] | None) -> int:
 
     Args:
         cache: The folder of all caches.
-        names: As `entries` names them; None for all.
+        names: As `entries` names them; None for all, converted engines included.
 
     Raises:
         CacheError: Where a name is unknown; nothing is removed then.
@@ -88,6 +88,9 @@ def remove(cache: Path, names: Sequence[str] | None) -> int:
                 + did_you_mean(name, known)
             )
     freed = 0
+    converted = cache / "engines"
+    if names is None and converted.is_dir():
+        known[converted.name] = converted
     for name in known if names is None else names:
         freed += _bytes(known[name])
         try:

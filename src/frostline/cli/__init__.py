@@ -14,11 +14,12 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from frostline import interrupt
 from frostline.cli.parser import make_parser
 from frostline.errors import FrostlineError, did_you_mean, nearest
 
 # Commands that need neither torch nor timm to begin with.
-LIGHT = ("backbones", "cache")
+LIGHT = ("backbones", "cache", "recipe")
 _CHOICES = re.compile(r"invalid choice: '(?P<got>.*)' \(choose from (?P<known>.*)\)", re.DOTALL)
 _STRANGE = re.compile(r"unrecognized arguments: (?P<got>\S+)")
 
@@ -39,8 +40,8 @@ def run() -> NoReturn:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns the exit status.
 
-    0 is success, 2 something the user can mend (said in one line), 130 an interruption. A
-    traceback is a bug.
+    0 is success, 2 something the user can mend (said in one line), 130 or 143 an interruption by
+    Ctrl-C or SIGTERM. A traceback is a bug.
     """
     # Threads that wait should sleep: spinning, they take the cores from whoever else needs them,
     # and where other programs run that made training four times slower. Read when torch loads.
@@ -57,13 +58,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         if arguments.command not in LIGHT:
             _load_quickly()
-        status: int = getattr(commands, arguments.command.replace("-", "_"))(arguments)
+        with interrupt.at_once():
+            status: int = getattr(commands, arguments.command.replace("-", "_"))(arguments)
         sys.stdout.flush()
     except FrostlineError as error:
         return _refuse(str(error))
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
+        number = getattr(error, "number", signal.SIGINT)
         sys.stderr.write("frostline: interrupted; the same command goes on from what is kept\n")
-        return 130
+        return 128 + int(number)
     except BrokenPipeError:
         _close_output()
         return 128 + signal.SIGPIPE

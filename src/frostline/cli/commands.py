@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Sequence
@@ -17,36 +18,172 @@ from frostline.places import cache_folder
 
 def train(arguments: Namespace) -> int:
     """Trains, and says where the run lies."""
+    wanted = _recipe_of(arguments)
     from frostline import api
-    from frostline.recipe import BackboneChoice, Compute, Data, HeadChoice, Recipe
 
     given = arguments
-    recipe = Recipe(
-        seed=given.seed,
-        data=Data(val=given.val, test=given.test, strict=given.strict),
-        backbone=BackboneChoice(given.backbone, given.weights, given.partial, given.image_px),
-        head=HeadChoice(spec=given.head, pooling=given.pooling),
-        compute=Compute(given.device, given.precision, given.cache),
-        stages=api.stages_of(
-            given.line,
-            given.epochs,
-            given.lr,
-            suffix_lr=given.suffix_lr,
-            optimizer=given.optimizer,
-            batch_size=given.batch_size,
-            weight_decay=given.weight_decay,
-            batch_norm=given.batch_norm,
-        ),
-    )
     console = Console()
     run = api.train(
-        given.photos, out=given.out, recipe=recipe, cache_dir=given.cache_dir, console=console
+        given.photos, out=given.out, recipe=wanted, cache_dir=given.cache_dir, console=console
     )
     if given.json:
         _print_json(run.metrics)
-    console.say(f"run: {given.out} (model/, metrics.json, report.html)")
+    console.say(f"run: {given.out} (model/, metrics.json, report.html, curves)")
     console.say(f"next: frostline predict {given.out} PICTURE")
     return 0
+
+
+def plan(arguments: Namespace) -> int:
+    """Measures and says what `train` would choose."""
+    wanted = _recipe_of(arguments)
+    from frostline import pipeline
+
+    found = pipeline.plan(arguments.photos, wanted, cache_folder(arguments.cache_dir), Console())
+    if arguments.json:
+        _print_json(found.facts)
+    return 0
+
+
+def lr_find(arguments: Namespace) -> int:
+    """Tries rising rates and says which to take."""
+    wanted = _recipe_of(arguments)
+    from frostline import api
+
+    given = arguments
+    found = api.lr_find(
+        given.photos,
+        recipe=wanted,
+        out=given.out,
+        stage=given.stage,
+        start=given.start,
+        end=given.end,
+        steps=given.steps,
+        cache_dir=given.cache_dir,
+        console=Console(),
+    )
+    if given.json:
+        _print_json(asdict(found))
+    else:
+        _print(f"suggested rate of the head: {found.suggestion:.2g} ({found.rule})")
+    Console().say(f"{given.out}.png and {given.out}.svg: the losses")
+    return 0
+
+
+def recipe(arguments: Namespace) -> int:
+    """Lists, shows or checks recipes."""
+    from frostline import recipe as recipes
+
+    if arguments.action == "list":
+        known = {name: recipes.load(name) for name in recipes.builtin()}
+        if arguments.json:
+            _print_json([{"name": name, "about": one.about} for name, one in known.items()])
+        else:
+            _print_table(["recipe", ""], [[name, one.about] for name, one in known.items()])
+        return 0
+    found = recipes.load(arguments.name, arguments.set)
+    if arguments.action == "show":
+        sys.stdout.write(recipes.to_toml(found))
+    else:
+        count = len(found.stages)
+        _print(f"{arguments.name}: holds, {count} {'stage' if count == 1 else 'stages'}")
+    return 0
+
+
+def summary(arguments: Namespace) -> int:
+    """Prints a network's layers."""
+    from frostline import summary as summaries
+
+    given = arguments
+    found = summaries.of_target(
+        given.target,
+        line=given.line,
+        head=given.head,
+        pooling=given.pooling,
+        image_px=given.image_px,
+        classes=given.classes,
+        targets=given.targets,
+        on=given.on,
+        depth=summaries.ALL if given.all else summaries.BLOCKS,
+    )
+    if given.json:
+        _print_json(summaries.as_json(found))
+    else:
+        _print("\n".join(summaries.table(found)))
+    return 0
+
+
+_STAGE_OPTIONS = {
+    "line": "line",
+    "epochs": "epochs",
+    "lr": "lr",
+    "suffix_lr": "suffix_lr",
+    "optimizer": "optimizer",
+    "batch_size": "batch_size",
+    "weight_decay": "weight_decay",
+    "batch_norm": "batch_norm",
+}
+_OPTIONS = {
+    "backbone": "backbone.name",
+    "weights": "backbone.weights",
+    "partial": "backbone.partial",
+    "image_px": "backbone.image_px",
+    "head": "head.spec",
+    "pooling": "head.pooling",
+    "on": "head.on",
+    "targets": "data.targets",
+    "augment": "views.preset",
+    "views": "views.count",
+    "live": "views.live",
+    "val": "data.val",
+    "test": "data.test",
+    "seed": "seed",
+    "strict": "data.strict",
+    "device": "compute.device",
+    "precision": "compute.precision",
+    "engine": "compute.engine",
+    "cache": "compute.cache",
+    "tracker": "watch.trackers",
+    "histograms": "watch.histograms",
+    "flip": "predict.flip",
+}
+_SIZES = {"B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+_TIMES = {"s": 1 / 60, "m": 1.0, "min": 1.0, "h": 60.0}
+
+
+def _recipe_of(arguments: Namespace) -> Any:
+    """Returns the recipe that the options ask for.
+
+    Raises:
+        RecipeError: Naming every problem.
+    """
+    from frostline import recipe as recipes
+
+    typed = vars(arguments)
+    given = {key: typed[name] for name, key in _OPTIONS.items() if typed[name] is not None}
+    given |= {
+        f"budget.{key}": value
+        for key, value in (
+            ("disk_gib", _amount("--disk", typed["disk"], _SIZES, 2**-30)),
+            ("memory_gib", _amount("--memory", typed["memory"], _SIZES, 2**-30)),
+            ("time_min", _amount("--time", typed["time"], _TIMES, 1.0)),
+        )
+        if value is not None
+    }
+    stage = {key: typed[name] for name, key in _STAGE_OPTIONS.items() if typed[name] is not None}
+    return recipes.compose(arguments.recipe, arguments.set, given, stage)
+
+
+def _amount(option: str, text: str | None, units: dict[str, float], scale: float) -> float | None:
+    """Returns a number with its unit as a plain number."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) *([A-Za-z]+)", text.strip())
+    unit = found[2] if found else ""
+    known = {name.lower(): size for name, size in units.items()}
+    if found is None or unit.lower() not in known or float(found[1]) <= 0:
+        example = "4GiB, 500MB" if option != "--time" else "90s, 10m, 2h"
+        raise FrostlineError(f"{option}: must be a number with its unit ({example}), not {text!r}.")
+    return float(found[1]) * known[unit.lower()] * scale
 
 
 def predict(arguments: Namespace) -> int:
@@ -225,6 +362,8 @@ def _predictions_table(said: Iterable[Any]) -> int:
     for one in said:
         unread += bool(one.problem)
         shown = "  ".join(f"{label} {chance:.1%}" for label, chance in one.top)
+        if one.labels != (one.label,) and one.top:
+            shown = f"{', '.join(one.labels) or 'none'}  ({shown})"
         _print(f"{one.path}: {shown or 'not read: ' + one.problem}")
     return unread
 
@@ -250,6 +389,7 @@ def _predictions_json(said: Iterable[Any]) -> int:
             "path": one.path,
             "label": one.label,
             "probability": one.probability,
+            "labels": list(one.labels),
             "top": [{"label": label, "probability": chance} for label, chance in one.top],
             "problem": one.problem,
         }

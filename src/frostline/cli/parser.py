@@ -4,13 +4,22 @@ import argparse
 from pathlib import Path
 
 from frostline import __version__
-from frostline.recipe import CACHES, OPTIMIZERS, POOLINGS, PRECISIONS
+from frostline.recipe import (
+    CACHES,
+    ENGINES,
+    OPTIMIZERS,
+    POOLINGS,
+    PRECISIONS,
+    PRESETS,
+    TARGETS,
+)
 
 EXAMPLES = """\
 examples:
   frostline demo                                   the whole way on built-in pictures, no network
   frostline train photos/ --out runs/photos        a classifier from class folders
-  frostline train photos/ --out runs/deep --line -2 --epochs 5 --lr 1e-3
+  frostline train photos/ --out runs/deep --recipe thaw --set stages.1.lr=1e-4
+  frostline plan photos/ --time 10m                how would it go about it here?
   frostline predict runs/photos new.jpg folder/    what is on these pictures?
   frostline evaluate runs/photos other_photos/     how right is it there?
   frostline lines timm:resnet50                    where can this network be cut?
@@ -28,7 +37,10 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"frostline {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_train, _predict, _evaluate, _lines, _backbones, _embed, _cache, _demo):
+    for add in (
+        *(_train, _plan, _recipe, _lr_find, _predict, _evaluate),
+        *(_summary, _lines, _backbones, _embed, _cache, _demo),
+    ):
         add(commands)
     return parser
 
@@ -58,45 +70,115 @@ def _command(
 
 def _train(commands: "_Commands[argparse.ArgumentParser]") -> None:
     parser = _command(commands, "train", "train a classifier on a folder of labelled pictures")
+    _photos(parser)
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="RUN", help="the run folder to write"
+    )
+    _recipe_options(parser)
+    _cache_dir(parser)
+    _json(parser, "print metrics.json")
+
+
+def _plan(commands: "_Commands[argparse.ArgumentParser]") -> None:
+    parser = _command(
+        commands, "plan", "measure this machine and say how `train` would go about it"
+    )
+    _photos(parser)
+    _recipe_options(parser)
+    _cache_dir(parser)
+    _json(parser, "print plan.json")
+
+
+def _lr_find(commands: "_Commands[argparse.ArgumentParser]") -> None:
+    parser = _command(
+        commands, "lr-find", "try rising learning rates on one stage, draw the losses, suggest one"
+    )
+    _photos(parser)
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="STEM", help="writes STEM.png and STEM.svg"
+    )
+    parser.add_argument(
+        "--stage", type=int, metavar="N", help="which of the recipe's stages, from 0 (the last)"
+    )
+    parser.add_argument("--start", type=float, default=1e-7, metavar="RATE", help="first rate")
+    parser.add_argument("--end", type=float, default=10.0, metavar="RATE", help="last rate")
+    parser.add_argument("--steps", type=int, default=100, metavar="N", help="rates tried")
+    _recipe_options(parser)
+    _cache_dir(parser)
+    _json(parser, "print rates, losses and the suggestion")
+
+
+def _recipe(commands: "_Commands[argparse.ArgumentParser]") -> None:
+    parser = _command(commands, "recipe", "list, show or check recipes")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    listing = actions.add_parser("list", help="those that come with Frostline")
+    show = actions.add_parser("show", help="print one as TOML, every default written out")
+    check = actions.add_parser("check", help="say whether one holds; exit status 2 where not")
+    for action in (show, check):
+        action.add_argument("name", metavar="NAME|FILE", help="a recipe by name, or a TOML file")
+        _settings(action)
+    _json(listing, "print a list of objects")
+
+
+def _summary(commands: "_Commands[argparse.ArgumentParser]") -> None:
+    parser = _command(
+        commands, "summary", "list layers, shapes and parameters, and what is trained"
+    )
     add = parser.add_argument
-    add(
+    add("target", metavar="BACKBONE|RUN", help="a network by name, a run or a model folder")
+    add("--line", default="", metavar="LINE", help="the frost line; `top` freezes all but the head")
+    add("--head", default="", metavar="HEAD", help="linear, or mlp:WIDTH[,WIDTH…][,dropout=P]")
+    add("--pooling", choices=POOLINGS, default="", help="how a map becomes a vector")
+    add("--on", default="", metavar="LINE", help="the line that a new head sits on")
+    add("--classes", type=int, default=0, metavar="N", help="classes of a new head (2)")
+    add("--targets", choices=TARGETS[1:], default="", help="binary is one score, by one sigmoid")
+    _image_px(parser, 0)
+    add("--all", action="store_true", help="every layer, not only blocks")
+    _json(parser, "print an object")
+
+
+def _photos(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "photos",
         type=Path,
         metavar="PHOTOS",
         help="class folders, train/ and val/ of them, or a CSV (path,label[,split][,group])",
     )
-    add("--out", type=Path, required=True, metavar="RUN", help="the run folder to write")
-    add(
-        "--backbone",
-        default="",
-        metavar="NAME",
-        help="timm:NAME, dir:PATH or hub:OWNER/NAME; empty picks a default for the device",
-    )
-    add("--weights", default="", metavar="FILE", help="local weights for the named architecture")
-    add("--partial", action="store_true", help="let --weights fit in part only")
-    add(
+
+
+def _image_px(parser: argparse.ArgumentParser, default: int | None) -> None:
+    parser.add_argument(
         "--image-px",
         type=int,
-        default=0,
+        default=default,
         metavar="N",
         help="side of the input; 0 keeps the backbone's own",
     )
-    add(
-        "--head", default="linear", metavar="HEAD", help="linear, or mlp:WIDTH[,WIDTH…][,dropout=P]"
+
+
+def _settings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="one value of the recipe, such as stages.1.lr=1e-5; may be given again",
     )
-    add("--pooling", choices=POOLINGS, default="avg", help="how a map becomes a vector")
+
+
+def _recipe_options(parser: argparse.ArgumentParser) -> None:
+    """What says how to train; nothing has a default here, for the recipe has them all."""
+    add = parser.add_argument
     add(
-        "--line",
-        default="",
-        metavar="LINE",
-        help="the frost line: train what is above it; see `frostline lines`",
+        "--recipe",
+        metavar="NAME|FILE",
+        help="thaw, classic, full, quick, scratch, or a TOML file (thaw); see `frostline recipe`",
     )
-    add(
-        "--epochs",
-        type=int,
-        metavar="N",
-        help="passes over the images (5; a linear head on its own is the probe, which needs none)",
-    )
+    _settings(parser)
+    group = parser.add_argument_group("instead of --recipe, one stage")
+    add = group.add_argument
+    add("--line", metavar="LINE", help="the frost line: train what is above it (top)")
+    add("--epochs", type=int, metavar="N", help="passes over the images (5)")
     add("--lr", type=float, metavar="RATE", help="peak learning rate of the head (0.001)")
     add(
         "--suffix-lr",
@@ -104,7 +186,7 @@ def _train(commands: "_Commands[argparse.ArgumentParser]") -> None:
         metavar="SHARE",
         help="rate of the suffix, as a share of --lr (0.1)",
     )
-    add("--optimizer", choices=OPTIMIZERS, help="adamw, or sgd with momentum 0.9 (adamw)")
+    add("--optimizer", choices=OPTIMIZERS, help="adamw, adam, sgd or rmsprop (adamw)")
     add("--batch-size", type=int, metavar="N", help="images per step (32)")
     add(
         "--weight-decay", type=float, metavar="X", help="on weights, not on biases and norms (0.01)"
@@ -114,25 +196,56 @@ def _train(commands: "_Commands[argparse.ArgumentParser]") -> None:
         choices=("frozen", "train"),
         help="statistics of norms above the line (frozen)",
     )
+    group = parser.add_argument_group("of the recipe, before what it says itself")
+    add = group.add_argument
     add(
-        "--val",
-        type=float,
-        default=0.2,
-        metavar="SHARE",
-        help="kept for validation, where PHOTOS has no splits",
+        "--backbone",
+        metavar="NAME",
+        help="timm:NAME, dir:PATH or hub:OWNER/NAME; a default for the device",
     )
-    add("--test", type=float, default=0.0, metavar="SHARE", help="kept for a final test")
-    add("--seed", type=int, default=0, metavar="N", help="decides splits, new weights and order")
-    add("--strict", action="store_true", help="make an unreadable image an error")
-    _compute(parser)
+    add("--weights", metavar="FILE", help="local weights for the named architecture")
+    add("--partial", action="store_true", default=None, help="let --weights fit in part only")
+    _image_px(group, None)  # type: ignore[arg-type]
+    add("--head", metavar="HEAD", help="linear, or mlp:WIDTH[,WIDTH…][,dropout=P] (linear)")
+    add("--pooling", choices=POOLINGS, help="how a map becomes a vector (avg)")
+    add("--on", metavar="LINE", help="the line that the head sits on (the backbone's end)")
+    add("--targets", choices=TARGETS, help="one class an image, one of two, or several (auto)")
+    add("--augment", choices=PRESETS, help="how training images are varied")
+    add("--views", type=int, metavar="K", help="varied views kept of each training image")
+    add("--live", action="store_true", default=None, help="new views in every epoch, none kept")
+    add("--val", type=float, metavar="SHARE", help="kept for validation without splits (0.2)")
+    add("--test", type=float, metavar="SHARE", help="kept for a final test (0)")
+    add("--seed", type=int, metavar="N", help="decides splits, new weights and order (0)")
+    add("--strict", action="store_true", default=None, help="make an unreadable image an error")
+    add("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N (auto)")
+    add("--precision", choices=PRECISIONS, help="type to compute in (auto)")
+    add("--engine", choices=ENGINES, help="what runs the frozen layers (auto: measured)")
     add(
         "--cache",
         choices=CACHES,
-        default="always",
-        help="keep activations, or compute them in every epoch",
+        help="keep activations, compute them in every epoch, or what is faster (auto)",
     )
-    _cache_dir(parser)
-    _json(parser, "print metrics.json")
+    add("--disk", metavar="SIZE", help="most bytes of new activations, such as 4GiB or 500MB")
+    add("--memory", metavar="SIZE", help="most memory of the process, such as 2GiB")
+    add("--time", metavar="TIME", help="most time the plan may take, such as 90s, 10m or 2h")
+    add(
+        "--tracker",
+        action="append",
+        metavar="NAME",
+        help="tensorboard, mlflow, wandb …; may be given again",
+    )
+    add(
+        "--histograms",
+        action="store_true",
+        default=None,
+        help="of weights and gradients, to TensorBoard",
+    )
+    add(
+        "--flip",
+        action="store_true",
+        default=None,
+        help="predict by the mean over a picture and its mirror image",
+    )
 
 
 def _predict(commands: "_Commands[argparse.ArgumentParser]") -> None:
@@ -172,13 +285,7 @@ def _lines(commands: "_Commands[argparse.ArgumentParser]") -> None:
     parser.add_argument(
         "--all", action="store_true", help="every line, not only those between blocks"
     )
-    parser.add_argument(
-        "--image-px",
-        type=int,
-        default=0,
-        metavar="N",
-        help="side of the input; 0 keeps the backbone's own",
-    )
+    _image_px(parser, 0)
     _json(parser, "print a list of objects")
 
 
@@ -211,13 +318,7 @@ def _embed(commands: "_Commands[argparse.ArgumentParser]") -> None:
         metavar="FILE",
         help="ends in .npz, .safetensors, .h5 or .parquet",
     )
-    parser.add_argument(
-        "--image-px",
-        type=int,
-        default=0,
-        metavar="N",
-        help="side of the input; 0 keeps the backbone's own",
-    )
+    _image_px(parser, 0)
     _compute(parser)
     _cache_dir(parser)
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from frostline import files
 from frostline.console import QUIET, Console
-from frostline.data import decode, sources
-from frostline.data.rows import Listing, Row
+from frostline.data import decode, sources, tables
+from frostline.data.rows import SEPARATOR, Listing, Row
 from frostline.data.tables import read_csv, write_csv
 from frostline.errors import ListingError
 
@@ -51,6 +51,7 @@ def scan(
     console: Console = QUIET,
     threads: int | None = None,
     least_classes: int = 2,
+    targets: str = "auto",
 ) -> Listing:
     """Lists the images of a folder or a CSV file and reads their headers.
 
@@ -61,17 +62,25 @@ def scan(
         console: Shows the progress.
         threads: How many files to read at once; by default two more than there are cores.
         least_classes: How many classes there must be; 1 where a model is only evaluated.
+        targets: `multiclass` or `binary`: each image has one label, in a CSV's cell the whole
+            of it. `multilabel`: a CSV's cell holds any number of labels with `;` between them,
+            and an image in a class folder has the one of its folder. `auto`: `multilabel` where
+            a CSV has a `;` in any label, `multiclass` otherwise.
 
     Raises:
         ListingError: Where the source cannot be used at all. Single files that cannot be used
             are rows with a `problem` instead.
     """
-    found = sources.find(source)
+    is_table = source.suffix.lower() == ".csv" and source.is_file()
+    several = targets == "multilabel" or (
+        targets == "auto" and is_table and tables.has_several(source)
+    )
+    found = _find_several(source, is_table) if several else sources.find(source)
     rows = _probe_all(found.rows, console, threads)
     listing = Listing(
-        rows, str(source), found.skipped_hidden, found.skipped_other, found.has_splits
+        rows, str(source), found.skipped_hidden, found.skipped_other, found.has_splits, several
     )
-    check(listing, least_classes)
+    check(listing, least_classes, targets)
     return listing
 
 
@@ -88,29 +97,27 @@ def scan_files(paths: list[Path], console: Console = QUIET, threads: int | None 
     return Listing(rows, "", found.skipped_hidden, found.skipped_other)
 
 
-def check(listing: Listing, least_classes: int = 2) -> None:
+def check(listing: Listing, least_classes: int = 2, targets: str = "auto") -> None:
     """Makes sure that something can be learned from the usable images.
 
     Args:
         listing: With or without splits.
-        least_classes: How many classes there must be.
+        least_classes: How many classes there must be. Where an image may have several labels,
+            one will do: images without it are what it is told from.
+        targets: As in `scan`; `binary` allows no third class.
 
     Raises:
-        ListingError: With no usable image, too few classes, or a class that is in val or test
-            but not in train.
+        ListingError: With no usable image, too few classes or for `binary` too many, or a class
+            that is in val or test but not in train.
     """
     where = listing.root or "images"
     if not listing.usable:
         first = f" The first: {_line(listing.problems[0])}." if listing.problems else ""
         raise ListingError(f"{where}: none of the {len(listing.rows)} images can be used.{first}")
-    if len(listing.labels) < least_classes:
-        raise ListingError(
-            f"{where}: a classifier needs at least {least_classes} classes, and this has only "
-            f"{', '.join(map(repr, listing.labels))}. Put each class into a folder of its own."
-        )
-    trained = {row.label for row in listing.of("train")}
+    _check_count(where, listing, least_classes, targets)
+    trained = _tags_of(listing, "train")
     for split in ("val", "test"):
-        unknown = sorted({row.label for row in listing.of(split)} - trained)
+        unknown = sorted(_tags_of(listing, split) - trained)
         if unknown:
             raise ListingError(
                 f"{where}: {_classes(unknown)} in {split} but not in train, so it cannot be "
@@ -124,9 +131,51 @@ def report_lines(listing: Listing) -> list[str]:
         *_left_out(listing),
         *_twins(listing),
         *_thin_classes(listing),
+        *_of_several(listing),
         *_passed_over(listing),
         *_conversions(listing),
     ]
+
+
+def _find_several(source: Path, is_table: bool) -> sources.Found:
+    if is_table:
+        rows, has_splits = tables.find(source, several=True)
+        if rows:
+            rows.sort(key=lambda row: os.fsencode(row.path))
+            return sources.Found(rows, has_splits=has_splits)
+    found = sources.find(source)
+    torn = sorted({row.label for row in found.rows if SEPARATOR in row.label})
+    if torn:
+        raise ListingError(
+            f"{source}: the class folder {torn[0]!r} has a ; in its name, which stands between "
+            "labels where an image may have several. Rename the folder."
+        )
+    return found
+
+
+def _check_count(where: str, listing: Listing, least_classes: int, targets: str) -> None:
+    names = listing.labels
+    shown = _some(map(repr, names)).replace("; ", ", ") or "none"
+    if listing.several:
+        if len(names) < min(least_classes, 1):
+            raise ListingError(
+                f"{where}: no usable image has a label, so there is nothing to learn. Fill the "
+                "column label."
+            )
+    elif targets == "binary" and len(names) > 2:
+        raise ListingError(
+            f"{where}: binary targets need exactly 2 classes, and this has {len(names)}: {shown}. "
+            "Take multiclass targets, or leave two classes."
+        )
+    elif len(names) < least_classes:
+        raise ListingError(
+            f"{where}: a classifier needs at least {least_classes} classes, and this has only "
+            f"{shown}. Put each class into a folder of its own."
+        )
+
+
+def _tags_of(listing: Listing, split: str) -> set[str]:
+    return {tag for row in listing.of(split) for tag in listing.tags(row)}
 
 
 def _probe_all(rows: list[Row], console: Console, threads: int | None) -> tuple[Row, ...]:
@@ -178,7 +227,7 @@ def _twins(listing: Listing) -> list[str]:
         same[row.digest].append(row)
     lines = []
     for where, column in (
-        ("under two labels", "label"),
+        ("with different labels" if listing.several else "under two labels", "label"),
         # Held-out images that were trained on make every number look better than it is.
         ("in two splits, which makes validation too kind", "split"),
     ):
@@ -190,17 +239,35 @@ def _twins(listing: Listing) -> list[str]:
 
 def _thin_classes(listing: Listing) -> list[str]:
     lines = []
-    counts = Counter((row.split, row.label) for row in listing.usable)
+    counts = Counter((row.split, tag) for row in listing.usable for tag in listing.tags(row))
     splits = [split for split in SPLITS if listing.of(split)]
     for split in splits:
         absent = [name for name in listing.labels if not counts[split, name]]
         if absent:
             it = "it" if len(absent) == 1 else "them"
             lines.append(f"{_classes(absent)} missing in {split}: nothing there tests {it}.")
-    totals = Counter(row.label for row in listing.usable)
+    totals = Counter(tag for row in listing.usable for tag in listing.tags(row))
     single = [name for name in listing.labels if totals[name] == 1]
     if single:
         lines.append(f"{_classes(single)} shown by one image only: too few to learn and to test.")
+    return lines
+
+
+def _of_several(listing: Listing) -> list[str]:
+    """Says what is legal among several labels, but may be a slip."""
+    if not listing.several:
+        return []
+    lines = []
+    without = sum(not row.label for row in listing.usable)
+    if without:
+        lines.append(f"without a label: {_many(without, 'image')}, taken to show no class.")
+    shown = listing.of("train") or listing.usable
+    totals = Counter(tag for row in shown for tag in listing.tags(row))
+    always = sorted(name for name, count in totals.items() if count == len(shown))
+    if always:
+        lines.append(
+            f"{_classes(always)} on every training image: nothing shows what one without is like."
+        )
     return lines
 
 

@@ -1,7 +1,10 @@
 """The records that a listing is made of."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+
+# Stands between the labels of an image that may have several.
+SEPARATOR = ";"
 
 
 @dataclass(frozen=True)
@@ -10,7 +13,8 @@ class Row:
 
     Attributes:
         path: As it is opened. Bytes that are not UTF-8 stand as surrogates (`os.fsdecode`).
-        label: The name of its class; empty where there is none.
+        label: The name of its class; empty where there is none. In a listing of several labels
+            an image, all of them as `join_tags` puts them.
         split: `train`, `val`, `test`, or empty while not assigned.
         digest: Of the file's content; empty where it cannot be read.
         width: In pixels, as displayed (upright); 0 where unknown.
@@ -41,6 +45,7 @@ class Listing:
         skipped_hidden: How many hidden files and folders were passed over.
         skipped_other: How many files were passed over that are no images by name.
         has_splits: Whether the source itself said what is for training and what for validation.
+        several: Whether an image may have any number of labels instead of exactly one.
     """
 
     rows: tuple[Row, ...]
@@ -48,6 +53,7 @@ class Listing:
     skipped_hidden: int = 0
     skipped_other: int = 0
     has_splits: bool = False
+    several: bool = False
 
     @property
     def usable(self) -> tuple[Row, ...]:
@@ -62,7 +68,13 @@ class Listing:
     @property
     def labels(self) -> list[str]:
         """The names of the classes that have a usable image, sorted."""
-        return sorted({row.label for row in self.usable if row.label})
+        return sorted({tag for row in self.usable for tag in self.tags(row)})
+
+    def tags(self, row: Row) -> tuple[str, ...]:
+        """Returns the labels of one image: one, or where there may be several any number."""
+        if self.several:
+            return split_tags(row.label)
+        return (row.label,) if row.label else ()
 
     def of(self, split: str) -> tuple[Row, ...]:
         """Returns the usable rows of one split, in order."""
@@ -72,3 +84,13 @@ class Listing:
         """Returns the listing with the images at these paths left out, each with its reason."""
         rows = (replace(row, problem=reasons.get(row.path) or row.problem) for row in self.rows)
         return replace(self, rows=tuple(rows))
+
+
+def split_tags(text: str) -> tuple[str, ...]:
+    """Returns the labels in `cat; dog`: sorted, each once, without the spaces around them."""
+    return tuple(sorted({tag.strip() for tag in text.split(SEPARATOR)} - {""}))
+
+
+def join_tags(tags: Iterable[str]) -> str:
+    """Returns labels as one text, sorted: `cat;dog`. `split_tags` takes it apart again."""
+    return SEPARATOR.join(sorted(tags))

@@ -6,12 +6,13 @@ average, adding images moves none, renaming moves none, and identical images sta
 
 There is one exception. A class whose images would all fall on one side gets its lowest in
 validation and its highest in training, as long as it has two that can be told apart; when more
-images are added, such a one may move back.
+images are added, such a one may move back. Where images have several labels, training comes first:
+no image moves to validation that is the last to show another class in training.
 """
 
 import hashlib
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 
 from frostline.data.rows import Listing, Row
@@ -50,7 +51,7 @@ def assign(listing: Listing, val: float, test: float, seed: int = 0) -> Listing:
     ]
     if len(free) < len(listing.usable):
         test = 0.0
-    units = _units([listing.rows[index] for index in free], seed)
+    units = _units(listing, [listing.rows[index] for index in free], seed)
     splits = [_fall(unit.place, val, test) for unit in units]
     _mend(units, splits, val)
     rows = list(listing.rows)
@@ -78,7 +79,7 @@ def _fall(place: float, val: float, test: float) -> str:
     return "test" if place < val + test else "train"
 
 
-def _units(rows: list[Row], seed: int) -> list[_Unit]:
+def _units(listing: Listing, rows: list[Row], seed: int) -> list[_Unit]:
     """Joins rows that share a digest or a group, through any number of steps."""
     parent = list(range(len(rows)))
 
@@ -95,17 +96,18 @@ def _units(rows: list[Row], seed: int) -> list[_Unit]:
     members: dict[int, list[int]] = defaultdict(list)
     for index in range(len(rows)):
         members[root(index)].append(index)
-    return [_unit(rows, tuple(indices), seed) for indices in members.values()]
+    return [_unit(listing, rows, tuple(indices), seed) for indices in members.values()]
 
 
-def _unit(rows: list[Row], indices: tuple[int, ...], seed: int) -> _Unit:
+def _unit(listing: Listing, rows: list[Row], indices: tuple[int, ...], seed: int) -> _Unit:
     keys = {key for index in indices for key in _keys(rows[index])}
     # "group:" sorts after "digest:"; where there is a group, it decides.
     groups = {key for key in keys if key.startswith("group:")}
     key = min(groups or keys)
     content = f"{seed}\n{key}".encode("utf-8", "surrogateescape")
     place = int.from_bytes(hashlib.sha256(content).digest()[:6], "big") / 2**48
-    return _Unit(indices, frozenset(rows[index].label for index in indices), place)
+    labels = frozenset(tag for index in indices for tag in listing.tags(rows[index]))
+    return _Unit(indices, labels, place)
 
 
 def _keys(row: Row) -> list[str]:
@@ -120,8 +122,30 @@ def _mend(units: list[_Unit], splits: list[str], val: float) -> None:
         for label in units[index].labels:
             by_label[label].append(index)
     for label in sorted(by_label):
+        if not any(splits[index] == "train" for index in by_label[label]):
+            splits[by_label[label][-1]] = "train"
+    # Only now is it known what training can spare.
+    trained = Counter(
+        label
+        for unit, split in zip(units, splits, strict=True)
+        if split == "train"
+        for label in unit.labels
+    )
+    for label in sorted(by_label) if val > 0 else ():
         mine = by_label[label]
-        if val > 0 and len(mine) > 1 and not any(splits[index] == "val" for index in mine):
-            splits[mine[0]] = "val"
-        if not any(splits[index] == "train" for index in mine):
-            splits[mine[-1]] = "train"
+        if len(mine) > 1 and not any(splits[index] == "val" for index in mine):
+            _give_to_val(units, splits, mine, trained)
+
+
+def _give_to_val(
+    units: list[_Unit], splits: list[str], candidates: list[int], trained: Counter[str]
+) -> None:
+    """Moves the first unit to val that takes no class's last image out of train; in place."""
+    for index in candidates:
+        was_trained = splits[index] == "train"
+        if was_trained and any(trained[label] == 1 for label in units[index].labels):
+            continue
+        splits[index] = "val"
+        if was_trained:
+            trained.subtract(units[index].labels)
+        return

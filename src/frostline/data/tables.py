@@ -8,7 +8,7 @@ from dataclasses import astuple, fields
 from pathlib import Path
 
 from frostline import files
-from frostline.data.rows import Listing, Row
+from frostline.data.rows import SEPARATOR, Listing, Row, join_tags, split_tags
 from frostline.errors import ListingError, did_you_mean, raise_all
 
 SPLIT_NAMES = {
@@ -20,13 +20,33 @@ SPLIT_NAMES = {
 }
 _SHOWN = 20
 _COLUMNS = tuple(field.name for field in fields(Row))
+# In the listing of a run only, and only where images may have several labels: it says so.
+_COUNT = "label_count"
 _NUMBERS = {"width", "height"}
 
 
-def find(source: Path) -> tuple[list[Row], bool]:
+def has_several(source: Path) -> bool:
+    """Says whether any cell of the column `label` holds more than one label, by its `;`.
+
+    Raises:
+        ListingError: Where it cannot be read.
+    """
+    header, lines = _open(source)
+    if "label" not in header:
+        return False
+    column = header.index("label")
+    return any(SEPARATOR in cell for _, line in lines for cell in line[column : column + 1])
+
+
+def find(source: Path, several: bool = False) -> tuple[list[Row], bool]:
     """Reads the CSV that a person wrote: `path,label[,split][,group]`, other columns ignored.
 
     Paths are relative to the CSV file. Splits are filled in for all images or for none.
+
+    Args:
+        source: The file.
+        several: Whether a label cell holds any number of labels with `;` between them, none
+            included. Otherwise a `;` is a part of the label like any other character.
 
     Returns:
         The rows, and whether they have splits.
@@ -46,9 +66,11 @@ def find(source: Path) -> tuple[list[Row], bool]:
     seen: dict[str, int] = {}
     rows = []
     for number, line in lines:
-        row, wrong = _read_line(source.absolute().parent, dict(zip(header, line, strict=False)))
+        cells = dict(zip(header, line, strict=False))
+        row, wrong = _read_line(source.absolute().parent, cells, several)
         if row.path in seen and not wrong:
-            wrong = [f"path {row.path} stands on line {seen[row.path]} already."]
+            more = "; put all its labels into one cell, with ; between them" if several else ""
+            wrong = [f"path {row.path} stands on line {seen[row.path]} already{more}."]
         seen.setdefault(row.path, number)
         problems += [f"line {number}: {fault}" for fault in wrong]
         rows.append(row)
@@ -68,9 +90,9 @@ def write_csv(listing: Listing, path: Path) -> None:
     plain = csv.writer(text, lineterminator="\n")
     # A lone carriage return in a name must be quoted too, and the writer does not.
     quoted = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
-    plain.writerow(_COLUMNS)
+    plain.writerow([*_COLUMNS, _COUNT] if listing.several else _COLUMNS)
     for row in listing.rows:
-        cells = astuple(row)
+        cells = (*astuple(row), len(listing.tags(row))) if listing.several else astuple(row)
         (quoted if any("\r" in str(cell) for cell in cells) else plain).writerow(cells)
     files.write_text(path, text.getvalue())
 
@@ -98,7 +120,8 @@ def read_csv(path: Path) -> Listing:
             ) from error
         words = {name: cells.get(name, "") for name in _COLUMNS if name not in _NUMBERS}
         rows.append(Row(**words, **numbers))  # type: ignore[arg-type]
-    return Listing(tuple(rows), str(path), has_splits=any(row.split for row in rows))
+    has_splits = any(row.split for row in rows)
+    return Listing(tuple(rows), str(path), has_splits=has_splits, several=_COUNT in header)
 
 
 def _open(path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
@@ -123,11 +146,15 @@ def _lines(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
         raise ListingError(f"{path}: line {reader.line_num}: not CSV: {error}.") from error
 
 
-def _read_line(folder: Path, cells: dict[str, str]) -> tuple[Row, list[str]]:
+def _read_line(folder: Path, cells: dict[str, str], several: bool) -> tuple[Row, list[str]]:
     wrong = []
     name, label = cells.get("path", ""), cells.get("label", "").strip()
     split = cells.get("split", "").strip()
-    if not name or not label:
+    if several:
+        label = join_tags(split_tags(label))
+        if not name:
+            wrong.append("path is empty; each image needs one.")
+    elif not name or not label:
         wrong.append(f"{'path' if not name else 'label'} is empty; each image needs both.")
     if split and split.lower() not in SPLIT_NAMES:
         wrong.append(

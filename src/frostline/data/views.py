@@ -54,7 +54,7 @@ def center(pixels: Pixels, how: Preprocessing) -> torch.Tensor:
         min(height, max(top, 0) + how.height_px),
         min(width, max(left, 0) + how.width_px),
     )
-    part = _resize(pixels, (height, width), kept, how.interpolation)
+    part = resize(pixels, (height, width), how.interpolation, kept)
     if part.shape[1:] == (how.height_px, how.width_px):
         return part.contiguous()
     return _pad(part, how)
@@ -118,6 +118,24 @@ def resized_px(height: int, width: int, how: Preprocessing) -> tuple[int, int]:
     return max(1, round(height / ratio)), max(1, round(width / ratio))
 
 
+def center_box(height: int, width: int, how: Preprocessing) -> tuple[float, float, float, float]:
+    """Returns the part of an image that its `center` view shows.
+
+    Args:
+        height: Of the image, in pixels.
+        width: Of the image, in pixels.
+        how: Of the backbone.
+
+    Returns:
+        Top, left, bottom and right in pixels of the image. Where the view is padded, the box
+        reaches beyond the image.
+    """
+    tall, wide = resized_px(height, width, how)
+    top, left = _offset(tall, how.height_px), _offset(wide, how.width_px)
+    down, across = height / tall, width / wide
+    return top * down, left * across, (top + how.height_px) * down, (left + how.width_px) * across
+
+
 def _scale_px(how: Preprocessing) -> tuple[int, int]:
     return math.floor(how.height_px / how.crop_pct), math.floor(how.width_px / how.crop_pct)
 
@@ -127,10 +145,25 @@ def _offset(size: int, crop: int) -> int:
     return round((size - crop) / 2) if size >= crop else -((crop - size) // 2)
 
 
-def _resize(
-    pixels: Pixels, size: tuple[int, int], kept: tuple[int, int, int, int], interpolation: str
+def resize(
+    pixels: Pixels,
+    size: tuple[int, int],
+    interpolation: str,
+    kept: tuple[int, int, int, int] | None = None,
 ) -> torch.Tensor:
-    """Resizes to `size` and returns `[3, h, w]` of it: `kept` is top, left, bottom, right."""
+    """Resizes an image, antialiased.
+
+    Args:
+        pixels: uint8 `[h, w, 3]`.
+        size: Height and width to resize to, in pixels.
+        interpolation: One of `preprocessing.INTERPOLATIONS`.
+        kept: Top, left, bottom and right of what is wanted of the result; all where absent.
+
+    Returns:
+        uint8 `[3, bottom - top, right - left]`, not always contiguous, and `pixels` itself where
+        there is nothing to resize.
+    """
+    kept = kept or (0, 0, *size)
     top, left, bottom, right = kept
     whole = size[0] * size[1] <= _WHOLE_PX
     if whole and size == pixels.shape[:2]:

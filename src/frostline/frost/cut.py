@@ -1,7 +1,7 @@
 """Cutting a network at its lines, and proving each cut before it is used."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -78,6 +78,7 @@ class Traced:
         lines: All legal lines, in order, `pixels` first and `pooled` last.
         evaluating: What the network does in eval mode.
         training: The same in training mode, or None where that cannot be followed.
+        proven: Pairs of lines between which the network was cut and both ways compared.
     """
 
     net: nn.Module
@@ -85,6 +86,7 @@ class Traced:
     lines: tuple[Line, ...]
     evaluating: Course
     training: Course | None
+    proven: set[tuple[int, int]] = field(default_factory=set, repr=False, compare=False)
 
     def find(self, name: str | int | Line) -> Line:
         """Returns the line of that name, as `frostline.frost.find` does.
@@ -104,7 +106,7 @@ class Traced:
     def cut(
         self, line: str | int | Line, top: str | int | Line | None = None, verify: bool = True
     ) -> tuple[Half, Half]:
-        """Cuts the network in two; see `frostline.frost.cut`."""
+        """Cuts the network in two; see `frostline.frost.cut`. What is proven stays proven."""
         at = self.find(line)
         until = None if top is None else self.find(top)
         if until is not None and until.index < at.index:
@@ -112,9 +114,11 @@ class Traced:
                 f"line {at.name!r}: lies above {until.name!r}, where its suffix is to end."
             )
         prefix, suffix = self.part(None, at), self.part(at, until)
-        if verify:
+        pair = (at.index, len(self.lines) if until is None else until.index)
+        if verify and pair not in self.proven:
             rest = () if until is None else (self.part(until, None),)
             verify_parts(self.net, at.name, self.input_shape, (prefix, suffix, *rest))
+            self.proven.add(pair)
         return prefix, suffix
 
     def part(self, start: Line | None, end: Line | None) -> Half:

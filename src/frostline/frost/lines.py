@@ -60,7 +60,8 @@ def find(lines: Sequence[Line], name: str | int | Line) -> Line:
             why a place that the network does have is no line.
     """
     if isinstance(name, Line):
-        name = name.name
+        # Not by its name, which in a plain chain is a number and would be taken for an index.
+        return lines[name.index]
     if isinstance(name, int) or name.lstrip("-").isdigit():
         return _by_index(lines, int(name))
     by_name = {alias: line for line in reversed(lines) for alias in line.aliases}

@@ -1,6 +1,7 @@
 """The report of a run, made from the run folder alone."""
 
 import csv
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from frostline import metrics, recipe
 from frostline.data import listing as listings
+from frostline.data.rows import split_tags
 from frostline.errors import RunError
 from frostline.report import page
 from frostline.runfolder import RunFolder
@@ -22,21 +24,23 @@ def write(run: RunFolder) -> Path:
         RunError: Where the run is unfinished or damaged.
         DiskError: Where the page cannot be written.
     """
-    scores: dict[str, dict[str, Any]] = run.read_metrics()
+    scores: dict[str, dict[str, Any]] = run.read_scores()
     made = recipe.read(run.recipe)
     listing = listings.read_csv(run.listing)
     plan = run.read_plan()
-    predicted = _read_predictions(run.predictions)
+    # What is told of the winning class means nothing where there are several.
+    predicted = {} if listing.several else _read_predictions(run.predictions)
     counts = [f"{len(listing.of(name))} {name}" for name in listings.SPLITS if listing.of(name)]
     facts = [
         ("images", ", ".join(counts)),
         ("left out", f"{len(listing.problems)} images"),
         ("backbone", made.backbone.name),
-        ("head", f"{made.head.spec}, {made.head.pooling} pooling, from {made.head.start}"),
+        ("head", f"{_head(made.head)}, from {made.head.start}"),
         ("line", f"{plan['line']}: {plan['share_below']:.0%} of the work lies below it"),
         ("engine", plan["engine"]),
-        ("views", f"{plan['views']} of each image (center)"),
-        ("frozen layers unchanged", "yes, bit for bit" if plan["frozen"]["unchanged"] else "NO"),
+        ("views", _views(made.views)),
+        ("frozen layers unchanged", _frozen(plan, run.read_metrics())),
+        ("forward passes below the line", f"{plan['rows_computed']:,}"),
     ]
     for name, (truth, chances) in predicted.items():
         if name in scores:
@@ -48,11 +52,29 @@ def write(run: RunFolder) -> Path:
         facts=facts,
         metrics=scores,
         history=run.read_history(),
-        mistakes=_mistakes(run.predictions),
+        mistakes=_mistakes(run.predictions, listing.several),
         notes=listings.report_lines(listing),
     )
     page.write(run.report, html)
     return run.report
+
+
+def _head(choice: recipe.HeadChoice) -> str:
+    if choice.layers:
+        return ", ".join(str(layer["type"]) for layer in choice.layers)
+    return f"{choice.spec}, {choice.pooling} pooling"
+
+
+def _views(views: recipe.Views) -> str:
+    if views.live:
+        return "new ones of each training image in every epoch"
+    return f"{views.count} of each training image" if views.count > 1 else "center alone"
+
+
+def _frozen(plan: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    """Says whether the whole run, and each stage of it, left what lies below its line alone."""
+    proofs = [plan["frozen"], *found.get("stages", [])]
+    return "yes, bit for bit" if all(one["unchanged"] for one in proofs) else "NO"
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -79,12 +101,25 @@ def _read_predictions(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return found
 
 
-def _mistakes(path: Path) -> list[page.Example]:
+def _mistakes(path: Path, several: bool = False) -> list[page.Example]:
+    rows = _rows(path)
+    names = [key for key in rows[0] if key.startswith("p:")] if rows else []
     wrong = [
-        page.Example(
+        _worst_of_several(row, names)
+        if several
+        else page.Example(
             row["path"], row["label"], row["predicted"], float(row[f"p:{row['predicted']}"])
         )
-        for row in _rows(path)
+        for row in rows
         if row["label"] != row["predicted"]
     ]
-    return sorted(wrong, key=lambda example: -example.probability)[:MISTAKES]
+    return sorted(wrong, key=lambda example: -example.wrongness)[:MISTAKES]
+
+
+def _worst_of_several(row: dict[str, str], names: Sequence[str]) -> page.Example:
+    """Returns a picture with the label that the model is most sure of and wrong about."""
+    truth, said = split_tags(row["label"]), split_tags(row["predicted"])
+    wrong = set(truth) ^ set(said)
+    chances = {name.removeprefix("p:"): float(row[name]) for name in names}
+    worst = max(sorted(wrong), key=lambda name: abs(chances[name] - 0.5))
+    return page.Example(row["path"], ", ".join(truth), ", ".join(said), chances[worst], worst)

@@ -1,6 +1,8 @@
 """The model card: what lies beside the weights, for whoever finds the folder later."""
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from frostline import recipe
 from frostline.files import write_text
@@ -36,30 +38,57 @@ def write(run: RunFolder) -> None:
     licence = config["pretrained_cfg"].get("license")
     front = ["---", "library_name: timm", "pipeline_tag: image-classification"]
     front += [f"license: {licence}"] if licence else []
+    scores = run.read_scores()
+    several = config["frostline"].get("targets") == "multilabel" or any(
+        map(_is_several, scores.values())
+    )
+    told = "Says which of" if several else "Tells"
+    which = "classes are in a picture" if several else "classes apart"
     lines = [
         *front,
         "---",
         "",
         f"# {run.path.resolve().name}",
         "",
-        f"Tells {len(labels)} classes apart: {', '.join(labels[:50])}"
+        f"{told} {len(labels)} {which}: {', '.join(labels[:50])}"
         + (", …" if len(labels) > 50 else "."),
         "",
         f"Made with Frostline from `{made.backbone.name}` ({config['architecture']}), "
-        f"head `{made.head.spec}` with {made.head.pooling} pooling. "
+        f"head {_head(made.head)}. "
         + ("" if licence else "The backbone does not state a licence for its weights."),
         "",
         "## Scores",
         "",
-        "| split | images | accuracy | 95 % interval | log-loss | macro F1 |",
-        "| --- | --- | --- | --- | --- | --- |",
+        *_scores(scores, several),
     ]
-    for split, found in run.read_metrics().items():
-        low, high = found["accuracy_ci95"]
-        lines.append(
-            f"| {split} | {found['n']} | {found['accuracy']:.4f} | {low:.3f} to {high:.3f} | "
-            f"{found['log_loss']:.4f} | {found['macro_f1']:.4f} |"
-        )
     lines += ["", "The head was chosen on `val`; only `test` is free of that choice.", "", _USE]
     lines.append(_BARE if "head" in config["frostline"] else _TIMM)
     write_text(run.model / "README.md", "\n".join(lines))
+
+
+def _head(choice: recipe.HeadChoice) -> str:
+    if choice.layers:
+        return "of " + ", ".join(f"`{layer['type']}`" for layer in choice.layers)
+    return f"`{choice.spec}` with {choice.pooling} pooling"
+
+
+def _is_several(found: Mapping[str, Any]) -> bool:
+    return "mean_average_precision" in found
+
+
+def _scores(scores: Mapping[str, Mapping[str, Any]], several: bool) -> list[str]:
+    """Returns the table of scores as lines of Markdown."""
+    heads = ["split", "images", "exact match" if several else "accuracy", "95 % interval"]
+    heads += ["mAP"] if several else []
+    rows = [[*heads, "log-loss", "macro F1"]]
+    rows.append(["---"] * len(rows[0]))
+    for split, found in scores.items():
+        low, high = found["accuracy_ci95"]
+        row = [split, str(found["n"]), _shown(found["accuracy"]), f"{low:.3f} to {high:.3f}"]
+        row += [_shown(found["mean_average_precision"])] if several else []
+        rows.append([*row, _shown(found["log_loss"]), _shown(found["macro_f1"])])
+    return [f"| {' | '.join(row)} |" for row in rows]
+
+
+def _shown(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.4f}"

@@ -35,6 +35,8 @@ stroke-dasharray:2 4}.fl .curve{fill:none;stroke-width:2;stroke-linejoin:round}
 _COLOURS = 4
 _DASHES = ("", "6 4", "2 3", "9 3 2 3")
 _MANY_POINTS = 40
+# A little more than the font needs.
+_LETTER_PX = 7
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,8 @@ def line_chart(
         title: What the chart shows, read out by screen readers.
         x_label: What runs to the right.
         y_label: What runs upwards, with its unit.
-        boundaries: `(x, name)` of upright lines, such as where a stage begins.
+        boundaries: `(x, name)` of upright lines, such as where a stage begins. The axis reaches
+            back to the first; none is drawn beyond the last point.
         y_limits: Values that the upward axis never leaves, such as `(0, 1)` for a share.
         width_px: Width of the drawing.
         height_px: Height of the drawing.
@@ -130,12 +133,14 @@ def line_chart(
     if not points:
         body = f'<text x="16" y="{height_px / 2:g}">{escape(title)}: no finite values.</text>'
         return _svg(title, "No finite values.", body, width_px, height_px)
-    x_ticks, x_range = _axis([p[0] for p in points], None, whole=True)
+    last = max(p[0] for p in points)
+    marks = [(x, name) for x, name in boundaries if x <= last]
+    x_ticks, x_range = _axis([x for x, _ in [*points, *marks]], None, whole=True)
     y_ticks, y_range = _axis([p[1] for p in points], y_limits)
     frame = _Frame(58, 46, width_px - 16, height_px - 44, x_range, y_range)
     parts = [
         _grid(frame, x_ticks, y_ticks, x_label, y_label),
-        *(_boundary(frame, x, name) for x, name in boundaries if x_range[0] <= x <= x_range[1]),
+        _boundaries(frame, marks),
         *(_curve(frame, one, index) for index, one in enumerate(series)),
         _legend(frame, [one.name for one in series]),
     ]
@@ -257,17 +262,28 @@ def _legend(frame: _Frame, names: Sequence[str]) -> str:
             f'<path class="curve k{index % _COLOURS}"{dashed} d="M{x:.1f} 14h26"/>'
             + _label(x + 32, 18, name, "start", "name")
         )
-        # Seven pixels a letter is a little more than the font needs.
-        x += 50 + 7 * len(name)
+        x += 50 + _LETTER_PX * len(name)
     return "".join(parts)
 
 
-def _boundary(frame: _Frame, x: float, name: str) -> str:
-    at = frame.x(x)
-    beyond = at > (frame.left + frame.right) / 2 + (frame.right - frame.left) * 0.35
-    side, anchor = (-4, "end") if beyond else (4, "start")
-    line = _segment("mark", at, frame.top - 14, at, frame.bottom)
-    return line + _label(at + side, frame.top - 6, name, anchor)
+def _boundaries(frame: _Frame, marks: Sequence[tuple[float, str]]) -> str:
+    """Draws upright lines; a name that would run into an earlier one stands a row lower."""
+    parts: list[str] = []
+    taken: list[list[tuple[float, float]]] = []
+    for x, name in marks:
+        at, wide = frame.x(x), _LETTER_PX * len(name)
+        is_left = at + 4 + wide > frame.right
+        start = at - 4 - wide if is_left else at + 4
+        row = 0
+        while row < len(taken) and any(start < b and a < start + wide for a, b in taken[row]):
+            row += 1
+        taken += [[]] if row == len(taken) else []
+        taken[row].append((start, start + wide))
+        edge, anchor = (at - 4, "end") if is_left else (at + 4, "start")
+        # From its own name down, so that it crosses none above.
+        parts.append(_segment("mark", at, frame.top - 14 + 14 * row, at, frame.bottom))
+        parts.append(_label(edge, frame.top - 6 + 14 * row, name, anchor))
+    return "".join(parts)
 
 
 def _bin(frame: _Frame, strip: _Frame, row: Mapping[str, Any], most: int) -> str:

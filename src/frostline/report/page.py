@@ -7,9 +7,8 @@ content policy forbids it to load anything.
 
 import base64
 import io
-import math
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,19 +17,16 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from frostline import files
-from frostline.metrics import wilson
 from frostline.report.charts import Series, escape, line_chart, reliability_chart
+from frostline.report.tables import by_class, by_label, confusion, make_table, number, plain
 
-# Above this many classes a matrix is a carpet, and the worst confusions are listed instead.
-MATRIX_CLASSES = 30
-CONFUSIONS_SHOWN = 20
 MISTAKES_SHOWN = 48
 THUMBNAIL_PX = 240
 # Larger pictures are not decoded for a thumbnail; JPEG is decoded small and may be larger.
 _PIXEL_LIMIT = 64_000_000
 _HISTORY_KEYS = (
     *("stage", "kind", "epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy"),
-    *("lr", "seconds"),
+    *("lr", "seconds", "kept"),
 )
 
 _STYLE = """
@@ -90,15 +86,22 @@ class Example:
 
     Attributes:
         path: Where the picture lies; it is only read, and may be gone.
-        truth: Its true class.
-        predicted: The class the model gave.
-        probability: What the model gave for that class, 0 to 1.
+        truth: Its true class; of several labels all, as one text.
+        predicted: The class the model gave, likewise.
+        probability: What the model gave for that class, 0 to 1; of several, for the label `about`.
+        about: The one of several labels that it is most wrong about; empty where there is one.
     """
 
     path: str
     truth: str
     predicted: str
     probability: float
+    about: str = ""
+
+    @property
+    def wrongness(self) -> float:
+        """How sure the model was of what is wrong; of a label it missed, of its absence."""
+        return max(self.probability, 1 - self.probability) if self.about else self.probability
 
 
 def render(
@@ -115,10 +118,12 @@ def render(
     Args:
         title: The heading, such as the name of the run.
         facts: What the run was made of, as names and values, in the order to show them.
-        metrics: What stands in `metrics.json`: for each split, what `metrics.summarise` gives. A
-            split that also has `calibration` (from `metrics.calibration`) gets a chart of it.
+        metrics: What stands in `metrics.json`: for each split, what `metrics.summarise` gives, or
+            `metrics.summarise_multilabel`. A split that also has `calibration` (from
+            `metrics.calibration`) gets a chart of it.
         history: The lines of `history.jsonl`; keys may be absent. A line of kind `probe` stands
-            where its stage begins, each other line is one epoch. Two epochs make a chart.
+            where its stage begins, each other line is one epoch. Two epochs make a chart. A stage
+            with `kept` in its lines, and true in none, is marked as not kept.
         mistakes: Wrong predictions, shown with thumbnails, the most confident first.
         notes: What the reader must know first, such as a class without validation images.
 
@@ -208,16 +213,25 @@ def _headline(metrics: Mapping[str, Mapping[str, Any]]) -> str:
     if not metrics:
         return '<p class="lead">Nothing was evaluated.</p>'
     said = (
-        f"On {escape(split)}: <b>accuracy {_number(numbers.get('accuracy'))}</b>"
-        f"{_interval(numbers)}, n = {_number(numbers.get('n'))}."
+        f"On {escape(split)}: <b>{_accuracy(numbers)} {number(numbers.get('accuracy'))}</b>"
+        f"{_interval(numbers)}, n = {number(numbers.get('n'))}."
         for split, numbers in metrics.items()
     )
     return "".join(f'<p class="lead">{line}</p>' for line in said)
 
 
+def _has_several(numbers: Mapping[str, Any]) -> bool:
+    return "mean_average_precision" in numbers
+
+
+def _accuracy(numbers: Mapping[str, Any]) -> str:
+    """Names the accuracy of a split: an image of several labels is right where all of them are."""
+    return "exact match" if _has_several(numbers) else "accuracy"
+
+
 def _interval(numbers: Mapping[str, Any]) -> str:
     ends = numbers.get("accuracy_ci95")
-    return f" (95 % interval {_number(ends[0])} to {_number(ends[1])})" if ends else ""
+    return f" (95 % interval {number(ends[0])} to {number(ends[1])})" if ends else ""
 
 
 def _notes(notes: Sequence[str]) -> str:
@@ -236,6 +250,7 @@ def _facts(facts: Sequence[tuple[str, str]]) -> str:
 
 
 _MEASURES = (
+    ("mean_average_precision", "mean average precision"),
     ("log_loss", "log loss"),
     ("macro_f1", "macro f1"),
     ("top5_accuracy", "top-5 accuracy"),
@@ -249,17 +264,18 @@ def _overview(metrics: Mapping[str, Mapping[str, Any]]) -> str:
     if not metrics:
         return ""
     measures = [one for one in _MEASURES if any(one[0] in row for row in metrics.values())]
-    heads = ["split", "n", "accuracy", "95 % interval", *(name for _, name in measures)]
+    kind = _accuracy(next(iter(metrics.values())))
+    heads = ["split", "n", kind, "95 % interval", *(name for _, name in measures)]
     rows = []
     for split, numbers in metrics.items():
         low, high = numbers.get("accuracy_ci95") or (None, None)
         values = [numbers.get("accuracy"), *(numbers.get(key) for key, _ in measures)]
-        shown = [_number(value) for value in values]
-        between = f"{_number(low)} to {_number(high)}"
-        rows.append([escape(split), _number(numbers.get("n")), shown[0], between, *shown[1:]])
+        shown = [number(value) for value in values]
+        between = f"{number(low)} to {number(high)}"
+        rows.append([escape(split), number(numbers.get("n")), shown[0], between, *shown[1:]])
     low_is_good = ", ".join(name for key, name in measures if key in _LOW_IS_GOOD)
     caption = f"The interval is Wilson's. Lower is better: {low_is_good}."
-    return _table(heads, rows, caption if low_is_good else "The interval is Wilson's.")
+    return make_table(heads, rows, caption if low_is_good else "The interval is Wilson's.")
 
 
 def _training(history: Sequence[Mapping[str, Any]]) -> str:
@@ -301,19 +317,25 @@ def _placed(
     starts: dict[int, list[str]] = {}
     for stage, x in begins.items():
         starts.setdefault(x, []).append(str(stage))
-    marks = [
-        (float(x), f"stage{'s' if len(names) > 1 else ''} {', '.join(names)}")
-        for x, names in starts.items()
-    ]
+    dropped = {str(stage) for stage in begins if _is_dropped(history, stage)}
+    marks = []
+    for x, names in starts.items():
+        shown = ", ".join(f"{name} (not kept)" if name in dropped else name for name in names)
+        marks.append((float(x), f"stage{'s' if len(names) > 1 else ''} {shown}"))
     return placed, marks if len(begins) > 1 else [], epochs
+
+
+def _is_dropped(history: Sequence[Mapping[str, Any]], stage: object) -> bool:
+    kept = [line["kept"] for line in history if line.get("stage") == stage and "kept" in line]
+    return bool(kept) and not any(kept)
 
 
 def _history_table(history: Sequence[Mapping[str, Any]]) -> str:
     present = {key for line in history for key in line}
     keys = [key for key in _HISTORY_KEYS if key in present]
     keys += sorted(present - set(keys))
-    rows = [[_value(line.get(key)) for key in keys] for line in history]
-    table = _table([key.replace("_", " ") for key in keys], rows, "", False, 2)
+    rows = [[plain(line.get(key)) for key in keys] for line in history]
+    table = make_table([key.replace("_", " ") for key in keys], rows, "", False, 2)
     shown = " open" if len(history) < 6 else ""
     many = f"{len(history)} line{'s' if len(history) > 1 else ''}"
     return f"<details{shown}><summary>History in numbers, {many}</summary>{table}</details>"
@@ -322,10 +344,13 @@ def _history_table(history: Sequence[Mapping[str, Any]]) -> str:
 def _split(split: str, numbers: Mapping[str, Any]) -> str:
     parts = []
     if numbers.get("per_class"):
-        parts += ["<h3>By class, the worst first</h3>", _per_class(numbers["per_class"])]
-    if numbers.get("confusion"):
+        parts += ["<h3>By class, the worst first</h3>", by_class(numbers["per_class"])]
+    if numbers.get("confusion") and _has_several(numbers):
+        parts += ["<h3>What is missed, and what is said wrongly</h3>"]
+        parts += [by_label(numbers["confusion"], numbers["labels"])]
+    elif numbers.get("confusion"):
         parts += ["<h3>What is taken for what</h3>"]
-        parts += [_confusion(np.array(numbers["confusion"]), list(numbers["labels"]))]
+        parts += [confusion(np.array(numbers["confusion"]), list(numbers["labels"]))]
     if numbers.get("calibration"):
         drawn = reliability_chart(numbers["calibration"], title=f"Reliability on {split}")
         parts.append(
@@ -337,85 +362,10 @@ def _split(split: str, numbers: Mapping[str, Any]) -> str:
     return _section(f"Classes on {split}", "\n".join(parts))
 
 
-def _per_class(per_class: Mapping[str, Mapping[str, Any]]) -> str:
-    def key(item: tuple[str, Mapping[str, Any]]) -> tuple[float, str]:
-        f1 = item[1]["f1"]
-        return (math.inf if f1 is None else f1), item[0]
-
-    rows = []
-    for name, row in sorted(per_class.items(), key=key):
-        between = _number(None)
-        if row["recall"] is not None:
-            low, high = wilson(round(row["recall"] * row["n"]), row["n"])
-            between = f"{_number(low)} to {_number(high)}"
-        shown = [_number(row[part]) for part in ("f1", "precision", "recall")]
-        rows.append([escape(name), _number(row["n"]), *shown, between])
-    heads = ["class", "n", "f1", "precision", "recall", "95 % interval of recall"]
-    words = "n/a: no such image, or never predicted." if "n/a" in str(rows) else ""
-    return _table(heads, rows, words, tall=True)
-
-
-def _confusion(counts: np.ndarray[Any, Any], labels: list[str]) -> str:
-    if len(labels) > MATRIX_CLASSES:
-        return _worst_confusions(counts, labels)
-    upright = len(labels) > 6 or max(map(len, labels)) > 12
-    heads = "".join(
-        f'<th scope="col" title="{escape(name)}">'
-        + (f'<span class="up">{escape(name)}</span></th>' if upright else f"{escape(name)}</th>")
-        for name in labels
-    )
-    rows = []
-    for i, name in enumerate(labels):
-        total = int(counts[i].sum())
-        cells = "".join(
-            _cell(int(count), total, i == j, len(labels) <= 10) for j, count in enumerate(counts[i])
-        )
-        rows.append(f'<tr><th scope="row" title="{escape(name)}">{escape(name)}</th>{cells}</tr>')
-    kind = "matrix many" if len(labels) > 12 else "matrix"
-    return _box(
-        f'<table class="{kind}"><caption>Images; rows are the truth, columns the prediction.'
-        f"</caption><thead><tr><td></td>{heads}</tr></thead>"
-        f"<tbody>{''.join(rows)}</tbody></table>",
-        "Confusion matrix",
-    )
-
-
-def _cell(count: int, total: int, is_right: bool, with_share: bool) -> str:
-    if not count:
-        return '<td class="zero">0</td>'
-    share = count / total
-    small = f"<small>{share:.1%}</small>" if with_share else ""
-    # The root lifts small shares to where they are seen; no shade makes the text hard to read.
-    shade = 0.05 + 0.45 * math.sqrt(share)
-    kind = "right" if is_right else "wrong"
-    return f'<td class="{kind}" style="--a:{shade:.2f}">{count}{small}</td>'
-
-
-def _worst_confusions(counts: np.ndarray[Any, Any], labels: list[str]) -> str:
-    wrong = counts.copy()
-    np.fill_diagonal(wrong, 0)
-    if not wrong.any():
-        return "<p>No class was taken for another.</p>"
-    order = np.argsort(-wrong, axis=None, kind="stable")[:CONFUSIONS_SHOWN]
-    pairs = [divmod(int(flat), len(labels)) for flat in order if wrong.flat[flat]]
-    rows = [
-        [
-            escape(labels[i]),
-            escape(labels[j]),
-            str(int(wrong[i, j])),
-            f"{wrong[i, j] / counts[i].sum():.1%}",
-        ]
-        for i, j in pairs
-    ]
-    words = f"The {len(rows)} most frequent of {np.count_nonzero(wrong)} confusions."
-    heads = ["truth", "taken for", "images", "of its class"]
-    return _table(heads, rows, words, text_columns=2)
-
-
 def _mistakes(mistakes: Sequence[Example]) -> str:
     if not mistakes:
         return "<p>None.</p>"
-    ordered = sorted(mistakes, key=lambda one: (-one.probability, one.path))
+    ordered = sorted(mistakes, key=lambda one: (-one.wrongness, one.path))
     shown = ordered[:MISTAKES_SHOWN]
     more = f"<p>{len(shown)} of {len(ordered)}.</p>" if len(shown) < len(ordered) else ""
     return f'{more}<ul class="thumbs">{"".join(_mistake(one) for one in shown)}</ul>'
@@ -423,8 +373,9 @@ def _mistakes(mistakes: Sequence[Example]) -> str:
 
 def _mistake(example: Example) -> str:
     name = escape(Path(example.path).name)
-    truth, predicted = escape(example.truth), escape(example.predicted)
-    probability = _number(example.probability)
+    truth, predicted = escape(example.truth or "none"), escape(example.predicted or "none")
+    about = f" of {escape(example.about)}" if example.about else ""
+    probability = f"probability{about} {number(example.probability)}"
     try:
         data = base64.b64encode(thumbnail(example.path)).decode()
         said = f"{name}: {truth}, taken for {predicted}"
@@ -435,55 +386,6 @@ def _mistake(example: Example) -> str:
         picture = '<div class="missing">The picture cannot be shown.</div>'
     return (
         f"<li><figure>{picture}<figcaption>truth <b>{truth}</b><br>predicted <b>{predicted}</b>"
-        f'<br>probability {probability}<br><span title="{escape(example.path)}">{name}</span>'
+        f'<br>{probability}<br><span title="{escape(example.path)}">{name}</span>'
         "</figcaption></figure></li>"
     )
-
-
-def _table(
-    heads: Sequence[str],
-    rows: Iterable[Sequence[str]],
-    caption: str,
-    first_is_header: bool = True,
-    text_columns: int = 1,
-    tall: bool = False,
-) -> str:
-    """Makes a table of cells that are already escaped; the first `text_columns` go to the left."""
-
-    def cell(index: int, value: str) -> str:
-        kind = ' class="text"' if index < text_columns else ""
-        if index == 0 and first_is_header:
-            return f'<th scope="row">{value}</th>'
-        return f"<td{kind}>{value}</td>"
-
-    head = "".join(
-        f'<th scope="col"{" class=text" if index < text_columns else ""}>{escape(name)}</th>'
-        for index, name in enumerate(heads)
-    )
-    body = "".join(
-        f"<tr>{''.join(cell(index, value) for index, value in enumerate(row))}</tr>" for row in rows
-    )
-    said = f"<caption>{escape(caption)}</caption>" if caption else ""
-    table = f"<table>{said}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return _box(table, caption or "Table", tall=tall)
-
-
-def _box(table: str, name: str, tall: bool = False) -> str:
-    """Lets a table that is too wide or too tall scroll by itself, by keyboard too."""
-    kind = "box tall" if tall else "box"
-    return (
-        f'<div class="{kind}" role="region" aria-label="{escape(name)}" tabindex="0">{table}</div>'
-    )
-
-
-def _number(value: float | None) -> str:
-    """Returns a whole number as it is, another to three places, and n/a for what is undefined."""
-    if value is None or not math.isfinite(value):
-        return "n/a"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
-
-
-def _value(value: object) -> str:
-    if value is None:
-        return ""
-    return f"{value:.4g}" if isinstance(value, float) else escape(value)

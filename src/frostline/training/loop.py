@@ -1,21 +1,28 @@
-"""One stage: the suffix and the head are trained on activations, and the best state is kept."""
+"""One stage: the suffix and the head are trained on activations, and the best state is kept.
 
+What the loop draws at random is decided by the seed, the epoch and the batch alone, so a stage
+that is resumed in the middle draws what it would have drawn.
+"""
+
+import contextlib
 import copy
+import hashlib
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from frostline.classifier import Upper
 from frostline.errors import TrainingError
+from frostline.training import objectives
 
 Fetch = Callable[[Sequence[bytes]], Tensor]
 Rate = Callable[[int, int], float]
@@ -24,7 +31,7 @@ EVAL_BATCH = 128
 
 @dataclass(frozen=True)
 class Examples:
-    """Row ids, and for each the number of its class."""
+    """Row ids, and for each its target."""
 
     rows: tuple[bytes, ...]
     targets: Tensor
@@ -43,17 +50,97 @@ class Score:
         return (self.accuracy, -self.loss) > (other.accuracy, -other.loss)
 
 
+@dataclass(frozen=True)
+class How:
+    """How a stage trains.
+
+    Attributes:
+        epochs: Passes over the training images.
+        steps: Optimiser steps instead; 0 counts epochs.
+        batch_size: Images per forward pass.
+        accumulate: Forward passes per step.
+        label_smoothing: In [0, 1).
+        batch_norm: `frozen` keeps the stored statistics, `train` updates them.
+        clip: Largest norm of all gradients together; 0 for no limit.
+        ema: Decay of the moving average of the weights; 0 for none.
+        patience: Epochs without a better score after which the stage ends; 0 for all.
+        mixup: Of pairs of activations, by Beta(mixup, mixup); 0 for none.
+        noise: On activations, as a share of a batch's standard deviation.
+        balance: `none`, `weights` or `sampling`.
+        kind: Of the targets; see `objectives`.
+        classes: How many there are.
+        seed: Decides order, dropout, mixing and noise.
+    """
+
+    epochs: int
+    batch_size: int
+    steps: int = 0
+    accumulate: int = 1
+    label_smoothing: float = 0.0
+    batch_norm: str = "frozen"
+    clip: float = 0.0
+    ema: float = 0.0
+    patience: int = 0
+    mixup: float = 0.0
+    noise: float = 0.0
+    balance: str = "none"
+    kind: str = "multiclass"
+    classes: int = 2
+    seed: int = 0
+
+
+@dataclass
+class State:
+    """How far a stage has come: all that going on needs, besides weights and optimiser.
+
+    Attributes:
+        epoch: The one under way, from 1.
+        batch: Batches of it that are done.
+        step: Optimiser steps done in the stage.
+        loss_sum: Over the images of this epoch so far.
+        right: How many of them were classified rightly.
+        seen: How many they are.
+        seconds: What this epoch has taken so far.
+        first: The score before the first epoch.
+        best: The best score on validation.
+        best_epoch: When that was; 0 before the first.
+        kept: The weights of that time.
+        averaged: The moving average of the weights; empty for none.
+        finished: Whether the stage is over.
+    """
+
+    epoch: int = 1
+    batch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    right: int = 0
+    seen: int = 0
+    seconds: float = 0.0
+    first: Score | None = None
+    best: Score | None = None
+    best_epoch: int = 0
+    kept: dict[str, Tensor] = field(default_factory=dict)
+    averaged: dict[str, Tensor] = field(default_factory=dict)
+    finished: bool = False
+
+
 def batches(
-    fetch: Fetch, examples: Examples, order: Sequence[int], batch_size: int
-) -> Iterator[tuple[Tensor, Tensor]]:
+    fetch: Fetch, examples: Examples, order: Sequence[int], batch_size: int, skip: int = 0
+) -> Generator[tuple[Tensor, Tensor], None, None]:
     """Yields activations and targets in `order`; a thread fetches one batch ahead.
 
     Batches are as even as can be and at most `batch_size` long: a last one of a picture or two
     would weigh as much as a whole one, and a batch norm cannot learn from a single vector.
+
+    Args:
+        fetch: Row ids to activations.
+        examples: What to fetch.
+        order: Positions in `examples`.
+        batch_size: At most so many at once.
+        skip: Batches that are left out at the start.
     """
-    count = -(-len(order) // batch_size)
-    ends = [len(order) * number // count for number in range(count + 1)] if count else [0]
-    parts = [order[start:end] for start, end in itertools.pairwise(ends)]
+    ends = _ends(len(order), batch_size)
+    parts = [order[start:end] for start, end in itertools.pairwise(ends)][skip:]
 
     def load(part: Sequence[int]) -> tuple[Tensor, Tensor]:
         return fetch([examples.rows[i] for i in part]), examples.targets[list(part)]
@@ -67,8 +154,24 @@ def batches(
             yield ready
 
 
+def batch_count(images: int, batch_size: int) -> int:
+    """Returns how many batches `batches` makes."""
+    return -(-images // batch_size)
+
+
+def _ends(images: int, batch_size: int) -> list[int]:
+    """Returns where batches end, and 0 first."""
+    count = batch_count(images, batch_size)
+    return [images * number // max(1, count) for number in range(count + 1)]
+
+
+def step_count(images: int, how: How) -> int:
+    """Returns how many optimiser steps a stage takes if it is not ended early."""
+    return how.steps or how.epochs * -(-batch_count(images, how.batch_size) // how.accumulate)
+
+
 def predict(upper: Upper, fetch: Fetch, examples: Examples, device: torch.device) -> Tensor:
-    """Returns logits [n, classes] in float32 on the CPU, in eval mode."""
+    """Returns logits [n, scores] in float32 on the CPU, in eval mode."""
     upper.eval()
     order = range(len(examples.rows))
     with torch.inference_mode():
@@ -76,11 +179,13 @@ def predict(upper: Upper, fetch: Fetch, examples: Examples, device: torch.device
     return torch.cat(parts)
 
 
-def score(upper: Upper, fetch: Fetch, examples: Examples, device: torch.device) -> Score:
+def score(
+    upper: Upper, fetch: Fetch, examples: Examples, device: torch.device, kind: str = "multiclass"
+) -> Score:
     """Returns loss and accuracy over all examples."""
     logits = predict(upper, fetch, examples, device)
-    loss = cross_entropy(logits.double(), examples.targets).item()
-    right = int((logits.argmax(1) == examples.targets).sum())
+    loss = objectives.loss(logits.double(), examples.targets, kind).item()
+    right = objectives.right(logits, examples.targets, kind)
     return Score(loss, right / len(examples.rows), len(examples.rows))
 
 
@@ -89,93 +194,213 @@ def train(
     optimizer: torch.optim.Optimizer,
     rate: Rate,
     fetch: Fetch,
-    training: Examples,
+    examples_of: Callable[[int], Examples],
     validation: Examples | None,
-    *,
-    epochs: int,
-    batch_size: int,
-    label_smoothing: float,
-    batch_norm: str,
-    seed: int,
+    how: How,
     device: torch.device,
-    record: Callable[[dict[str, Any]], None],
-) -> None:
-    """Trains `upper` in place and leaves it at its best state on `validation`.
+    state: State,
+) -> Generator[dict[str, Any] | None, None, None]:
+    """Trains `upper` in place, step by step, and leaves it at its best state on `validation`.
 
     The state before the first epoch takes part, so a stage never makes things worse there.
-    Without validation images the last state stays.
+    Without validation images the last state stays. Between two steps, when the caller has its
+    turn, `upper`, `optimizer` and `state` are all that going on needs. Who ends early is to close
+    this: until then the caller's random numbers are not put back.
 
     Args:
         upper: Suffix and head, on `device`.
         optimizer: Of its parameters; each group's `peak_lr` is what `rate` multiplies.
         rate: Step and number of all steps to a factor.
         fetch: Row ids to activations at the line.
-        training: What to train on.
+        examples_of: Epoch, from 1, to what to train on; always as many.
         validation: What the best state is chosen on.
-        epochs: Passes over `training`.
-        batch_size: Images per step.
-        label_smoothing: In [0, 1).
-        batch_norm: `frozen` keeps the stored statistics, `train` updates them.
-        seed: Decides order and dropout.
+        how: How to train.
         device: Where `upper` is.
-        record: Takes one history record per epoch.
+        state: Where the stage stands; a fresh one starts it.
+
+    Yields:
+        None after each step, and after each epoch its history record.
 
     Raises:
         TrainingError: Where the loss is no longer a number; `upper` is left at its best state.
     """
-    steps = epochs * -(-len(training.rows) // batch_size)
-    best = score(upper, fetch, validation, device) if validation else None
-    kept = copy.deepcopy(upper.state_dict())
-    shuffle = torch.Generator().manual_seed(seed)
-    done = 0
+    if state.finished:
+        return
+    training = examples_of(state.epoch)
+    run = _Run(upper, optimizer, rate, fetch, how, device, step_count(len(training.rows), how))
+    weights = None
+    if how.balance == "weights":
+        weights = objectives.class_weights(training.targets, how.kind, how.classes).to(device)
+    if not state.kept:
+        _begin(run, validation, state)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        for epoch in range(1, epochs + 1):
-            begun = time.perf_counter()
-            order = torch.randperm(len(training.rows), generator=shuffle).tolist()
-            train_mode(upper, batch_norm)
-            loss_sum, right = 0.0, 0
-            for x, targets in batches(fetch, training, order, batch_size):
-                for group in optimizer.param_groups:
-                    group["lr"] = group["peak_lr"] * rate(done, steps)
-                wanted = targets.to(device)
-                logits = upper(x.to(device, non_blocking=True))
-                loss = cross_entropy(logits, wanted, label_smoothing=label_smoothing)
-                if not torch.isfinite(loss):
-                    upper.load_state_dict(kept)
-                    raise _no_number(epoch, done)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                loss_sum += loss.item() * len(targets)
-                right += int((logits.argmax(1) == wanted).sum())
-                done += 1
-            line = {
-                "epoch": epoch,
-                "train_loss": loss_sum / len(order),
-                "train_accuracy": right / len(order),
-                "lr": optimizer.param_groups[-1]["lr"],
-            }
-            if validation and best:
-                now = score(upper, fetch, validation, device)
-                if not math.isfinite(now.loss):
-                    upper.load_state_dict(kept)
-                    raise _no_number(epoch, done)
-                line |= {"val_loss": now.loss, "val_accuracy": now.accuracy}
-                if now.better_than(best):
-                    best, kept = now, copy.deepcopy(upper.state_dict())
-            record({**line, "seconds": round(time.perf_counter() - begun, 3)})
+        while not state.finished:
+            yield from _epoch(run, training, weights, state)
+            line = _close(run, validation, state)
+            yield line
+            if not state.finished:
+                training = examples_of(state.epoch)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What stays the same throughout a stage."""
+
+    upper: Upper
+    optimizer: torch.optim.Optimizer
+    rate: Rate
+    fetch: Fetch
+    how: How
+    device: torch.device
+    steps: int
+
+
+def _begin(run: _Run, validation: Examples | None, state: State) -> None:
     if validation:
-        upper.load_state_dict(kept)
-    elif not all(bool(value.isfinite().all()) for value in upper.parameters()):
-        upper.load_state_dict(kept)
-        raise _no_number(epochs, done)
+        state.first = score(run.upper, run.fetch, validation, run.device, run.how.kind)
+        state.best = state.first
+        if not math.isfinite(state.first.loss):
+            raise TrainingError(
+                "the loss on validation is no number before the first step: the network's own "
+                "activations are too large. Try --precision fp32."
+            )
+    state.kept = copy.deepcopy(run.upper.state_dict())
+    if run.how.ema:
+        state.averaged = copy.deepcopy(run.upper.state_dict())
 
 
-def _no_number(epoch: int, step: int) -> TrainingError:
+def _epoch(
+    run: _Run, training: Examples, weights: Tensor | None, state: State
+) -> Iterator[dict[str, Any] | None]:
+    """Goes through what is left of an epoch; yields after each step."""
+    how = run.how
+    order = _order(training, how, state.epoch)
+    train_mode(run.upper, how.batch_norm)
+    loaded = batches(run.fetch, training, order, how.batch_size, skip=state.batch)
+    ends = _ends(len(order), how.batch_size)
+    left = len(ends) - 1 - state.batch
+    with contextlib.closing(loaded):
+        while left and state.step < run.steps:
+            begun = time.perf_counter()
+            together = min(how.accumulate, left)
+            images = ends[state.batch + together] - ends[state.batch]
+            for group in run.optimizer.param_groups:
+                group["lr"] = group["peak_lr"] * run.rate(state.step, run.steps)
+            run.optimizer.zero_grad(set_to_none=True)
+            for x, targets in itertools.islice(loaded, together):
+                _add_gradients(run, x, targets, weights, images, state)
+                state.batch += 1
+            if how.clip:
+                nn.utils.clip_grad_norm_(run.upper.parameters(), how.clip)
+            run.optimizer.step()
+            _average(run, state)
+            state.step += 1
+            left -= together
+            state.seconds += time.perf_counter() - begun
+            yield None
+
+
+def _add_gradients(
+    run: _Run, x: Tensor, targets: Tensor, weights: Tensor | None, images: int, state: State
+) -> None:
+    how = run.how
+    torch.manual_seed(_seed(how.seed, state.epoch, state.batch))
+    x, wanted = x.to(run.device, non_blocking=True), targets.to(run.device)
+    other, share = wanted, 1.0
+    if how.mixup:
+        share = float(torch.distributions.Beta(how.mixup, how.mixup).sample())
+        partner = torch.randperm(len(x)).to(run.device)
+        x, other = torch.lerp(x[partner].float(), x.float(), share), wanted[partner]
+    if how.noise:
+        floats = x.float()
+        x = floats + how.noise * floats.std() * torch.randn_like(floats)
+    logits = run.upper(x)
+    loss = objectives.loss(logits, wanted, how.kind, how.label_smoothing, weights)
+    if how.mixup:
+        rest = objectives.loss(logits, other, how.kind, how.label_smoothing, weights)
+        loss = share * loss + (1 - share) * rest
+    value = loss.item()
+    if not math.isfinite(value):
+        run.upper.load_state_dict(state.kept)
+        raise _no_number(state)
+    (loss * (len(targets) / images)).backward()  # type: ignore[no-untyped-call]
+    state.loss_sum += value * len(targets)
+    state.right += objectives.right(logits.detach(), wanted, how.kind)
+    state.seen += len(targets)
+
+
+def _average(run: _Run, state: State) -> None:
+    if state.averaged:
+        own = run.upper.state_dict()
+        floats = [name for name, value in own.items() if value.is_floating_point()]
+        # Early on, a long memory would be of little but the start.
+        decay = min(run.how.ema, (1 + state.step) / (10 + state.step))
+        update = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+        update([state.averaged[name] for name in floats], [own[name] for name in floats], None)
+
+
+def _close(run: _Run, validation: Examples | None, state: State) -> dict[str, Any]:
+    """Scores an epoch, keeps what is best, and makes ready for the next one."""
+    begun = time.perf_counter()
+    how = run.how
+    line: dict[str, Any] = {
+        "epoch": state.epoch,
+        "step": state.step,
+        "train_loss": state.loss_sum / state.seen,
+        "train_accuracy": state.right / state.seen,
+        "lr": run.optimizer.param_groups[-1]["peak_lr"] * run.rate(state.step - 1, run.steps),
+    }
+    own = copy.deepcopy(run.upper.state_dict()) if state.averaged else {}
+    if state.averaged:
+        run.upper.load_state_dict(state.averaged)
+    if validation and state.best:
+        now = score(run.upper, run.fetch, validation, run.device, how.kind)
+        if not math.isfinite(now.loss):
+            run.upper.load_state_dict(state.kept)
+            raise _no_number(state)
+        line |= {"val_loss": now.loss, "val_accuracy": now.accuracy}
+        if now.better_than(state.best):
+            state.best, state.best_epoch = now, state.epoch
+            state.kept = copy.deepcopy(run.upper.state_dict())
+    elif not all(bool(value.isfinite().all()) for value in run.upper.parameters()):
+        run.upper.load_state_dict(state.kept)
+        raise _no_number(state)
+    else:
+        state.kept, state.best_epoch = copy.deepcopy(run.upper.state_dict()), state.epoch
+    idle = state.epoch - state.best_epoch >= how.patience > 0
+    state.finished = state.step >= run.steps or idle
+    if state.finished:
+        run.upper.load_state_dict(state.kept)
+    elif own:
+        run.upper.load_state_dict(own)
+    seconds = state.seconds + time.perf_counter() - begun
+    state.epoch, state.batch = state.epoch + 1, 0
+    state.loss_sum, state.right, state.seen, state.seconds = 0.0, 0, 0, 0.0
+    return {**line, "seconds": round(seconds, 3)}
+
+
+def _order(training: Examples, how: How, epoch: int) -> list[int]:
+    generator = torch.Generator().manual_seed(_seed(how.seed, epoch, -1))
+    if how.balance == "sampling":
+        chances = objectives.sampling_weights(training.targets, how.kind, how.classes)
+        drawn = torch.multinomial(
+            chances, len(training.rows), replacement=True, generator=generator
+        )
+        return [int(index) for index in drawn]
+    return [int(index) for index in torch.randperm(len(training.rows), generator=generator)]
+
+
+def _seed(*numbers: int) -> int:
+    text = ":".join(map(str, numbers)).encode()
+    return int.from_bytes(hashlib.sha256(text).digest()[:7], "little")
+
+
+def _no_number(state: State) -> TrainingError:
+    kept = f"epoch {state.best_epoch}" if state.best_epoch else "before this stage"
     return TrainingError(
-        f"the loss is no longer a number in epoch {epoch}, step {step}. Try a "
-        "learning rate ten times smaller (--lr), or --precision fp32."
+        f"the loss is no longer a number in epoch {state.epoch}, step {state.step}; the state of "
+        f"{kept} is kept. Try a learning rate ten times smaller (--lr, or --set stages.N.lr=…), "
+        "clip = 1.0, or --precision fp32."
     )
 
 

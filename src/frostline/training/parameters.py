@@ -1,5 +1,6 @@
 """Which parameters are trained, with which rates."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -7,7 +8,13 @@ from torch import nn
 
 
 def groups(
-    suffix: nn.Module, head: nn.Module, lr: float, suffix_lr: float, weight_decay: float
+    suffix: nn.Module,
+    head: nn.Module,
+    lr: float,
+    suffix_lr: float,
+    weight_decay: float,
+    depths: Mapping[str, int] | None = None,
+    layer_decay: float = 1.0,
 ) -> list[dict[str, Any]]:
     """Returns an optimiser's parameter groups: head and suffix, with and without weight decay.
 
@@ -19,27 +26,42 @@ def groups(
         lr: Peak rate.
         suffix_lr: Share of it.
         weight_decay: For weights.
+        depths: For the suffix's parameters, how many blocks lie above; 0 where one is not named.
+        layer_decay: What the rate is multiplied by from one depth to the next (Clark et al.,
+            "ELECTRA", 2020).
     """
-    made = []
-    for name, part, rate in (("suffix", suffix, lr * suffix_lr), ("head", head, lr)):
-        for decayed in (True, False):
-            chosen = [p for p in part.parameters() if (p.ndim > 1) == decayed]
-            if chosen:
-                decay = weight_decay if decayed else 0.0
-                made.append(
-                    {
-                        "params": chosen,
-                        "lr": rate,
-                        "peak_lr": rate,
-                        "weight_decay": decay,
-                        "name": name,
-                    }
-                )
-    return made
+    depths = depths or {}
+    made: dict[tuple[str, int, bool], dict[str, Any]] = {}
+    for part, module in (("suffix", suffix), ("head", head)):
+        for name, parameter in module.named_parameters():
+            depth = depths.get(name, 0) if part == "suffix" and layer_decay < 1 else 0
+            decayed = parameter.ndim > 1
+            rate = lr * suffix_lr * layer_decay**depth if part == "suffix" else lr
+            group = made.setdefault(
+                (part, -depth, decayed),
+                {
+                    "params": [],
+                    "lr": rate,
+                    "peak_lr": rate,
+                    "weight_decay": weight_decay if decayed else 0.0,
+                    "name": part,
+                },
+            )
+            group["params"].append(parameter)
+    # The deepest first and the head last: the last group's rate is the one that is told.
+    order = {"suffix": 0, "head": 1}
+    return [made[key] for key in sorted(made, key=lambda key: (order[key[0]], key[1], not key[2]))]
 
 
 def make_optimizer(name: str, made: list[dict[str, Any]]) -> torch.optim.Optimizer:
-    """Returns `adamw`, or `sgd` with Nesterov momentum 0.9, over groups from `groups`."""
+    """Returns an optimiser over groups from `groups`.
+
+    Args:
+        name: `adamw`, `adam`, `sgd` (Nesterov momentum 0.9) or `rmsprop`.
+        made: The groups.
+    """
     if name == "sgd":
         return torch.optim.SGD(made, momentum=0.9, nesterov=True, fused=True)
-    return torch.optim.AdamW(made, fused=True)
+    if name == "rmsprop":
+        return torch.optim.RMSprop(made)
+    return (torch.optim.Adam if name == "adam" else torch.optim.AdamW)(made, fused=True)

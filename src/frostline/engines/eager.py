@@ -1,4 +1,4 @@
-"""Running a prefix fast.
+"""A prefix made ready to run: batch norms folded, channels last, in the type to compute in.
 
 An engine takes batches of uint8 pixels and gives activations in its storage type. It works on a
 copy of the prefix in which each batch norm is folded into the convolution before it, which
@@ -7,19 +7,15 @@ changes the result by rounding only.
 
 import copy
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from frostline.errors import RecipeError
 from frostline.frost import Half
 from frostline.preprocessing import Preprocessing
-
-_DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 class Normalise(nn.Module):
@@ -52,14 +48,17 @@ class Engine:
         storage: The type of the activations it gives.
         module: The prepared network; None for the line `pixels`, which has nothing to run.
         normalise: Pixels to input.
+        runner: What runs the network instead of calling `module`, or None. It takes normalised
+            float32 [n, 3, h, w], and may be called by several threads at once.
     """
 
     name: str
     device: torch.device
     compute: torch.dtype
     storage: torch.dtype
-    module: nn.Module | None
+    module: Half | None
     normalise: Normalise
+    runner: Callable[[Tensor], Tensor] | None = None
 
     @property
     def on_cpu(self) -> bool:
@@ -71,64 +70,28 @@ class Engine:
         """Returns the activations of `pixels` (uint8 [n, 3, h, w]) on the CPU: [n, *shape]."""
         if self.module is None:
             return pixels
-        x = self.normalise(pixels.to(self.device, non_blocking=True)).to(self.compute)
-        activations: Tensor = self.module(x)
+        x = self.normalise(_moved(pixels, self.device))
+        activations = self.runner(x) if self.runner else self.module(x.to(self.compute))
         return activations.to(self.storage, memory_format=torch.contiguous_format).cpu()
 
 
-def pick_device(name: str) -> torch.device:
-    """Returns the device of that name; `auto` is the GPU where there is one.
-
-    Raises:
-        RecipeError: Where the machine does not have it.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise RecipeError(f"--device: must be auto, cpu, cuda or cuda:N, not {name!r}.") from error
-    if device.type not in ("cpu", "cuda"):
-        raise RecipeError(f"--device: must be auto, cpu, cuda or cuda:N, not {name!r}.")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise RecipeError(
-            f"--device: {name} was asked for, and PyTorch sees {torch.cuda.device_count()} GPUs. "
-            "Use --device cpu."
-        )
-    return device
-
-
-def pick_precision(name: str, device: torch.device) -> torch.dtype:
-    """Returns the type to compute in; `auto` is bf16 where the processor has instructions for it.
+def exact(
+    prefix: Half, how: Preprocessing, device: torch.device, is_pixels: bool = False
+) -> Engine:
+    """Makes the engine that others are measured against: float32, and the layers as they are.
 
     Args:
-        name: `auto`, `bf16` or `fp32`.
-        device: Where.
+        prefix: The network below the line; it is copied, not changed.
+        how: How pixels become its input.
+        device: Where to run.
+        is_pixels: Whether the line is `pixels`: there is nothing to run, and uint8 is kept.
     """
-    if name != "auto":
-        return _DTYPES[name]
-    if device.type == "cuda":
-        able = torch.cuda.get_device_capability(device) >= (8, 0)
-    else:
-        # Absent from older releases, on which float32 is the safe choice.
-        facts = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-        able = bool(facts.get("amx_bf16") or facts.get("avx512_bf16") or facts.get("bf16"))
-    return torch.bfloat16 if able else torch.float32
-
-
-@contextmanager
-def threads(count: int | None) -> Iterator[None]:
-    """Lets PyTorch use `count` threads in the block, or as many as before where it is None.
-
-    Work of a few million operations is done sooner by one core than by several that wait for each
-    other after every step, above all where other programs run too.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    normalise = Normalise(how).to(device)
+    if is_pixels:
+        return Engine("pixels", device, torch.uint8, torch.uint8, None, normalise)
+    module = copy.deepcopy(prefix).eval().requires_grad_(False).to(device, torch.float32)
+    name = f"eager-{device.type}-float32"
+    return Engine(name, device, torch.float32, torch.float32, module, normalise)
 
 
 def prepare(
@@ -198,3 +161,10 @@ def fold_batch_norm(half: Half) -> Half:
         rest = [getattr(norm, part) for part in ("drop", "act") if hasattr(norm, part)]
         half.set_submodule(node.target, nn.Sequential(*rest))
     return half
+
+
+def _moved(pixels: Tensor, device: torch.device) -> Tensor:
+    # From pinned memory a GPU fetches by itself, at the full rate of its bus.
+    if device.type == "cuda":
+        return pixels.pin_memory().to(device, non_blocking=True)
+    return pixels.to(device)

@@ -1,0 +1,24 @@
+"""A head's specification, as text or as a list of layers, and the layers it stands for."""
+
+from frostline.heads.build import build, channels_axis, features, initialise, last_layer
+from frostline.heads.layers import LAYERS, LayerSpec, layers_from
+from frostline.heads.spec import KINDS, HeadSpec, describe, from_facts, parse, to_facts
+from frostline.recipe import INITS
+
+__all__ = [
+    "INITS",
+    "KINDS",
+    "LAYERS",
+    "HeadSpec",
+    "LayerSpec",
+    "build",
+    "channels_axis",
+    "describe",
+    "features",
+    "from_facts",
+    "initialise",
+    "last_layer",
+    "layers_from",
+    "parse",
+    "to_facts",
+]

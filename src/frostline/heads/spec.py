@@ -1,0 +1,157 @@
+"""A head's specification, as text or as a list of layers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from frostline.errors import RecipeError, did_you_mean, raise_all
+from frostline.heads.layers import LayerSpec, layers_from, read_layers, to_table, words
+from frostline.recipe import INITS, POOLINGS
+
+KINDS = ("linear", "mlp")
+
+
+@dataclass(frozen=True)
+class HeadSpec:
+    """The new layers: `linear`, `mlp:WIDTH[,WIDTH…][,dropout=P]`, or a list of layers.
+
+    Attributes:
+        text: As it was written; empty for a list of layers.
+        widths: Of the hidden layers; none for a linear head.
+        dropout: Before each layer that follows a hidden one, in [0, 1).
+        pooling: `avg`, `max` or `flatten`; a list of layers does its own.
+        layers: The list of layers, where there is one.
+        init: One of `INITS`: how the new weights are drawn; see `initialise`.
+    """
+
+    text: str
+    widths: tuple[int, ...]
+    dropout: float
+    pooling: str
+    layers: tuple[LayerSpec, ...] = ()
+    init: str = "default"
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether there is one layer only, written as `linear`."""
+        return not self.widths and not self.layers
+
+    @property
+    def is_native(self) -> bool:
+        """Whether the backbone's own classifier has this form, so that timm can open it."""
+        return self.is_linear and self.pooling == "avg"
+
+    @property
+    def wants_map(self) -> bool:
+        """Whether it begins on a map or tokens, and not on the backbone's own pooled vector."""
+        shaping = (x.type for x in self.layers if x.type in ("conv", "pool", "flatten", "linear"))
+        return next(shaping, "linear") != "linear" or self.pooling != "avg"
+
+
+def parse(
+    text: str, pooling: str = "avg", layers: Sequence[LayerSpec] = (), init: str = "default"
+) -> HeadSpec:
+    """Works out a specification.
+
+    Args:
+        text: `linear` or `mlp:WIDTH[,WIDTH…][,dropout=P]`; with `layers`, `linear` or nothing.
+        pooling: `avg`, `max` or `flatten`; with `layers`, `avg`.
+        layers: A list of layers instead.
+        init: One of `INITS`.
+
+    Raises:
+        RecipeError: Saying what a head may be.
+    """
+    if init not in INITS:
+        raise RecipeError(
+            f"head.init: must be one of {', '.join(INITS)}, not {init!r}."
+            + did_you_mean(init, INITS)
+        )
+    if layers:
+        if text not in ("", "linear") or pooling != "avg":
+            raise RecipeError(
+                f"head.layers: stands instead of other words for a head, and here beside "
+                f"{text!r} with {pooling} pooling; keep one of them, and write pooling as a layer."
+            )
+        checked = layers_from([to_table(layer) for layer in layers])
+        return HeadSpec("", (), 0.0, "avg", checked, init)
+    widths, dropout = _parse_text(text)
+    return HeadSpec(text, widths, dropout, pooling, (), init)
+
+
+def _parse_text(text: str) -> tuple[tuple[int, ...], float]:
+    kind, _, rest = text.partition(":")
+    if kind not in KINDS:
+        raise RecipeError(
+            f"head: must be linear or mlp:WIDTH[,WIDTH…][,dropout=P], not {text!r}."
+            + did_you_mean(kind, KINDS)
+        )
+    widths: list[int] = []
+    dropout = 0.0
+    for part in filter(None, rest.split(",")):
+        key, equals, value = part.partition("=")
+        if not equals and part.isdecimal() and int(part) > 0:
+            widths.append(int(part))
+        elif equals and key == "dropout" and _is_share(value):
+            dropout = float(value)
+        else:
+            raise RecipeError(
+                f"head: {part!r} in {text!r} must be a width, or dropout=P with P in [0, 1)."
+            )
+    if (kind == "mlp") != bool(widths) or (kind == "linear" and rest):
+        raise RecipeError(f"head: write linear, or mlp with at least one width; got {text!r}.")
+    return tuple(widths), dropout
+
+
+def _is_share(text: str) -> bool:
+    try:
+        return 0 <= float(text) < 1
+    except ValueError:
+        return False
+
+
+def to_facts(spec: HeadSpec) -> dict[str, Any]:
+    """Returns the specification as plain JSON values, of which `from_facts` makes it again."""
+    if spec.layers:
+        return {"layers": [to_table(layer) for layer in spec.layers], "init": spec.init}
+    return {"spec": spec.text, "pooling": spec.pooling, "init": spec.init}
+
+
+def from_facts(facts: Mapping[str, Any], where: str = "head", file: str = "model") -> HeadSpec:
+    """Makes the specification that `to_facts` wrote.
+
+    Args:
+        facts: Keys `spec`, `pooling`, `init` and `layers`, all optional.
+        where: The key they stand under.
+        file: What else to name in front of problems.
+
+    Raises:
+        RecipeError: Naming every problem at once.
+    """
+    if not isinstance(facts, Mapping):
+        raise RecipeError(f"{file}: {where} must be a table, not {facts!r}.")
+    known = ("spec", "pooling", "init", "layers")
+    problems = [
+        f"{where}.{key} is no key of a head.{did_you_mean(str(key), known)}"
+        for key in facts
+        if key not in known
+    ]
+    for key, names in (("pooling", POOLINGS), ("init", INITS)):
+        if key in facts and facts[key] not in names:
+            problems.append(f"{where}.{key} must be one of {', '.join(names)}, not {facts[key]!r}.")
+    layers, found = read_layers(facts.get("layers", ()), f"{where}.layers")
+    text = facts.get("spec", "linear")
+    if not isinstance(text, str):
+        problems.append(f"{where}.spec must be text, not {text!r}.")
+    raise_all(RecipeError, file, problems + found)
+    return parse(text, facts.get("pooling", "avg"), layers, facts.get("init", "default"))
+
+
+def describe(spec: HeadSpec) -> str:
+    """Returns the head in a few words, such as `conv 128 3×3, relu, global pool, linear`.
+
+    A last layer without a number gives the scores.
+    """
+    if spec.layers:
+        return ", ".join(words(layer) for layer in spec.layers)
+    return spec.text if spec.pooling == "avg" else f"{spec.text} with {spec.pooling} pooling"

@@ -1,0 +1,357 @@
+"""Activations at a line, from wherever they come soonest: kept, derived from an earlier line, live.
+
+A source is asked for what a stage will need before it needs it; only what is not there yet is
+computed. One pass over the pixels keeps the earliest line of a recipe; later lines are derived
+from what it kept.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from frostline import classifier as models
+from frostline import extract
+from frostline.cache.chunks import Resident, Store, open_store, resident
+from frostline.cache.fill import Computed, Filled, fill
+from frostline.cache.key import Key, row_id
+from frostline.classifier import Classifier
+from frostline.console import Console
+from frostline.data.augment import CENTER, View
+from frostline.data.listing import Row
+from frostline.data.views import VERSION as VIEWS_VERSION
+from frostline.extract import Item
+from frostline.files import write_json
+
+# A cache up to this size is read into memory once, where training and scoring take it from.
+RESIDENT_BYTES = 256 << 20
+DERIVE_BATCH = 64
+COMPARED = "compared.json"
+
+Items = Mapping[bytes, Item]
+
+
+class Source(Protocol):
+    """Where a line's activations come from."""
+
+    def need(self, items: Items) -> dict[bytes, str]:
+        """Makes ready the activations of `items`, by row id.
+
+        Returns:
+            A reason for each row that cannot be had.
+        """
+
+    def fetch(self, rows: Sequence[bytes]) -> Tensor:
+        """Returns the activations of `rows`: [n, *shape] in the stored type."""
+
+    def against_live(self, sample: Items) -> float:
+        """Returns how far what is given is from what is computed live, on a sample.
+
+        The largest difference, as a share of the largest value; 0 where all is live.
+        """
+
+    def facts(self) -> dict[str, Any]:
+        """Returns what was done so far, as plain values."""
+
+
+def _difference(model: Classifier, kept: Tensor, sample: Items) -> float:
+    if not sample:
+        return 0.0
+    engine = model.engine
+    made = extract.activations(list(sample.values()), model.preprocessing, engine, engine.on_cpu)
+    live = torch.cat([part for _, part, _ in made if part is not None]).float()
+    largest = live.abs().max().clamp_min(1e-12)
+    return float((kept.to(live.device).float() - live).abs().max() / largest)
+
+
+def _read_number(path: Path) -> float | None:
+    try:
+        return float(json.loads(path.read_text("utf-8"))["largest_relative_difference"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _placed(values: Tensor, device: torch.device) -> Tensor:
+    """Puts what is held where a GPU has it soonest: on it where it fits, else in pinned memory."""
+    if device.type != "cuda":
+        return values
+    free, _ = torch.cuda.mem_get_info(device)
+    return values.to(device) if values.nbytes < free // 4 else values.pin_memory()
+
+
+def items_of(rows: Iterable[Row], views: Sequence[View] = (CENTER,)) -> dict[bytes, Item]:
+    """Returns row ids with what they stand for: each image's views, one after the other."""
+    return {
+        row_id(row.digest, view.name): Item(row.path, row.digest, view)
+        for row in rows
+        for view in views
+    }
+
+
+@dataclass
+class Kept:
+    """Activations that are kept on disk, computed from pixels or derived from an earlier line.
+
+    Attributes:
+        model: Cut at the line.
+        cache: The folder of all caches.
+        console: Where words go.
+        key: What they are kept under.
+        compute: Turns what `fill` hands it into activations.
+        base: The earlier line they are derived from; None from pixels.
+        resident_bytes: Up to this size they are read into memory.
+        kept: Rows that were found.
+        computed: Rows that were computed.
+        seconds: What computing took, the base's included.
+    """
+
+    model: Classifier
+    cache: Path
+    console: Console
+    key: Key
+    compute: Callable[[Sequence[Any]], Iterator[Computed]]
+    base: "Kept | None" = None
+    resident_bytes: int = RESIDENT_BYTES
+    kept: int = 0
+    computed: int = 0
+    seconds: float = 0.0
+    _items: dict[bytes, Item] = field(default_factory=dict)
+    _problems: dict[bytes, str] = field(default_factory=dict)
+    _store: Store | None = None
+    _resident: Resident | None = None
+
+    def need(self, items: Items) -> dict[bytes, str]:
+        """Computes those of `items` that are not kept; see `Source.need`."""
+        new = {row: item for row, item in items.items() if row not in self._items}
+        if new:
+            self._fill(new)
+            self._items |= new
+        return {row: self._problems[row] for row in items if row in self._problems}
+
+    def fetch(self, rows: Sequence[bytes]) -> Tensor:
+        """Returns the activations of `rows`: [n, *shape] in the stored type."""
+        held = self._hold()
+        assert self._store is not None
+        return held.fetch(rows) if held else self._store.fetch(rows)
+
+    def against_live(self, sample: Items) -> float:
+        """Compares with live activations, once for what is computed; see `Source.against_live`.
+
+        What is found lies beside the chunks, so that a run that finds all activations there
+        computes none.
+        """
+        place = self.key.folder(self.cache) / COMPARED
+        is_old = self.computed == 0 and (self.base is None or self.base.computed == 0)
+        if is_old and (known := _read_number(place)) is not None:
+            return known
+        found = _difference(self.model, self.fetch(list(sample)), sample)
+        write_json(place, {"images": len(sample), "largest_relative_difference": found})
+        return found
+
+    def facts(self) -> dict[str, Any]:
+        """Returns what was done so far, as plain values."""
+        return {
+            "line": self.model.line.name,
+            "from": self.base.model.line.name if self.base else "pixels",
+            "engine": self.key.compute,
+            "row_bytes": row_bytes(self.model),
+            "rows_kept": self.kept,
+            "rows_computed": self.computed,
+            "seconds": round(self.seconds, 3),
+            "cache_key": self.key.digest,
+        }
+
+    def _fill(self, new: dict[bytes, Item]) -> None:
+        store = self._store or open_store(self.cache, self.key)
+        wanted: Mapping[bytes, Any] = new
+        if self.base is not None:
+            missing = {row: new[row] for row in store.missing(new)}
+            self._problems |= self.base.need(missing)
+            wanted = {row: row for row in new if row not in self._problems}
+        what = "deriving activations" if self.base else "computing activations"
+        filled = fill(
+            self.cache,
+            self.key,
+            wanted,
+            row_bytes(self.model),
+            self.compute,
+            self.console,
+            store=store,
+            what=what,
+        )
+        self._note(filled)
+
+    def _note(self, filled: Filled) -> None:
+        self._problems |= filled.problems
+        self._store, self._resident = filled.store, None
+        self.kept += filled.kept
+        self.computed += filled.computed
+        self.seconds += filled.seconds
+        if self.base is None or filled.computed:
+            rate = f", {filled.computed / filled.seconds:.0f}/s" if filled.computed else ""
+            source = f"derived from {self.base.model.line.name}" if self.base else "computed"
+            self.console.say(
+                f"cache at {self.model.line.name}: {filled.kept} activations were kept, "
+                f"{filled.computed} {source} in {filled.seconds:.1f} s{rate}"
+            )
+
+    def _hold(self) -> Resident | None:
+        good = [row for row in self._items if row not in self._problems]
+        small = len(good) * row_bytes(self.model) <= self.resident_bytes
+        if self._resident is None and good and small and self._store is not None:
+            held = resident(self._store, good)
+            device = self.model.engine.device
+            self._resident = replace(held, values=_placed(held.values, device))
+        return self._resident
+
+
+@dataclass
+class Unkept:
+    """Activations that are computed again whenever they are asked for.
+
+    Attributes:
+        live: What computes them.
+        model: Cut at the line.
+        console: Where words go.
+        computed: Rows that were computed.
+    """
+
+    live: extract.Live
+    model: Classifier
+    console: Console
+    computed: int = 0
+    _problems: dict[str, str] = field(default_factory=dict)
+    _seen: set[str] = field(default_factory=set)
+
+    def need(self, items: Items) -> dict[bytes, str]:
+        """Sees to it that every picture among `items` can be read; see `Source.need`."""
+        self.live.items.update(items)
+        paths = dict.fromkeys(item.path for item in items.values())
+        new = [Item(path) for path in paths if path not in self._seen]
+        if new:
+            with self.console.bar(len(new), "decoding") as bar:
+                for good, _, bad in extract.pixels(new, self.model.preprocessing):
+                    self._problems |= {new[index].path: reason for index, reason in bad.items()}
+                    bar.advance(len(good) + len(bad))
+            self._seen |= set(paths)
+        found = {row: self._problems.get(item.path, "") for row, item in items.items()}
+        return {row: reason for row, reason in found.items() if reason}
+
+    def fetch(self, rows: Sequence[bytes]) -> Tensor:
+        """Computes the activations of `rows`: [n, *shape]."""
+        self.computed += len(rows)
+        return self.live.fetch(rows)
+
+    def against_live(self, sample: Items) -> float:
+        """Says that all is live."""
+        return 0.0
+
+    def facts(self) -> dict[str, Any]:
+        """Returns what was done so far, as plain values."""
+        return {
+            "line": self.model.line.name,
+            "from": "pixels",
+            "engine": self.model.engine.name,
+            "row_bytes": row_bytes(self.model),
+            "rows_kept": 0,
+            "rows_computed": self.computed,
+        }
+
+
+@dataclass
+class Mixed:
+    """Validation images once and kept; training images seen anew in every epoch.
+
+    Attributes:
+        kept: Of `center` views.
+        live: Of all others.
+    """
+
+    kept: Kept
+    live: Unkept
+
+    def need(self, items: Items) -> dict[bytes, str]:
+        """Keeps `center` views, and makes the others ready; see `Source.need`."""
+        centers = {row: item for row, item in items.items() if item.view == CENTER}
+        others = {row: item for row, item in items.items() if item.view != CENTER}
+        self.live.live.items.update(others)
+        return self.kept.need(centers)
+
+    def fetch(self, rows: Sequence[bytes]) -> Tensor:
+        """Returns the activations of `rows`, all kept or all live: [n, *shape]."""
+        return (self.live if rows[0] in self.live.live.items else self.kept).fetch(rows)
+
+    def against_live(self, sample: Items) -> float:
+        """Compares what is kept; see `Source.against_live`."""
+        return self.kept.against_live(sample)
+
+    def facts(self) -> dict[str, Any]:
+        """Returns what was done so far, as plain values."""
+        kept, live = self.kept.facts(), self.live.facts()
+        return {**kept, "rows_computed": kept["rows_computed"] + live["rows_computed"]}
+
+
+def from_pixels(model: Classifier, cache: Path, console: Console) -> Kept:
+    """Returns activations that are computed from pixels once and kept."""
+    engine = model.engine
+    compute = partial(
+        extract.activations, how=model.preprocessing, run=engine, on_cpu=engine.on_cpu
+    )
+    return Kept(model, cache, console, cache_key(model), compute)
+
+
+def derived(model: Classifier, base: Kept, console: Console) -> Kept:
+    """Returns activations that are derived from those at an earlier line, and kept too."""
+    line = base.model.line
+    middle = models.middle(model, line)
+    # Pixels are the same whatever type is computed in; what is derived from them is not.
+    made_by = model.engine.name if line.name == "pixels" else base.key.compute
+    key = cache_key(model, f"{made_by} via {line.node}")
+
+    def compute(rows: Sequence[bytes]) -> Iterator[Computed]:
+        for start in range(0, len(rows), DERIVE_BATCH):
+            part = rows[start : start + DERIVE_BATCH]
+            yield list(range(start, start + len(part))), middle(base.fetch(part)), {}
+
+    return Kept(model, base.cache, console, key, compute, base)
+
+
+def unkept(model: Classifier, console: Console) -> Unkept:
+    """Returns activations that are computed again whenever they are asked for."""
+    engine = model.engine
+    live = extract.Live(model.preprocessing, engine, engine.on_cpu)
+    return Unkept(live, model, console)
+
+
+def cache_key(model: Classifier, compute: str = "") -> Key:
+    """Returns what the activations of this prefix are kept under.
+
+    Args:
+        model: Cut at the line.
+        compute: How they come about, where it is not by the model's engine.
+    """
+    engine, line = model.engine, model.line
+    how = model.preprocessing.as_dict()
+    if line.name == "pixels":
+        # Pixels depend on no network, so all networks of one input size share them.
+        how = {key: value for key, value in how.items() if key not in ("mean", "std")}
+    return Key(
+        architecture="any" if line.name == "pixels" else model.record.architecture,
+        line=line.node,
+        prefix=models.prefix_digest(model),
+        preprocessing=how,
+        views=VIEWS_VERSION,
+        compute=compute or engine.name,
+        storage=str(engine.storage).removeprefix("torch."),
+        shape=line.shape,
+    )
+
+
+def row_bytes(model: Classifier) -> int:
+    """Returns the bytes of one activation as it is kept."""
+    return int(torch.Size(model.line.shape).numel()) * model.engine.storage.itemsize

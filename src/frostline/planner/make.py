@@ -1,0 +1,298 @@
+"""The plan of a run: every choice with its cost, the one that is taken, and why."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from frostline import classifier as models
+from frostline import passes, tell
+from frostline.classifier import Classifier
+from frostline.console import Console
+from frostline.data.augment import Policy
+from frostline.data.listing import Listing
+from frostline.errors import BackboneError, RecipeError
+from frostline.frost import Line
+from frostline.planner import measure
+from frostline.planner.measure import Disk
+from frostline.planner.options import Case, Option, Rates, fits, memory_of, options_of
+from frostline.planner.rates import AUTO, placings, rates_of, trust, with_engine
+from frostline.recipe import Recipe
+
+# Where nothing else is asked for: late enough to be cheap, early enough to matter.
+DEFAULT_LINE = "85%"
+_ANY_DISK = Disk(math.inf, math.inf)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was chosen.
+
+    Attributes:
+        recipe: With every choice written out.
+        keep: Whether activations are kept on disk.
+        engine: What runs the prefix.
+        facts: What was measured, estimated and chosen, for `plan.json`.
+    """
+
+    recipe: Recipe
+    keep: bool
+    engine: str
+    facts: dict[str, Any]
+
+
+def make(
+    model: Classifier,
+    lines: Sequence[Line],
+    listing: Listing,
+    wanted: Recipe,
+    policy: Policy,
+    cache: Path,
+    console: Console,
+) -> Plan:
+    """Measures for a few seconds, chooses, and says so.
+
+    Args:
+        model: The network, cut at its top.
+        lines: Of the recipe's stages; for a stage at `auto`, the default.
+        listing: The images, with splits.
+        wanted: The recipe; `views.count = 0`, a stage's line `auto`, `compute.cache = "auto"` and
+            `compute.engine = "auto"` are the planner's to choose.
+        policy: How training images are varied.
+        cache: The folder of all caches.
+        console: Where words go.
+
+    Raises:
+        RecipeError: Where a budget leaves no choice.
+        BackboneError: Where an engine was asked for that cannot run this network, or does not
+            agree with it.
+    """
+    if _is_settled(wanted, policy):
+        case = Case(model, listing, wanted, policy, cache, console, _ANY_DISK)
+        return _settled(case, lines)
+    begun = time.perf_counter()
+    case = Case(model, listing, wanted, policy, cache, console, measure.disk(cache))
+    options: list[tuple[Option, Rates]] = []
+    for placed in placings(case, lines):
+        for rates in rates_of(case, placed):
+            options += [(option, rates) for option in options_of(case, rates)]
+        if any(fits(case, option) for option, _ in options):
+            break
+    chosen, rates, why = _trusted_choice(case, options)
+    recipe = _written(case, chosen, rates)
+    seconds = time.perf_counter() - begun
+    _say(case, [option for option, _ in options], chosen, why, seconds)
+    facts = {
+        "asked": recipe_facts(wanted),
+        "derive": recipe.compute.derive,
+        "measured_s": round(seconds, 3),
+        "line": chosen.line,
+        "lines": [line.name for line in rates.lines],
+        "engine": rates.base.engine.name,
+        "row_bytes": passes.row_bytes(rates.base),
+        "views": chosen.views,
+        "cache": "always" if chosen.keep else "never",
+        "storage": chosen.storage,
+        "why": why,
+        "disk": {
+            "write_mb_s": round(case.disk.write / 1e6),
+            "read_mb_s": round(case.disk.read / 1e6),
+        },
+        "rates": _rate_facts(rates),
+        "estimate": _rounded(dataclasses.asdict(chosen)),
+        "options": [_rounded(dataclasses.asdict(option)) for option, _ in options],
+    }
+    return recorded(facts, recipe)
+
+
+def _is_settled(wanted: Recipe, policy: Policy) -> bool:
+    """Whether nothing is left to choose and no budget to keep: then nothing need be measured."""
+    compute, views = wanted.compute, wanted.views
+    return (
+        compute.engine != AUTO
+        and (compute.cache != AUTO or views.live)
+        and (views.count > 0 or views.live or policy == Policy())
+        and all(stage.line != AUTO for stage in wanted.stages)
+        and not any(vars(wanted.budget).values())
+    )
+
+
+def _settled(case: Case, lines: Sequence[Line]) -> Plan:
+    """Returns the plan where all was asked for; the engine is compared with float32 even so."""
+    wanted, policy = case.wanted, case.policy
+    base = case.model
+    if lines:
+        base = models.recut(base, min(lines, key=lambda line: line.index))
+    if wanted.compute.engine != "eager" or base.engine.compute != torch.float32:
+        base = with_engine(base, wanted.compute.engine, case.cache)
+        trust(case, base)
+    case.console.say("plan: nothing is left to choose, so nothing is measured")
+    fields: dict[str, Any] = dict(vars(policy))
+    count = wanted.views.count or 1
+    facts = {
+        "asked": recipe_facts(wanted),
+        "measured_s": 0.0,
+        "line": base.line.name,
+        "lines": [line.name for line in lines],
+        "engine": base.engine.name,
+        "row_bytes": passes.row_bytes(base),
+        "views": count,
+        "cache": wanted.compute.cache,
+        "why": "all was asked for",
+    }
+    return recorded(facts, replace(wanted, views=replace(wanted.views, count=count, **fields)))
+
+
+def recorded(facts: Mapping[str, Any], recipe: Recipe) -> Plan:
+    """Returns the plan of a run that is gone on with."""
+    keep = recipe.compute.cache != "never"
+    return Plan(recipe, keep, recipe.compute.engine, dict(facts))
+
+
+def recipe_facts(recipe: Recipe) -> dict[str, Any]:
+    """Returns a recipe as plain JSON values, of which `recipe.from_dict` makes it again."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(part) for key, part in value.items() if part is not None}
+        return [plain(part) for part in value] if isinstance(value, list | tuple) else value
+
+    made: dict[str, Any] = plain(dataclasses.asdict(recipe))
+    return made
+
+
+def _trusted_choice(
+    case: Case, options: Sequence[tuple[Option, Rates]]
+) -> tuple[Option, Rates, str]:
+    """Returns the choice whose engine agrees with float32; one that does not is left out, aloud.
+
+    Raises:
+        RecipeError: Where a budget leaves none.
+        BackboneError: Where no engine agrees.
+    """
+    while True:
+        chosen, rates, why = _choose(case, options)
+        others = [pair for pair in options if pair[0].engine != chosen.engine]
+        try:
+            trust(case, rates.base)
+        except BackboneError as error:
+            if not others:
+                raise
+            case.console.say(f"{error} It is left out.")
+            options = others
+        else:
+            return chosen, rates, why
+
+
+def _choose(case: Case, options: Sequence[tuple[Option, Rates]]) -> tuple[Option, Rates, str]:
+    """Returns the choice and why: of those with the most views that fit, the soonest.
+
+    Raises:
+        RecipeError: Where a budget leaves none.
+    """
+    fitting = [pair for pair in options if fits(case, pair[0])]
+    if not fitting:
+        raise RecipeError(_nothing_fits(case, [option for option, _ in options]))
+    most = max(option.views for option, _ in fitting)
+    best = min((pair for pair in fitting if pair[0].views == most), key=lambda p: p[0].total_s)
+    option, rates = best
+    asked = case.wanted.compute.cache
+    if case.wanted.views.live:
+        why = "new views in every epoch were asked for"
+    elif asked != "auto":
+        why = f"cache {asked} was asked for"
+    elif option.keep:
+        within = " within the budget" if any(vars(case.wanted.budget).values()) else ""
+        why = "soonest" if len(fitting) > 1 else f"the only way{within}"
+    else:
+        others = [one for one, _ in options if one.keep]
+        cheaper = all(one.total_s >= option.total_s for one in others)
+        why = "not kept: recomputing is faster" if cheaper else "not kept: the budget has no room"
+    return option, rates, why
+
+
+def _nothing_fits(case: Case, options: Sequence[Option]) -> str:
+    budget = case.wanted.budget
+    parts = []
+    if budget.disk_gib is not None:
+        least = min(option.new_bytes for option in options)
+        parts.append(f"disk {budget.disk_gib:g} GiB (needs {least / 2**30:.3g})")
+    if budget.memory_gib is not None:
+        least = min(memory_of(option) for option in options)
+        parts.append(f"memory {budget.memory_gib:g} GiB (needs {least / 2**30:.3g})")
+    if budget.time_min is not None:
+        soonest = min(option.total_s for option in options)
+        parts.append(f"time {budget.time_min:g} min (needs {soonest / 60:.3g})")
+    return (
+        f"budget: nothing fits within {', '.join(parts)}. Raise it, choose a later line, fewer "
+        "views or fewer epochs."
+    )
+
+
+def _written(case: Case, chosen: Option, rates: Rates) -> Recipe:
+    """Returns the recipe with every choice written out, so that it gives this run again."""
+    wanted = case.wanted
+    stages = tuple(
+        replace(stage, line=line.name if stage.line == AUTO else stage.line)
+        for stage, line in zip(wanted.stages, rates.lines, strict=True)
+    )
+    # Deriving and computing go on with the same layers; what differs is reading a row or making it.
+    read_s = passes.row_bytes(rates.base) / case.disk.read
+    derive = wanted.compute.derive and (rates.kept or read_s < rates.center_s)
+    compute = replace(wanted.compute, engine=chosen.engine, derive=derive)
+    if not wanted.views.live:
+        compute = replace(compute, cache="always" if chosen.keep else "never")
+    fields: dict[str, Any] = dict(vars(case.policy))
+    views = replace(wanted.views, count=chosen.views, **fields)
+    return replace(wanted, stages=stages, views=views, compute=compute)
+
+
+def _say(case: Case, options: Sequence[Option], chosen: Option, why: str, seconds: float) -> None:
+    case.console.say(f"plan: measured in {seconds:.1f} s on this machine")
+    unkept = min((option.epoch_s for option in options if not option.keep), default=None)
+    rows = [["way", "storage", "bytes", "first pass", "per epoch", "break-even", "total", ""]]
+    for option in options:
+        views = f", {option.views} views" if case.policy != Policy() and option.keep else ""
+        way = f"keep at {option.line}{views}" if option.keep else f"recompute from {option.line}"
+        even = "-"
+        if option.keep and unkept is not None and unkept > option.epoch_s:
+            even = f"{option.first_pass_s / (unkept - option.epoch_s):.1f} epochs"
+        rows.append(
+            [
+                f"{way} ({option.engine})",
+                option.storage,
+                f"{option.new_bytes / 2**20:.1f} MiB",
+                f"{option.first_pass_s:.1f} s",
+                f"{option.epoch_s:.2f} s",
+                even,
+                f"{option.total_s:.1f} s",
+                f"<- chosen: {why}" if option is chosen else "",
+            ]
+        )
+    tell.table(rows, case.console)
+
+
+def _rate_facts(rates: Rates) -> dict[str, Any]:
+    return {
+        **{
+            f"{name}_per_s": round(1 / seconds, 1) if seconds else None
+            for name, seconds in (
+                ("decode", rates.decode_s),
+                ("center", rates.center_s),
+                ("view", rates.view_s),
+            )
+        },
+        "setup_s": round(rates.setup_s, 3),
+        "train_ms_per_image": [round(1000 * step.train_s, 4) for step in rates.steps],
+    }
+
+
+def _rounded(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: round(value, 3) if isinstance(value, float) else value for key, value in values.items()
+    }

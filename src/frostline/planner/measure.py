@@ -1,0 +1,181 @@
+"""Short measurements on this machine, with the very parts that will do the work."""
+
+import copy
+import itertools
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from frostline import classifier as models
+from frostline import engines, extract
+from frostline.classifier import Classifier, Upper
+from frostline.extract import Item
+from frostline.files import disk_error
+from frostline.frost import Line
+from frostline.recipe import Stage
+from frostline.training import loop, parameters
+from frostline.training.loop import Examples, How, State
+
+# A rate is measured for at least so long, after a first round that warms up.
+AT_LEAST_S = 0.4
+DISK_BYTES = 16 << 20
+STEPS = 6
+
+
+@dataclass(frozen=True)
+class Disk:
+    """How fast chunks are written (synced to disk) and read (from the system's memory).
+
+    Attributes:
+        write: Bytes a second.
+        read: Bytes a second.
+    """
+
+    write: float
+    read: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """What training and validating take.
+
+    Attributes:
+        train_s: Seconds an image in training.
+        eval_s: Seconds an image in validation.
+    """
+
+    train_s: float
+    eval_s: float
+
+
+def rows_per_s(model: Classifier, items: Sequence[Item]) -> float:
+    """Returns how many views a second go from file to activation, on all cores."""
+    engine = model.engine
+
+    def run(part: Sequence[Item]) -> int:
+        made = extract.activations(part, model.preprocessing, engine, engine.on_cpu)
+        return sum(len(positions) + len(bad) for positions, _, bad in made)
+
+    return _rate(run, items)
+
+
+def decoded_per_s(model: Classifier, items: Sequence[Item]) -> float:
+    """Returns how many views a second go from file to pixels, on all cores."""
+
+    def run(part: Sequence[Item]) -> int:
+        made = extract.pixels(part, model.preprocessing)
+        return sum(len(positions) + len(bad) for positions, _, bad in made)
+
+    return _rate(run, items)
+
+
+def disk(folder: Path) -> Disk:
+    """Writes and reads a file in `folder`, as chunks are; nothing of it stays.
+
+    Raises:
+        DiskError: Where it cannot be written.
+    """
+    data = os.urandom(DISK_BYTES)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            begun = time.perf_counter()
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+            written = time.perf_counter()
+            file.seek(0)
+            while file.read(1 << 20):
+                pass
+            done = time.perf_counter()
+    except OSError as error:
+        raise disk_error(error, folder) from error
+    return Disk(DISK_BYTES / (written - begun), DISK_BYTES / (done - written))
+
+
+def derived_s(model: Classifier, below: Line) -> float:
+    """Returns the seconds to derive one activation at the model's line from an earlier line."""
+    middle = models.middle(model, below)
+    batch = _noise(below.shape, 64, model.engine.storage)
+    middle(batch[:8])
+    begun = time.perf_counter()
+    middle(batch)
+    return (time.perf_counter() - begun) / len(batch)
+
+
+def step(model: Classifier, stage: Stage) -> Step:
+    """Trains a copy of suffix and head for a few steps on noise, and scores once."""
+    upper: Upper = copy.deepcopy(model.upper)
+    upper.requires_grad_(True)
+    storage = model.engine.storage
+    count = max(stage.batch_size, 2)
+    batch = _noise(model.line.shape, count, storage)
+    classes = len(model.labels)
+    targets = torch.arange(count) % 2
+    if model.targets == "multilabel":
+        targets = torch.zeros(count, classes)
+    examples = Examples(tuple(bytes([0]) * 2 for _ in range(count)), targets)
+    made = parameters.groups(upper.suffix, upper.head, 1e-6, 1.0, 0.0)
+    optimizer = parameters.make_optimizer(stage.optimizer, made)
+    how = How(
+        epochs=STEPS,
+        batch_size=count,
+        batch_norm=stage.batch_norm,
+        clip=stage.clip,
+        ema=stage.ema,
+        mixup=stage.mixup,
+        noise=stage.noise,
+        kind=model.targets,
+        classes=classes,
+    )
+    device = model.engine.device
+
+    def fetch(rows: Sequence[bytes]) -> Tensor:
+        return batch[: len(rows)].clone()
+
+    with engines.threads(1 if len(model.line.shape) == 1 else None):
+        taken = []
+        state = State()
+        lines = loop.train(
+            upper, optimizer, lambda *_: 1.0, fetch, lambda _: examples, None, how, device, state
+        )
+        begun = time.perf_counter()
+        for line in lines:
+            if line is None:
+                taken.append(time.perf_counter() - begun)
+            elif sum(taken[1:]) > AT_LEAST_S:
+                break
+            begun = time.perf_counter()
+        lines.close()
+        upper.eval()
+        with torch.inference_mode():
+            begun = time.perf_counter()
+            upper(batch.to(device))
+            scored = time.perf_counter() - begun
+    steady = taken[1:] or taken
+    return Step(sum(steady) / len(steady) / count, scored / count)
+
+
+def _rate(run: Callable[[Sequence[Item]], int], items: Sequence[Item]) -> float:
+    """Puts items through `run`, round after round, for `AT_LEAST_S`."""
+    size = 2 * extract.BATCH
+    run(items[: size // 2])
+    rounds = itertools.cycle(range(0, max(1, len(items)), size))
+    done, begun = 0, time.perf_counter()
+    while (taken := time.perf_counter() - begun) < AT_LEAST_S:
+        start = next(rounds)
+        done += run(items[start : start + 2 * size])
+    return done / taken
+
+
+def _noise(shape: tuple[int, ...], count: int, storage: torch.dtype) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    if storage == torch.uint8:
+        return torch.randint(0, 256, (count, *shape), dtype=storage, generator=generator)
+    return torch.randn(count, *shape, generator=generator).to(storage)

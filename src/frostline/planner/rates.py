@@ -1,0 +1,174 @@
+"""What the engines and stages of a recipe are measured to take."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from frostline import classifier as models
+from frostline import engines, extract
+from frostline.classifier import Classifier
+from frostline.data.augment import Policy, View
+from frostline.errors import BackboneError
+from frostline.extract import Item
+from frostline.frost import Line
+from frostline.passes import items_of
+from frostline.planner import measure
+from frostline.planner.options import (
+    Case,
+    Rates,
+    counts_of,
+    has_rows,
+    is_kept,
+    options_of,
+    training_s,
+)
+
+AUTO = "auto"
+SAMPLE = 64
+# Below so many seconds of the eager engine's work, no conversion is worth trying: it takes some
+# seconds, and two to three times the speed is what can be hoped for.
+WORTH_CONVERTING_S = 30.0
+
+
+def with_engine(model: Classifier, name: str, cache: Path) -> Classifier:
+    """Returns the network with its prefix run by the engine of that name.
+
+    Raises:
+        BackboneError: Where it cannot run this network.
+    """
+    how = model.preprocessing
+    shape = (3, how.height_px, how.width_px)
+    return replace(model, engine=engines.make(name, model.engine, shape, cache / "engines"))
+
+
+def placings(case: Case, lines: Sequence[Line]) -> Iterator[tuple[Line, ...]]:
+    """Yields where the stages' lines may lie: as asked, then `auto` ones higher and higher."""
+    yield tuple(lines)
+    autos = [i for i, stage in enumerate(case.wanted.stages) if stage.line == AUTO]
+    if not autos:
+        return
+    top = case.model.top
+    higher = [
+        line
+        for line in case.model.traced.lines
+        if line.block and lines[autos[0]].index < line.index < top.index
+    ]
+    for line in (*higher, top):
+        yield tuple(line if i in autos else one for i, one in enumerate(lines))
+
+
+def rates_of(case: Case, lines: tuple[Line, ...]) -> Iterator[Rates]:
+    """Measures the engines that come into question, the one that is always there first."""
+    earliest = min(lines, key=lambda line: line.index, default=case.model.top)
+    base = models.recut(case.model, earliest)
+    asked = case.wanted.compute.engine
+    eager = _measure(case, base, lines, "eager" if asked == "auto" else asked, 0.0, None)
+    yield eager
+    others = [name for name in engines.candidates(base.engine.device) if name != "eager"]
+    if asked != "auto" or base.engine.module is None:
+        return
+    # With the most views, the way that is soonest so far.
+    options = [one for one in options_of(case, eager) if one.views == max(counts_of(case))]
+    work_s = min(one.total_s - training_s(case, eager) for one in options)
+    for name in others:
+        if work_s > WORTH_CONVERTING_S or (work_s and has_rows(case, base, name)):
+            begun = time.perf_counter()
+            try:
+                other = with_engine(base, name, case.cache)
+            except BackboneError as error:
+                case.console.say(f"engine {name} is left out: {error}")
+                continue
+            setup_s = time.perf_counter() - begun
+            yield _measure(case, other, lines, name, setup_s, eager)
+
+
+def _measure(
+    case: Case,
+    base: Classifier,
+    lines: tuple[Line, ...],
+    engine: str,
+    setup_s: float,
+    other: Rates | None,
+) -> Rates:
+    if other is None and engine != "eager":
+        begun = time.perf_counter()
+        base = with_engine(base, engine, case.cache)
+        setup_s = time.perf_counter() - begun
+    all_kept = is_kept(case, base)
+    center, varied = sample_of(case)
+    if other is not None and all_kept:
+        # Not a single forward pass where none is left to do.
+        return replace(
+            other, base=base, engine=engine, setup_s=setup_s, center_s=0.0, view_s=0.0, kept=True
+        )
+    if other is not None:
+        view_s = 1 / measure.rows_per_s(base, varied or center)
+        # What varying takes is the same for all engines.
+        center_s = max(view_s - (other.view_s - other.center_s), view_s / 2)
+        return replace(
+            other, base=base, engine=engine, setup_s=setup_s, center_s=center_s, view_s=view_s
+        )
+    center_s = 0.0 if all_kept else 1 / measure.rows_per_s(base, center)
+    view_s = 1 / measure.rows_per_s(base, varied) if varied and not all_kept else center_s
+    cut = {line.index: models.recut(base, line) for line in (*lines, case.model.top)}
+    derive_s = {
+        index: measure.derived_s(model, base.line)
+        for index, model in cut.items()
+        if index != base.line.index
+    }
+    steps = tuple(
+        measure.step(cut[line.index], stage)
+        for line, stage in zip(lines, case.wanted.stages, strict=True)
+    )
+    decode_s = 0.0 if all_kept else 1 / measure.decoded_per_s(base, varied or center)
+    return Rates(
+        base, lines, engine, setup_s, center_s, view_s, decode_s, derive_s, steps, all_kept
+    )
+
+
+def sample_of(case: Case) -> tuple[list[Item], list[Item]]:
+    """Returns items as the first pass will have them: centers, and views of training images."""
+    rows = case.listing.of("train") or case.listing.usable
+    some = rows[:: max(1, len(rows) // SAMPLE)][:SAMPLE]
+    center = list(items_of(some).values())
+    if case.policy == Policy():
+        return center, []
+    views = [View(number, case.policy) for number in range(2)]
+    return center, list(items_of(some, views).values())
+
+
+def trust(case: Case, base: Classifier) -> None:
+    """Compares an engine with float32 on real images; where all is kept, that was done before.
+
+    Args:
+        case: Whose images to take.
+        base: The network, with the engine.
+
+    Raises:
+        BackboneError: Where it does not agree.
+    """
+    if base.engine.module is None or is_kept(case, base):
+        return
+    items = sample_of(case)[0][: extract.BATCH]
+    how = base.preprocessing
+    is_pixels = base.line.name == "pixels"
+    exact = engines.exact(base.prefix, how, base.engine.device, is_pixels)
+    pixels = [part for _, part, _ in extract.pixels(items, how) if part is not None]
+    if not pixels:
+        return
+    batch = torch.cat(pixels)
+    found = engines.agreement(exact(batch), base.engine(batch), base.engine.compute)
+    if not found.agrees:
+        limit = engines.TOLERANCE[base.engine.compute]
+        raise BackboneError(
+            f"engine {base.engine.name}: its activations at {base.line.name} differ from those in "
+            f"float32 by {found.worst_relative:.2g} of their size, above {limit:g}. "
+            "Use --precision fp32."
+        )
+    case.console.say(
+        f"engine {base.engine.name}: agrees with float32 to {found.worst_relative:.1%} on "
+        f"{len(batch)} images (at most {engines.TOLERANCE[base.engine.compute]:.1%})"
+    )

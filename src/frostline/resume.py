@@ -1,0 +1,123 @@
+"""Going on with a run: what was begun, whether it is the same, and what has changed since."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from frostline import files, planner, recipe
+from frostline.console import Console
+from frostline.data import listing as listings
+from frostline.data.listing import Listing
+from frostline.errors import RunError
+from frostline.recipe import Recipe
+from frostline.runfolder import RunFolder
+from frostline.training import checkpoint
+
+
+def earlier(run: RunFolder, wanted: Recipe, listing: Listing, console: Console) -> Recipe | None:
+    """Returns the recipe of a run that this one goes on with; None where it begins anew.
+
+    Raises:
+        RunError: Where the folder holds a finished run of another recipe or of other pictures.
+    """
+    if not run.is_run():
+        return None
+    recorded = recipe.read(run.recipe)
+    # An unfinished run may have ended before its plan was written; a finished one has one.
+    facts = run.read_plan() if run.plan.is_file() or run.is_finished() else {}
+    asked = recipe.from_dict(facts["asked"], str(run.plan)) if "asked" in facts else recorded
+    differ = recipe.differences(asked, wanted)
+    is_same = not differ or recorded == wanted
+    if not run.is_finished():
+        return _unfinished(run, is_same, recorded, wanted, asked, console)
+    if not is_same:
+        raise RunError(
+            f"{run.path}: holds a finished run of another recipe ({'; '.join(differ[:3])}). "
+            "Name another folder with --out, or remove this one."
+        )
+    if facts.get("listing") != digest(listing):
+        raise RunError(
+            f"{run.path}: was made from other pictures than these. "
+            "Name another folder with --out, or remove this one."
+        )
+    console.say(f"{run.path}: already finished with this recipe and these pictures")
+    return recorded
+
+
+def _unfinished(
+    run: RunFolder,
+    is_same: bool,
+    recorded: Recipe,
+    wanted: Recipe,
+    asked: Recipe,
+    console: Console,
+) -> Recipe | None:
+    if is_same:
+        console.say(f"{run.path}: unfinished; going on with it. What is kept is not redone")
+        return recorded
+    found = checkpoint.read(run.checkpoint)
+    number = int(found.facts["stage"]) if found else 0
+    at_start = found is not None and "state" not in found.facts and number < len(wanted.stages)
+    if at_start and replace(asked, stages=asked.stages[:number]) == replace(
+        wanted, stages=wanted.stages[:number]
+    ):
+        lines = dict(enumerate(stage.line for stage in recorded.stages))
+        changed = [
+            replace(stage, line=lines.get(at, planner.DEFAULT_LINE))
+            if stage.line == planner.AUTO
+            else stage
+            for at, stage in enumerate(wanted.stages)
+        ]
+        console.say(
+            f"{run.path}: unfinished; going on with it from stages.{number}, changed as asked"
+        )
+        return replace(recorded, stages=tuple(changed))
+    console.say(
+        f"{run.path}: an unfinished run of another recipe; begun anew with this one. "
+        "What the cache holds is not redone"
+    )
+    run.checkpoint.unlink(missing_ok=True)
+    return None
+
+
+def checkpoint_of(
+    run: RunFolder, bound: Mapping[str, str], listing: Listing, photos: Path
+) -> checkpoint.Checkpoint | None:
+    """Returns the run's checkpoint.
+
+    Raises:
+        RunError: Where images or weights are not those of the checkpoint, saying what changed.
+    """
+    found = checkpoint.read(run.checkpoint)
+    if found is None or found.facts["bound"] == dict(bound):
+        return found
+    changed = []
+    if found.facts["bound"]["images"] != bound["images"]:
+        changed.append(_changes(run, listing))
+    if found.facts["bound"]["weights"] != bound["weights"]:
+        changed.append("the backbone's weights are others")
+    raise RunError(
+        f"{run.path}: this unfinished run was begun with other input: {'; '.join(changed)}. "
+        f"Put back what {photos} and the backbone were, and the same command goes on; or name "
+        "another folder with --out (or remove this one) to begin anew."
+    )
+
+
+def _changes(run: RunFolder, listing: Listing) -> str:
+    """Says how the images differ from those of the run."""
+    before = {(row.digest, row.label) for row in listings.read_csv(run.listing).rows if row.digest}
+    now = {(row.digest, row.label) for row in listing.rows if row.digest}
+    contents = {digest for digest, _ in before}
+    added = sum(digest not in contents for digest, _ in now - before)
+    current = {digest for digest, _ in now}
+    removed = sum(digest not in current for digest, _ in before - now)
+    labelled = len(now - before) - added
+    parts = [(added, "images were added"), (removed, "removed"), (labelled, "labelled otherwise")]
+    return ", ".join(f"{count} {words}" for count, words in parts if count) or "images changed"
+
+
+def digest(listing: Listing) -> str:
+    """Returns the digest of all images with their labels, wherever they lie."""
+    rows = sorted((row.digest, row.label, row.path) for row in listing.rows if row.digest)
+    named = [[digest, label] for digest, label, _ in rows]
+    return files.digest_json(named)

@@ -1,0 +1,401 @@
+"""Carrying out a recipe's stages: training, checkpoints, resuming, and the proof of the freeze."""
+
+import contextlib
+import copy
+import itertools
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
+
+from frostline import classifier as models
+from frostline import engines, files, interrupt
+from frostline.classifier import Classifier
+from frostline.console import Console
+from frostline.errors import TrainingError
+from frostline.extract import Item
+from frostline.passes import Source
+from frostline.recipe import Stage
+from frostline.runfolder import RunFolder
+from frostline.training import checkpoint, loop, objectives, parameters, schedules
+from frostline.training.checkpoint import Checkpoint, Clock
+from frostline.training.loop import Examples, State
+from frostline.training.watch import Watch, histogram_tensors
+
+SHOWN = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
+SAMPLE = 16
+
+
+@dataclass
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        run: Its folder.
+        console: Where words go.
+        watch: Who else is told.
+        bound: What a checkpoint is bound to: digests of images and weights.
+        histograms: Whether `watch` gets histograms.
+        history: One record per epoch and stage.
+        proofs: What was frozen and trained, one for each finished stage.
+        clock: When checkpoints are due.
+        threads: What PyTorch may use; stages that do better with one change it for a while.
+    """
+
+    run: RunFolder
+    console: Console
+    watch: Watch
+    bound: Mapping[str, str]
+    histograms: bool = False
+    history: list[dict[str, Any]] = field(default_factory=list)
+    proofs: list[dict[str, Any]] = field(default_factory=list)
+    clock: Clock = field(default_factory=Clock)
+    threads: int = field(default_factory=torch.get_num_threads)
+
+    def save(
+        self,
+        number: int,
+        upper: nn.Module,
+        optimizer: torch.optim.Optimizer | None = None,
+        state: State | None = None,
+    ) -> None:
+        """Writes a checkpoint: stage `number` is to be begun, or is in `state`.
+
+        Raises:
+            DiskError: Where it cannot be written; the one before it still stands.
+        """
+        begun = time.perf_counter()
+        facts, tensors = checkpoint.pack(upper, optimizer, state)
+        facts |= {
+            "stage": number,
+            "bound": dict(self.bound),
+            "threads": self.threads,
+            "history": self.history,
+            "proofs": self.proofs,
+        }
+        checkpoint.write(self.run.checkpoint, facts, tensors)
+        self.clock.wrote(time.perf_counter() - begun)
+
+    def restore(self, found: Checkpoint) -> None:
+        """Takes over history and proofs from a checkpoint."""
+        self.history = list(found.facts["history"])
+        self.proofs = list(found.facts["proofs"])
+        before, now = found.facts["threads"], self.threads
+        if before != now:
+            self.console.say(
+                f"threads: the run was begun with {before} and goes on with {now}; results agree, "
+                "but not to the last bit"
+            )
+
+    def note(self, line: dict[str, Any]) -> None:
+        """Adds a record to the history, on disk too, and tells whoever watches."""
+        self.history.append(line)
+        self.run.write_history(self.history)
+        numbers = {key: line[key] for key in (*SHOWN, "lr") if key in line}
+        self.watch.scalars(numbers, len(self.history))
+
+
+@dataclass(frozen=True)
+class Task:
+    """One stage with all it works on.
+
+    Attributes:
+        number: From 0.
+        count: Of all stages.
+        stage: What the recipe says.
+        model: Cut at the stage's line.
+        source: Its activations.
+        examples_of: Epoch to training examples, made ready.
+        validation: None where there are no validation images.
+        sample: A few images whose kept activations are compared with live ones.
+        seed: Of this stage.
+    """
+
+    number: int
+    count: int
+    stage: Stage
+    model: Classifier
+    source: Source
+    examples_of: Callable[[int], Examples]
+    validation: Examples | None
+    sample: Mapping[bytes, Item]
+    seed: int
+
+
+def carry_out(task: Task, progress: Progress, found: Checkpoint | None) -> None:
+    """Trains one stage, from its start or from a checkpoint, and leaves its best state.
+
+    Args:
+        task: The stage.
+        progress: Of the run; history, proofs and checkpoints go there.
+        found: A checkpoint of this stage.
+
+    Raises:
+        Interrupted: After a checkpoint, where a signal asked to end.
+        TrainingError: Where the loss is no longer a number; the best state is in the checkpoint.
+        RunError: Where the checkpoint does not fit.
+    """
+    model, stage = task.model, task.stage
+    upper = model.upper
+    model.module.requires_grad_(False)
+    upper.requires_grad_(True)
+    optimizer = make_optimizer(task)
+    state = checkpoint.unpack(found, upper, optimizer) if found else State()
+    frozen = models.prefix_digest(model)
+    only_vectors = len(model.line.shape) == 1
+    # A signal is obeyed once what the stage came to is in the checkpoint.
+    with interrupt.held_back() as request, _dropouts_kept(upper):
+        _tell(task, progress.console, set_dropout(upper, stage.dropout), state)
+        try:
+            with engines.threads(1 if only_vectors else None):
+                _go(task, progress, optimizer, state, request)
+        except TrainingError:
+            # The best state is the start of this stage for whoever tries again; what led there is
+            # not told twice.
+            number = task.number + 1
+            progress.history = [line for line in progress.history if line["stage"] != number]
+            progress.save(task.number, upper)
+            raise
+        progress.proofs.append(_prove(task, frozen, state))
+        _tell_proof(progress.proofs[-1], progress.console)
+        progress.save(task.number + 1, upper)
+        request.obey()
+
+
+def _go(
+    task: Task,
+    progress: Progress,
+    optimizer: torch.optim.Optimizer,
+    state: State,
+    request: interrupt.Request,
+) -> None:
+    stage, model = task.stage, task.model
+    how = how_of(task)
+    rate = partial(schedules.factor, warmup=stage.warmup, schedule=stage.schedule)
+    images = len(task.examples_of(state.epoch).rows)
+    steps = loop.step_count(images, how)
+    lines = loop.train(
+        model.upper,
+        optimizer,
+        rate,
+        task.source.fetch,
+        task.examples_of,
+        task.validation,
+        how,
+        model.engine.device,
+        state,
+    )
+    shown = progress.console.bar(steps - state.step, "training", "step")
+    with contextlib.closing(lines), shown as bar:
+        for line in lines:
+            if line is None:
+                mean = state.loss_sum / state.seen
+                bar.advance(1, f"loss {mean:.4f}, accuracy {state.right / state.seen:.4f}")
+            else:
+                _note_epoch(task, progress, line)
+            if request.number or progress.clock.is_due():
+                progress.save(task.number, model.upper, optimizer, state)
+            request.obey()
+
+
+def _note_epoch(task: Task, progress: Progress, line: dict[str, Any]) -> None:
+    progress.note({"stage": task.number + 1, "kind": "train", **line})
+    parts = [f"{key.replace('_', ' ')} {line[key]:.4f}" for key in SHOWN if key in line]
+    total = "" if task.stage.steps else f"/{task.stage.epochs}"
+    progress.console.say(
+        f"  epoch {line['epoch']}{total}: {', '.join(parts)}, {line['seconds']:.1f} s"
+    )
+    if progress.histograms:
+        tensors = histogram_tensors(task.model.module, "backbone")
+        tensors |= histogram_tensors(task.model.upper.head, "head")
+        progress.watch.histograms(tensors, len(progress.history))
+
+
+def trial(task: Task) -> Callable[[float], float]:
+    """Returns a function that trains a copy of suffix and head for one batch at a rate.
+
+    For the learning-rate finder: the rate is the head's, the suffix's follows as in the stage.
+
+    Args:
+        task: The stage; it stays as it is.
+    """
+    model = task.model
+    task = replace(task, model=replace(model, upper=copy.deepcopy(model.upper)))
+    upper = task.model.upper
+    upper.requires_grad_(True)
+    set_dropout(upper, task.stage.dropout)
+    optimizer = make_optimizer(task)
+    loop.train_mode(upper, task.stage.batch_norm)
+    batches = _endless(task)
+    device = model.engine.device
+
+    def step(rate: float) -> float:
+        x, targets = next(batches)
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak_lr"] / task.stage.lr * rate
+        optimizer.zero_grad(set_to_none=True)
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(task.seed)
+            logits = upper(x.to(device))
+        smoothing = task.stage.label_smoothing
+        loss = objectives.loss(logits, targets.to(device), model.targets, smoothing)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        return float(loss.item())
+
+    return step
+
+
+def _endless(task: Task) -> Iterator[tuple[Tensor, Tensor]]:
+    for epoch in itertools.count(1):
+        examples = task.examples_of(epoch)
+        generator = torch.Generator().manual_seed(task.seed + epoch)
+        order = torch.randperm(len(examples.rows), generator=generator).tolist()
+        yield from loop.batches(task.source.fetch, examples, order, task.stage.batch_size)
+
+
+def make_optimizer(task: Task) -> torch.optim.Optimizer:
+    """Returns the stage's optimiser over suffix and head."""
+    stage, upper = task.stage, task.model.upper
+    depths = models.depths(task.model) if stage.layer_decay < 1 else None
+    made = parameters.groups(
+        upper.suffix,
+        upper.head,
+        stage.lr,
+        stage.suffix_lr,
+        stage.weight_decay,
+        depths,
+        stage.layer_decay,
+    )
+    return parameters.make_optimizer(stage.optimizer, made)
+
+
+def how_of(task: Task) -> loop.How:
+    """Returns how the loop is to train, as the stage says."""
+    stage = task.stage
+    return loop.How(
+        epochs=stage.epochs,
+        steps=stage.steps,
+        batch_size=stage.batch_size,
+        accumulate=stage.accumulate,
+        label_smoothing=stage.label_smoothing,
+        batch_norm=stage.batch_norm,
+        clip=stage.clip,
+        ema=stage.ema,
+        patience=stage.patience,
+        mixup=stage.mixup,
+        noise=stage.noise,
+        balance=stage.balance,
+        kind=task.model.targets,
+        classes=len(task.model.labels),
+        seed=task.seed,
+    )
+
+
+def set_dropout(upper: nn.Module, rate: float | None) -> int | None:
+    """Sets every dropout of `upper`; returns how many there are, or None where no rate is given."""
+    if rate is None:
+        return None
+    found = _dropouts(upper)
+    for module in found:
+        module.p = rate
+    return len(found)
+
+
+@contextlib.contextmanager
+def _dropouts_kept(upper: nn.Module) -> Iterator[None]:
+    """Sets dropouts back at the end: what one stage sets is no other stage's."""
+    before = [(module, module.p) for module in _dropouts(upper)]
+    try:
+        yield
+    finally:
+        for module, rate in before:
+            module.p = rate
+
+
+def _dropouts(upper: nn.Module) -> list[_DropoutNd]:
+    return [module for module in upper.modules() if isinstance(module, _DropoutNd)]
+
+
+def count(model: Classifier) -> dict[str, int]:
+    """Returns how many tensors and parameters are trained and frozen."""
+    trained = {id(value): value.numel() for value in model.upper.parameters()}
+    below = {id(value): value.numel() for value in model.prefix.parameters()}
+    frozen = {key: size for key, size in below.items() if key not in trained}
+    return {
+        "trained_tensors": len(trained),
+        "trained_parameters": sum(trained.values()),
+        "frozen_tensors": len(frozen),
+        "frozen_parameters": sum(frozen.values()),
+    }
+
+
+def _prove(task: Task, before: str, state: State) -> dict[str, Any]:
+    """Says what was frozen, whether it stayed so bit for bit, and what came of the training."""
+    model = task.model
+    after = models.prefix_digest(model)
+    first, best = state.first, state.best
+    return {
+        "stage": task.number + 1,
+        "line": model.line.name,
+        **count(model),
+        "frozen_digest": before,
+        "frozen_digest_after": after,
+        "unchanged": before == after,
+        "cached_against_live": task.source.against_live(task.sample),
+        "kept": best is None or state.best_epoch > 0,
+        "best_epoch": state.best_epoch,
+        "val_accuracy_before": first.accuracy if first else None,
+        "val_accuracy": best.accuracy if best else None,
+    }
+
+
+def _tell(task: Task, console: Console, dropouts: int | None, state: State) -> None:
+    stage, model = task.stage, task.model
+    numbers = count(model)
+    length = f"{stage.epochs} epoch{'s' * (stage.epochs != 1)}"
+    if stage.steps:
+        length = f"{stage.steps} step{'s' * (stage.steps != 1)}"
+    decay = f", × {stage.layer_decay:g} a block" if stage.layer_decay < 1 else ""
+    console.say(
+        f"stage {task.number + 1} of {task.count} (stages.{task.number}): line {model.line.name}, "
+        f"{numbers['trained_tensors']} tensors with {numbers['trained_parameters']:,} parameters "
+        f"trained, {numbers['frozen_tensors']} with {numbers['frozen_parameters']:,} frozen; "
+        f"{length}, {stage.optimizer}, rate {stage.lr:g} (head), "
+        f"{stage.lr * stage.suffix_lr:g} (suffix{decay})"
+    )
+    if dropouts == 0:
+        console.say(f"  dropout = {stage.dropout:g}: there is no dropout above this line")
+    if state.step or state.epoch > 1:
+        console.say(f"  goes on in epoch {state.epoch} after step {state.step}")
+
+
+def _tell_proof(proof: Mapping[str, Any], console: Console) -> None:
+    what = "unchanged, bit for bit" if proof["unchanged"] else "CHANGED"
+    words = "kept" if proof["kept"] else "not kept: validation did not get better"
+    if proof["kept"] and proof["best_epoch"] and proof["val_accuracy"] is not None:
+        words = f"kept from epoch {proof['best_epoch']}, val accuracy {proof['val_accuracy']:.4f}"
+    console.say(
+        f"  {words}; what lies below {proof['line']} is {what}; cached against live activations "
+        f"differ by {proof['cached_against_live']:.2g}"
+    )
+
+
+def bound_to(model: Classifier, listing: str) -> dict[str, str]:
+    """Returns what a checkpoint is bound to: the images and the network's weights.
+
+    Args:
+        model: Before anything is trained.
+        listing: The digest of the images with their labels.
+    """
+    state = model.module.state_dict()
+    parts: list[bytes | memoryview] = []
+    for name in sorted(state):
+        value = state[name].detach().cpu().contiguous()
+        parts += [name.encode(), value.reshape(-1).view(torch.uint8).numpy().data]
+    return {"images": listing, "weights": files.digest(*parts)}

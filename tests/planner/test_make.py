@@ -1,0 +1,406 @@
+"""The planner with made-up rates: what it works out, what it chooses, and what it says."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from frostline import passes, pipeline, planner, recipe
+from frostline.cache import chunks
+from frostline.classifier import Classifier
+from frostline.console import QUIET, Console
+from frostline.errors import RecipeError
+from frostline.extract import Item
+from frostline.places import cache_folder
+from frostline.planner import Plan, measure
+from frostline.planner.measure import Disk, Step
+from frostline.recipe import BackboneChoice, Budget, Compute, Data, Recipe, Stage, Views
+from frostline.runfolder import RunFolder
+
+NETWORK = BackboneChoice("timm:test_resnet?pretrained=false", image_px=48)
+AUTO = Compute(device="cpu", precision="fp32", engine="eager")
+KIB = 1 / 2**20
+RECIPE = Recipe(
+    backbone=NETWORK,
+    compute=AUTO,
+    data=Data(val=0.25),
+    views=Views(flip=True),
+    stages=(Stage(line="top", epochs=4), Stage(line="layer3", epochs=6)),
+)
+# Of layer3 at 48 pixels in half precision, and of the pooled vector in full.
+BYTES = {"layer3": 96 * 6 * 6 * 2, "pooled": 96 * 4}
+
+
+class Rates:
+    """What the planner is told instead of what it would measure: seconds an image."""
+
+    def __init__(self) -> None:
+        self.center_s = 0.010
+        self.view_s = 0.012
+        self.decode_s = 0.004
+        self.derive_s = 0.001
+        self.step = Step(0.002, 0.0005)
+        self.disk = Disk(1e6, 1e8)
+
+    def rows_per_s(self, model: Classifier, items: Sequence[Item]) -> float:
+        return 1 / (self.center_s if items[0].view == passes.CENTER else self.view_s)
+
+
+@pytest.fixture
+def rates(monkeypatch: pytest.MonkeyPatch) -> Rates:
+    told = Rates()
+    monkeypatch.setattr(measure, "rows_per_s", told.rows_per_s)
+    monkeypatch.setattr(measure, "decoded_per_s", lambda *_: 1 / told.decode_s)
+    monkeypatch.setattr(measure, "derived_s", lambda *_: told.derive_s)
+    monkeypatch.setattr(measure, "step", lambda *_: told.step)
+    monkeypatch.setattr(measure, "disk", lambda _: told.disk)
+    return told
+
+
+def plan(photos: Path, wanted: Recipe = RECIPE, console: Console = QUIET) -> Plan:
+    return pipeline.plan(photos, wanted, cache_folder(), console)
+
+
+def options(found: Plan) -> dict[tuple[bool, int], dict[str, Any]]:
+    return {(one["keep"], one["views"]): one for one in found.facts["options"]}
+
+
+def row_bytes(found: Plan) -> int:
+    return int(found.facts["row_bytes"])
+
+
+# What it works out.
+
+
+def counts(photos: Path, wanted: Recipe = RECIPE) -> tuple[int, int]:
+    from frostline.data import listing as listings
+    from frostline.data import split as splits
+
+    listing = listings.scan(photos, QUIET)
+    listing = splits.assign(listing, wanted.data.val, wanted.data.test, wanted.seed)
+    return len(listing.of("train")), len(listing.of("val"))
+
+
+def test_the_estimate_is_what_one_works_out_by_hand(photos: Path, rates: Rates) -> None:
+    wanted = replace(RECIPE, head=replace(RECIPE.head, start="random"))
+    found = plan(photos, wanted)
+    train, val = counts(photos)
+    size = row_bytes(found)
+    rows = train + val + 4 * train
+    first = 36 * 0.010 + 4 * train * 0.012 + rows * size / 1e6
+    epoch = train * (0.002 + size / 1e8) + val * (0.0005 + size / 1e8)
+    kept = options(found)[True, 4]
+    assert kept["new_bytes"] == rows * size
+    assert kept["memory_bytes"] == rows * size
+    assert kept["first_pass_s"] == pytest.approx(first, abs=1e-3)
+    assert kept["epoch_s"] == pytest.approx(epoch, abs=1e-3)
+    assert kept["total_s"] == pytest.approx(first + rows * 0.001 + 10 * epoch, abs=2e-3)
+    live = options(found)[False, 4]
+    epoch = train * (0.002 + 0.012) + val * (0.0005 + 0.010)
+    assert live["new_bytes"] == live["memory_bytes"] == 0
+    assert live["first_pass_s"] == pytest.approx(36 * 0.004, abs=1e-3)
+    assert live["epoch_s"] == pytest.approx(epoch, abs=1e-3)
+    assert live["total_s"] == pytest.approx(36 * 0.004 + 10 * epoch, abs=2e-3)
+
+
+def test_a_probe_alone_takes_one_pass(photos: Path, rates: Rates) -> None:
+    found = plan(photos, replace(RECIPE, stages=()))
+    (only,) = found.facts["options"]
+    first = 36 * 0.010 + 36 * row_bytes(found) / 1e6
+    assert only["first_pass_s"] == pytest.approx(first, abs=1e-3)
+    assert only["total_s"] == pytest.approx(first, abs=2e-3)
+
+
+def test_the_probe_needs_what_is_derived_for_it(photos: Path, rates: Rates) -> None:
+    wanted = replace(RECIPE, stages=RECIPE.stages[1:])
+    with_probe = options(plan(photos, wanted))[True, 4]["total_s"]
+    random = replace(wanted, head=replace(wanted.head, start="random"))
+    without = options(plan(photos, random))[True, 4]["total_s"]
+    assert with_probe - without == pytest.approx(36 * 0.001, abs=2e-3)
+
+
+def test_what_is_made_of_pixels_that_are_kept_is_counted_too(photos: Path, rates: Rates) -> None:
+    stages = (RECIPE.stages[0], replace(RECIPE.stages[1], line="pixels"))
+    random = replace(RECIPE, head=replace(RECIPE.head, start="random"))
+    both = options(plan(photos, replace(random, stages=stages)))[True, 4]
+    alone = options(plan(photos, replace(random, stages=stages[1:])))[True, 4]
+    train, val = counts(photos)
+    read_s = 3 * 48 * 48 / 1e8
+    epochs = 4 * (train * (0.002 + read_s) + val * (0.0005 + read_s))
+    derived = (36 + 4 * train) * 0.001
+    assert both["total_s"] - alone["total_s"] == pytest.approx(epochs + derived, abs=3e-3)
+
+
+def test_views_that_are_replaced_take_room_and_time_too(photos: Path, rates: Rates) -> None:
+    views = replace(RECIPE.views, count=2)
+    plain = options(plan(photos, replace(RECIPE, views=views)))[True, 2]
+    found = plan(photos, replace(RECIPE, views=replace(views, refresh=0.25)))
+    train, _ = counts(photos)
+    # Of six epochs the first has none, the second a quarter, each other one half of its views.
+    fresh = round((0.25 + 4 * 0.5) * train)
+    fresh_s = fresh * (0.012 + row_bytes(found) / 1e6)
+    got = options(found)[True, 2]
+    assert got["new_bytes"] - plain["new_bytes"] == fresh * row_bytes(found)
+    assert got["total_s"] - plain["total_s"] == pytest.approx(fresh_s, abs=2e-3)
+
+
+def test_what_refresh_was_estimated_to_take_is_what_it_takes(
+    photos: Path, tmp_path: Path, rates: Rates
+) -> None:
+    views = Views(count=2, flip=True, crop=0.7, refresh=0.3)
+    stage = Stage(line="layer3", epochs=7, batch_size=8)
+    head = replace(RECIPE.head, start="random")
+    wanted = replace(settled(RECIPE), views=views, stages=(stage,), head=head)
+    asked = replace(wanted, compute=replace(AUTO, cache="auto"))
+    found = plan(photos, asked)
+    made = pipeline.train(photos, tmp_path / "run", wanted, cache_folder(), QUIET)
+    taken = made.read_plan()["rows_computed"] * row_bytes(found)
+    assert options(found)[True, 2]["new_bytes"] == pytest.approx(taken, rel=0.1)
+
+
+def test_what_is_kept_already_costs_nothing(photos: Path, tmp_path: Path, rates: Rates) -> None:
+    before = options(plan(photos))[True, 4]
+    pipeline.train(photos, tmp_path / "run", settled(RECIPE), cache_folder(), QUIET)
+    after = options(plan(photos))[True, 4]
+    assert before["new_bytes"] > 0
+    assert after["new_bytes"] == 0
+    assert after["first_pass_s"] == 0
+    assert after["total_s"] < before["total_s"]
+
+
+def settled(wanted: Recipe) -> Recipe:
+    return replace(
+        wanted,
+        compute=replace(AUTO, cache="always"),
+        views=replace(wanted.views, count=4),
+    )
+
+
+def test_steps_are_counted_as_epochs(photos: Path, rates: Rates) -> None:
+    train, _ = counts(photos)
+    stage = Stage(line="layer3", steps=10 * train, batch_size=1)
+    by_steps = options(plan(photos, replace(RECIPE, stages=(stage,))))[True, 4]
+    by_epochs = options(plan(photos, replace(RECIPE, stages=(Stage(line="layer3", epochs=10),))))
+    assert by_steps["total_s"] == pytest.approx(by_epochs[True, 4]["total_s"], abs=2e-3)
+    assert by_steps["epoch_s"] == pytest.approx(by_epochs[True, 4]["epoch_s"], abs=2e-3)
+
+
+# What it chooses.
+
+
+def test_what_pays_is_kept_and_what_does_not_is_not(photos: Path, rates: Rates) -> None:
+    words = StringIO()
+    found = plan(photos, console=Console(words))
+    assert (found.keep, found.recipe.compute.cache, found.recipe.views.count) == (True, "always", 4)
+    assert found.facts["why"] == "soonest"
+    assert "<- chosen: soonest\n" in words.getvalue()
+    # A prefix that costs nothing, and a disk that is slow.
+    rates.center_s = rates.view_s = 1e-5
+    rates.disk = Disk(1e4, 1e5)
+    words = StringIO()
+    found = plan(photos, console=Console(words))
+    assert (found.keep, found.recipe.compute.cache) == (False, "never")
+    assert found.facts["why"] == "not kept: recomputing is faster"
+    assert "<- chosen: not kept: recomputing is faster\n" in words.getvalue()
+
+
+@pytest.mark.parametrize(("cache", "keep"), [("always", True), ("never", False)])
+def test_what_was_asked_for_is_done_whatever_is_faster(
+    photos: Path, rates: Rates, cache: str, keep: bool
+) -> None:
+    for cheap in (False, True):
+        if cheap:
+            rates.center_s = rates.view_s = 1e-5
+            rates.disk = Disk(1e4, 1e5)
+        found = plan(photos, replace(RECIPE, compute=replace(AUTO, cache=cache)))
+        assert found.keep is keep
+        assert found.facts["why"] == f"cache {cache} was asked for"
+
+
+def test_as_many_views_as_the_disk_may_take(photos: Path, rates: Rates) -> None:
+    train, val = counts(photos)
+    size = row_bytes(plan(photos))
+    # Recomputing has the most views and is never out of room, so it must not be asked for.
+    kept = replace(RECIPE, compute=replace(AUTO, cache="always"))
+    for count in (4, 2, 1):
+        room = (train + val + count * train) * size
+        found = plan(photos, replace(kept, budget=Budget(disk_gib=(room + 100) / 2**30)))
+        assert found.recipe.views.count == found.facts["views"] == count
+        assert found.facts["estimate"]["new_bytes"] == room
+    short = replace(kept, budget=Budget(disk_gib=(room - 100) / 2**30))
+    with pytest.raises(RecipeError, match=r"budget: nothing fits within disk .* Raise it, choose"):
+        plan(photos, short)
+
+
+def test_without_room_nothing_is_kept(photos: Path, rates: Rates) -> None:
+    words = StringIO()
+    found = plan(photos, replace(RECIPE, budget=Budget(disk_gib=1 * KIB)), Console(words))
+    assert not found.keep
+    assert found.facts["why"] == "not kept: the budget has no room"
+    assert "<- chosen: not kept: the budget has no room\n" in words.getvalue()
+
+
+def test_a_line_to_be_chosen_moves_up_where_the_disk_is_small(photos: Path, rates: Rates) -> None:
+    stages = (RECIPE.stages[0], replace(RECIPE.stages[1], line="auto"))
+    kept = replace(RECIPE, compute=replace(AUTO, cache="always"), stages=stages)
+    found = plan(photos, kept)
+    assert found.facts["lines"] == ["pooled", "layer3"]
+    train, _ = counts(photos)
+    # Less than the center views alone at layer3, more than all at the top.
+    assert 36 * row_bytes(found) > (36 + 4 * train) * BYTES["pooled"] + 2000
+    room = ((36 + 4 * train) * BYTES["pooled"] + 1000) / 2**30
+    words = StringIO()
+    small = plan(photos, replace(kept, budget=Budget(disk_gib=room)), Console(words))
+    assert small.recipe.stages[1].line != "layer3"
+    assert row_bytes(small) < row_bytes(found)
+    assert small.facts["estimate"]["new_bytes"] <= room * 2**30
+    assert "auto" not in [stage.line for stage in small.recipe.stages]
+
+
+def test_a_budget_of_time(photos: Path, rates: Rates) -> None:
+    total = plan(photos).facts["estimate"]["total_s"]
+    enough = replace(RECIPE, budget=Budget(time_min=(total + 0.1) / 60))
+    assert plan(photos, enough).facts["estimate"]["total_s"] == total
+    little = replace(RECIPE, budget=Budget(time_min=total / 3 / 60))
+    with pytest.raises(RecipeError, match="nothing fits within time"):
+        plan(photos, little)
+
+
+def test_without_augmentation_there_is_one_view(photos: Path, rates: Rates) -> None:
+    found = plan(photos, replace(RECIPE, views=Views()))
+    assert found.recipe.views.count == 1
+    assert options(found)[True, 1]["new_bytes"] == 36 * row_bytes(found)
+
+
+# What it leaves to nobody.
+
+
+def test_what_was_chosen_is_written_out_and_gives_the_run_again(
+    photos: Path, tmp_path: Path, rates: Rates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages = (
+        Stage(line="top", epochs=2, batch_size=8, lr=0.01),
+        Stage(line="auto", epochs=2, batch_size=8, lr=0.01),
+    )
+    wanted = replace(
+        RECIPE,
+        head=replace(RECIPE.head, start="random"),
+        stages=stages,
+        views=Views(preset="light"),
+    )
+    first = pipeline.train(photos, tmp_path / "one", wanted, cache_folder(), QUIET)
+    resolved = recipe.read(first.recipe)
+    assert resolved.compute.cache in ("always", "never")
+    assert resolved.compute.engine == "eager"
+    assert resolved.views.count == 2
+    assert resolved.views.flip is True
+    assert [stage.line for stage in resolved.stages] == ["top", "layer3"]
+
+    def measured(*_: object) -> Any:
+        raise AssertionError("it measured")
+
+    for name in ("rows_per_s", "step", "disk", "derived_s", "decoded_per_s"):
+        monkeypatch.setattr(measure, name, measured)
+    for cache in (cache_folder(), tmp_path / "fresh"):
+        out = tmp_path / f"again-{cache.name}"
+        again = pipeline.train(photos, out, resolved, cache, QUIET)
+        assert recipe.read(again.recipe) == resolved
+        for name in ("model/model.safetensors", "metrics.json", "predictions.csv", "recipe.toml"):
+            assert (first.path / name).read_bytes() == (out / name).read_bytes(), name
+    said = json.loads(first.plan.read_text())
+    assert said["asked"]["stages"][1]["line"] == "auto"
+    assert said["measured"]["epoch_s"] > 0
+
+
+def test_what_is_not_derived_is_given_again_too(photos: Path, tmp_path: Path, rates: Rates) -> None:
+    rates.disk = Disk(1e6, 1e3)
+    stages = (
+        Stage(line="top", epochs=2, batch_size=8, lr=0.01),
+        Stage(line="layer3", epochs=2, batch_size=8, lr=0.01),
+    )
+    compute = replace(AUTO, cache="always")
+    head = replace(RECIPE.head, start="random")
+    wanted = replace(RECIPE, stages=stages, head=head, compute=compute, views=Views(preset="light"))
+    first = pipeline.train(photos, tmp_path / "one", wanted, cache_folder(), QUIET)
+    assert first.read_plan()["derive"] is False
+    resolved = recipe.read(first.recipe)
+    again = pipeline.train(photos, tmp_path / "again", resolved, tmp_path / "fresh", QUIET)
+    one, other = first.model / "model.safetensors", again.model / "model.safetensors"
+    assert one.read_bytes() == other.read_bytes()
+
+
+def test_nothing_is_measured_where_all_was_asked_for(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measured(*_: object) -> Any:
+        raise AssertionError("it measured")
+
+    for name in ("rows_per_s", "step", "disk", "derived_s", "decoded_per_s"):
+        monkeypatch.setattr(measure, name, measured)
+    found = plan(photos, settled(RECIPE))
+    assert found.facts["why"] == "all was asked for"
+    assert found.facts["measured_s"] == 0
+    with pytest.raises(AssertionError, match="it measured"):
+        plan(photos, replace(settled(RECIPE), budget=Budget(disk_gib=1.0)))
+
+
+@pytest.mark.parametrize(
+    ("change", "keep"),
+    [
+        (lambda one: replace(one, views=Views(live=True, flip=True)), True),
+        (
+            lambda one: replace(
+                one, views=Views(live=True, flip=True), compute=replace(AUTO, cache="never")
+            ),
+            False,
+        ),
+    ],
+    ids=["auto", "never"],
+)
+@pytest.mark.parametrize("engine", ["auto", "eager"])
+def test_live_keeps_validation_unless_told_not_to(
+    photos: Path,
+    rates: Rates,
+    change: Callable[[Recipe], Recipe],
+    keep: bool,
+    engine: str,
+) -> None:
+    wanted = change(RECIPE)
+    wanted = replace(wanted, compute=replace(wanted.compute, engine=engine))
+    found = plan(photos, wanted)
+    assert found.keep is keep
+    assert planner.recorded(found.facts, found.recipe).keep is keep
+
+
+def test_a_run_that_is_gone_on_with_keeps_its_plan(
+    photos: Path, tmp_path: Path, rates: Rates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    with monkeypatch.context() as patched:
+        patched.setattr(RunFolder, "write_metrics", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            pipeline.train(photos, out, RECIPE, cache_folder(), QUIET)
+    before = recipe.read(RunFolder(out).recipe)
+    rates.center_s = rates.view_s = 1e-5
+    rates.disk = Disk(1e4, 1e5)
+    made = pipeline.train(photos, out, RECIPE, cache_folder(), QUIET)
+    assert recipe.read(made.recipe) == before
+    assert made.read_plan()["cache"] == "always"
+
+
+def test_bytes_are_those_that_are_written(photos: Path, tmp_path: Path, rates: Rates) -> None:
+    found = plan(photos)
+    pipeline.train(photos, tmp_path / "run", found.recipe, cache_folder(), QUIET)
+    model_rows = [
+        chunk
+        for folder in cache_folder().iterdir()
+        if folder.is_dir()
+        for chunk in chunks.rows_in(folder)
+    ]
+    train, _ = counts(photos)
+    # At layer3, and derived from it at the top.
+    assert len(model_rows) == 2 * (36 + 4 * train)
