@@ -50,7 +50,7 @@ def test_loss_and_accuracy_of_all_stages_are_drawn_with_the_probe(tmp_path: Path
     for word in ("loss", "accuracy", "epoch, through all stages", "stage 1", "stage 2"):
         assert word in told, word
     assert told.count("training") == told.count("validation") == 2
-    assert told.count("probe, validation") == 1
+    assert told.count("probe, val.") == 1
     assert "5" in told, "five epochs in all"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["curves.png", "curves.svg"]
 
@@ -80,7 +80,7 @@ def test_what_was_not_measured_has_no_curve(tmp_path: Path) -> None:
     assert svg
     assert words(svg).count("training") == 2
     assert "validation" not in words(svg)
-    assert "probe, validation" not in words(svg)
+    assert "probe, val." not in words(svg)
 
 
 def test_a_short_stage_among_long_ones_is_told_by_its_number(tmp_path: Path) -> None:
