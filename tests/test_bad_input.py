@@ -404,7 +404,7 @@ def test_an_unknown_line_leaves_nothing_in_the_way_of_the_right_one(
         (("--seed", "-1"), "seed must be 0 to 4294967295, not -1"),
         (("--seed", str(2**70)), "seed must be 0 to 4294967295"),
         (("--image-px", "7"), "image_px must be 0 or 16 to 4096, not 7"),
-        (("--device", "tpu"), "--device: must be auto, cpu, cuda or cuda:N, not 'tpu'"),
+        (("--device", "tpu"), "compute.device must be auto, cpu, cuda or cuda:N, not 'tpu'"),
         (("--partial",), "--partial goes with --weights FILE"),
     ],
 )

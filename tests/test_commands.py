@@ -208,7 +208,7 @@ def test_a_slip_of_the_pen(
 
 @pytest.mark.parametrize(
     ("budget", "unit"),
-    [(("--disk", "1KB"), "GiB"), (("--time", "1s"), "min"), (("--memory", "1MB"), "GiB")],
+    [(("--disk", "1KB"), "bytes"), (("--time", "1s"), "s"), (("--memory", "1MB"), "KiB")],
 )
 def test_a_budget_nothing_fits_in(
     photos: Path,

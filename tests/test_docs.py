@@ -29,8 +29,8 @@ from frostline.cli import main
 from frostline.cli.parser import make_parser
 from frostline.data import augment
 from frostline.heads import LAYERS, layers_from
-from frostline.heads.layers import LayerSpec
 from frostline.recipe import texts
+from frostline.recipe.head_layers import LayerSpec
 from frostline.summary import of_target
 from frostline.training import watch
 

@@ -32,9 +32,9 @@ FIELDS: dict[str, tuple[list[Any], list[tuple[Any, str]]]] = {
     "head.start": (list(recipes.STARTS), [("zero", "one of")]),
     "head.init": (list(recipes.INITS), [("he", "one of")]),
     "head.on": (["blocks.3"], []),
-    "head.layers": ([[], [{"linear": 5}]], []),
-    "views.count": ([0, 1000], [(-1, "0 (let the planner"), (1001, "0 (let the planner")]),
-    "views.live": ([True, False], []),
+    "head.layers": ([[], [{"type": "linear"}]], []),
+    "views.count": ([0, 1], [(-1, "0 (let the planner"), (1001, "0 (let the planner")]),
+    "views.live": ([False], []),
     "views.refresh": ([0, 1], [(-0.1, "a share in [0, 1]"), (1.1, "a share in [0, 1]")]),
     "views.preset": (list(recipes.PRESETS), [("mild", "one of")]),
     "views.flip": ([True, False], []),
@@ -45,7 +45,7 @@ FIELDS: dict[str, tuple[list[Any], list[tuple[Any, str]]]] = {
     "views.crop": ([0.01, 1], [(0, "a share in (0, 1]"), (1.1, "a share in (0, 1]")]),
     "views.color": ([0, 1], [(-0.1, "a share in [0, 1]"), (1.1, "a share in [0, 1]")]),
     "views.fill": (list(recipes.FILLS), [("black", "one of")]),
-    "compute.device": (["cuda:1"], []),
+    "compute.device": (["cuda:1"], [("gpu", "auto, cpu, cuda or cuda:N")]),
     "compute.precision": (list(recipes.PRECISIONS), [("fp16", "one of")]),
     "compute.cache": (list(recipes.CACHES), [("alwys", "one of")]),
     "compute.engine": (list(recipes.ENGINES), [("onnx", "one of")]),
@@ -54,7 +54,7 @@ FIELDS: dict[str, tuple[list[Any], list[tuple[Any, str]]]] = {
     "budget.memory_gib": ([0.1], [(0, "above 0"), (-1, "above 0")]),
     "budget.time_min": ([0.1], [(0, "above 0"), (-1, "above 0")]),
     "watch.trackers": ([[], ["tensorboard", "mlflow"]], []),
-    "watch.histograms": ([True, False], []),
+    "watch.histograms": ([False], []),
     "predict.flip": ([True, False], []),
     "stages.0.line": (["top", "85%", 3], [("", "a line's name"), (" ", "a line's name")]),
     "stages.0.epochs": ([1, 1000], [(0, "at least 1")]),
@@ -312,7 +312,47 @@ def test_live_views_cannot_be_kept() -> None:
         "mine.toml: views.live makes new views in every epoch, which compute.cache = "
         '"always" cannot keep. Leave one of them out.'
     )
-    assert recipes.from_dict({"views": {"live": True}}, "x").views.live
+    assert recipes.from_dict({"views": {"live": True, "preset": "light"}}, "x").views.live
+
+
+@pytest.mark.parametrize(
+    ("views", "words"),
+    [
+        ({"live": True}, "views.live makes new views in every epoch, and nothing varies them. "),
+        ({"count": 8}, "views.count asks for 8 views of an image, and nothing varies them. "),
+        ({"live": True, "preset": "light", "refresh": 0.5}, "views.refresh is of kept views, and "),
+    ],
+)
+def test_views_that_would_do_nothing_are_refused(views: dict[str, Any], words: str) -> None:
+    assert message({"views": views}).startswith(f"mine.toml: {words}")
+
+
+@pytest.mark.parametrize(
+    ("line", "rule"),
+    [
+        ("900%", "a share from 0% to 100%"),
+        ("-5%", "a share from 0% to 100%"),
+        ("last 0 blocks", "last N blocks, with N from 1 on"),
+        ("last zwei blocks", "last N blocks, with N from 1 on"),
+    ],
+)
+def test_words_for_lines_are_checked(line: str, rule: str) -> None:
+    said = message({"stages": [{"line": line}]})
+    assert said == f"mine.toml: stages.0.line must be {rule}, not {line!r}."
+
+
+def test_a_head_a_tracker_and_a_stage_are_found_fault_with_at_once() -> None:
+    said = message(
+        {
+            "head": {"spec": "mlp:0"},
+            "watch": {"trackers": ["nosuch"], "histograms": True},
+            "stages": [{"batch_size": 10**20}],
+        }
+    )
+    assert said.startswith("mine.toml: 4 problems: head.spec: '0' in 'mlp:0' must be a width, or ")
+    assert "watch.trackers.0 must be one of tensorboard, aim" in said
+    assert "watch.histograms: only TensorBoard takes them" in said
+    assert said.endswith("stages.0.batch_size must be at most 1,000,000, not 1" + "0" * 20 + ".")
 
 
 @pytest.mark.parametrize(
@@ -339,7 +379,7 @@ def test_live_views_cannot_be_kept() -> None:
         ("stages=[]", "stages", ()),
         ("stages=[{line='top', lr=0.5}]", "stages", (Stage(line="top", lr=0.5),)),
         ("head={spec='mlp:8'}", "head", HeadChoice(spec="mlp:8")),
-        ("head.layers=[{linear=3}]", "head.layers", ({"linear": 3},)),
+        ("head.layers=[{type='linear'}]", "head.layers", ({"type": "linear"},)),
         ("about=", "about", ""),
     ],
 )
@@ -352,10 +392,11 @@ def test_single_values_can_be_set(setting: str, key: str, want: Any) -> None:
 
 def test_settings_come_one_after_the_other() -> None:
     made = recipes.load(
-        "quick", ["stages=[{}, {}]", "stages.1.lr=0.5", "head.layers=[{}]", "head.layers.0.p=3"]
+        "quick",
+        ["stages=[{}, {}]", "stages.1.lr=0.5", "head.layers=[{}]", "head.layers.0.type=linear"],
     )
     assert made.stages == (Stage(), Stage(lr=0.5))
-    assert made.head.layers == ({"p": 3},)
+    assert made.head.layers == ({"type": "linear"},)
 
 
 def test_values_that_are_given_go_before_the_recipe_s_and_settings_before_these() -> None:

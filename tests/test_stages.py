@@ -233,9 +233,9 @@ def test_a_head_that_does_not_fit_names_its_layer(
 @pytest.mark.parametrize(
     ("budget", "words"),
     [
-        (Budget(disk_gib=1e-6), "budget: nothing fits within disk 1e-06 GiB (needs "),
-        (Budget(time_min=1e-6), "budget: nothing fits within time 1e-06 min (needs "),
-        (Budget(memory_gib=1e-3), "budget: nothing fits within memory 0.001 GiB (needs "),
+        (Budget(disk_gib=1e-6), "budget: nothing fits within disk 1.05 KiB (needs "),
+        (Budget(time_min=1e-6), "budget: nothing fits within time 6e-05 s (needs "),
+        (Budget(memory_gib=1e-3), "budget: nothing fits within memory 1.02 MiB (needs "),
     ],
 )
 def test_a_budget_that_nothing_fits_in(

@@ -35,7 +35,7 @@ from frostline.data import listing as listings
 from frostline.data import split as splits
 from frostline.data.augment import CENTER, Policy, View
 from frostline.data.listing import Listing, Row
-from frostline.errors import ListingError, RecipeError, RunError
+from frostline.errors import LineError, ListingError, RecipeError, RunError
 from frostline.extract import Item
 from frostline.frost import Line
 from frostline.passes import Source, items_of
@@ -45,7 +45,7 @@ from frostline.runfolder import RunFolder
 from frostline.sources import Sources, most_epochs, policy_of, view_count, view_of
 from frostline.training import checkpoint, loop, probe, watch
 from frostline.training.loop import Examples, Fetch
-from frostline.training.lr_find import Found, sweep
+from frostline.training.lr_find import Found, check, sweep
 
 # Multiplications in one step of the probe, below which one core does it soonest.
 SMALL = 20_000_000
@@ -69,7 +69,7 @@ def train(photos: Path, out: Path, wanted: Recipe, cache: Path, console: Console
         Interrupted: Where a signal asked to end; the same call goes on from there.
     """
     recipe.validate(wanted)
-    _check_watch(wanted)
+    watch.check_names(wanted.watch.trackers)
     head = _head_of(wanted)
     device = engines.pick_device(wanted.compute.device)
     wanted = _resolved(wanted, head, device)
@@ -200,10 +200,16 @@ def lr_find(
         TrainingError: Where no rate makes the loss fall.
     """
     recipe.validate(wanted)
+    check(*rates)
     head = _head_of(wanted)
     device = engines.pick_device(wanted.compute.device)
     wanted = _resolved(wanted, head, device)
-    if not wanted.stages or not 0 <= (number or 0) < len(wanted.stages):
+    if not wanted.stages:
+        raise RecipeError(
+            "lr-find: the recipe has no stages, only the probe, which has no rate. "
+            "Name another --recipe, or a --line."
+        )
+    if not 0 <= (number or 0) < len(wanted.stages):
         raise RecipeError(
             f"--stage: the recipe has {len(wanted.stages)} stages, counted from 0; got {number}."
         )
@@ -360,20 +366,6 @@ def _resolved(wanted: Recipe, head: heads.HeadSpec, device: torch.device) -> Rec
     )
 
 
-def _check_watch(wanted: Recipe) -> None:
-    """Refuses trackers that are not known, and histograms that nobody takes.
-
-    Raises:
-        RecipeError: Saying which there are.
-    """
-    watch.check_names(wanted.watch.trackers)
-    if wanted.watch.histograms and watch.TENSORBOARD not in wanted.watch.trackers:
-        raise RecipeError(
-            "watch.histograms: only TensorBoard takes them. "
-            "Add it: --tracker tensorboard, or watch.trackers."
-        )
-
-
 def _lines_of(model: Classifier, wanted: Recipe) -> tuple[Line, ...]:
     """Returns the line of each stage; `auto` is where at least 85 % of the work lies below.
 
@@ -384,7 +376,10 @@ def _lines_of(model: Classifier, wanted: Recipe) -> tuple[Line, ...]:
     found: list[Line] = []
     for number, stage in enumerate(wanted.stages):
         name = planner.DEFAULT_LINE if stage.line == planner.AUTO else stage.line
-        line = models.find_line(model.traced, name, model.top)
+        try:
+            line = models.find_line(model.traced, name, model.top)
+        except LineError as error:
+            raise LineError(f"stages.{number}.line: {error}") from error
         if found and line.index > found[-1].index:
             raise RecipeError(
                 f"stages.{number}.line: {line.name!r} lies above {found[-1].name!r}, the line of "

@@ -72,11 +72,17 @@ def _unfinished(
             f"{run.path}: unfinished; going on with it from stages.{number}, changed as asked"
         )
         return replace(recorded, stages=tuple(changed))
+    if found is not None:
+        differ = recipe.differences(asked, wanted)
+        raise RunError(
+            f"{run.path}: holds an unfinished run of another recipe ({'; '.join(differ[:3])}), "
+            f"with a checkpoint in stages.{number}. The command that began it goes on with it; "
+            "name another folder with --out, or remove this one, to begin anew."
+        )
     console.say(
         f"{run.path}: an unfinished run of another recipe; begun anew with this one. "
         "What the cache holds is not redone"
     )
-    run.checkpoint.unlink(missing_ok=True)
     return None
 
 
@@ -112,8 +118,9 @@ def _changes(run: RunFolder, listing: Listing) -> str:
     current = {digest for digest, _ in now}
     removed = sum(digest not in current for digest, _ in before - now)
     labelled = len(now - before) - added
-    parts = [(added, "images were added"), (removed, "removed"), (labelled, "labelled otherwise")]
-    return ", ".join(f"{count} {words}" for count, words in parts if count) or "images changed"
+    parts = [(added, "added"), (removed, "removed"), (labelled, "labelled otherwise")]
+    said = ", ".join(f"{count} {words}" for count, words in parts if count)
+    return f"of the images {said}" if said else "images changed"
 
 
 def digest(listing: Listing) -> str:

@@ -154,13 +154,16 @@ def carry_out(task: Task, progress: Progress, found: Checkpoint | None) -> None:
         try:
             with engines.threads(1 if only_vectors else None):
                 _go(task, progress, optimizer, state, request)
-        except TrainingError:
+        except TrainingError as error:
             # The best state is the start of this stage for whoever tries again; what led there is
             # not told twice.
             number = task.number + 1
             progress.history = [line for line in progress.history if line["stage"] != number]
             progress.save(task.number, upper)
-            raise
+            raise TrainingError(
+                f"stages.{task.number}: {error} The same command with another "
+                f"stages.{task.number}.lr goes on from there."
+            ) from error
         progress.proofs.append(_prove(task, frozen, state))
         _tell_proof(progress.proofs[-1], progress.console)
         progress.save(task.number + 1, upper)
@@ -362,12 +365,14 @@ def _tell(task: Task, console: Console, dropouts: int | None, state: State) -> N
     if stage.steps:
         length = f"{stage.steps} step{'s' * (stage.steps != 1)}"
     decay = f", × {stage.layer_decay:g} a block" if stage.layer_decay < 1 else ""
+    suffix = ""
+    if any(True for _ in model.upper.suffix.parameters()):
+        suffix = f", {stage.lr * stage.suffix_lr:g} (suffix{decay})"
     console.say(
         f"stage {task.number + 1} of {task.count} (stages.{task.number}): line {model.line.name}, "
         f"{numbers['trained_tensors']} tensors with {numbers['trained_parameters']:,} parameters "
         f"trained, {numbers['frozen_tensors']} with {numbers['frozen_parameters']:,} frozen; "
-        f"{length}, {stage.optimizer}, rate {stage.lr:g} (head), "
-        f"{stage.lr * stage.suffix_lr:g} (suffix{decay})"
+        f"{length}, {stage.optimizer}, rate {stage.lr:g} (head){suffix}"
     )
     if dropouts == 0:
         console.say(f"  dropout = {stage.dropout:g}: there is no dropout above this line")

@@ -1,9 +1,9 @@
 """A head's specification, as text or as a list of layers, and the layers it stands for."""
 
 from frostline.heads.build import build, channels_axis, features, initialise, last_layer
-from frostline.heads.layers import LAYERS, LayerSpec, layers_from
-from frostline.heads.spec import KINDS, HeadSpec, describe, from_facts, parse, to_facts
 from frostline.recipe import INITS
+from frostline.recipe.head import KINDS, HeadSpec, describe, from_facts, parse, to_facts
+from frostline.recipe.head_layers import LAYERS, LayerSpec, layers_from
 
 __all__ = [
     "INITS",

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from frostline.errors import RecipeError
-from frostline.heads.layers import WEIGHTED, LayerSpec, words
-from frostline.heads.spec import HeadSpec
+from frostline.recipe.head import HeadSpec
+from frostline.recipe.head_layers import WEIGHTED, LayerSpec, words
 
 Shape = tuple[int, ...]
 

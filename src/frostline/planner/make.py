@@ -221,17 +221,31 @@ def _nothing_fits(case: Case, options: Sequence[Option]) -> str:
     parts = []
     if budget.disk_gib is not None:
         least = min(option.new_bytes for option in options)
-        parts.append(f"disk {budget.disk_gib:g} GiB (needs {least / 2**30:.3g})")
+        parts.append(f"disk {_size(budget.disk_gib * 2**30)} (needs {_size(least)})")
     if budget.memory_gib is not None:
         least = min(memory_of(option) for option in options)
-        parts.append(f"memory {budget.memory_gib:g} GiB (needs {least / 2**30:.3g})")
+        parts.append(f"memory {_size(budget.memory_gib * 2**30)} (needs {_size(least)})")
     if budget.time_min is not None:
         soonest = min(option.total_s for option in options)
-        parts.append(f"time {budget.time_min:g} min (needs {soonest / 60:.3g})")
+        parts.append(f"time {_time(budget.time_min * 60)} (needs {_time(soonest)})")
     return (
         f"budget: nothing fits within {', '.join(parts)}. Raise it, choose a later line, fewer "
         "views or fewer epochs."
     )
+
+
+def _size(count: float) -> str:
+    if count < 1024:
+        return f"{count:.0f} bytes"
+    for unit in ("KiB", "MiB"):
+        count /= 1024
+        if count < 1024:
+            return f"{count:.3g} {unit}"
+    return f"{count / 1024:.3g} GiB"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.3g} s" if seconds < 120 else f"{seconds / 60:.3g} min"
 
 
 def _written(case: Case, chosen: Option, rates: Rates) -> Recipe:

@@ -109,12 +109,18 @@ def derived_s(model: Classifier, below: Line) -> float:
     return (time.perf_counter() - begun) / len(batch)
 
 
-def step(model: Classifier, stage: Stage) -> Step:
-    """Trains a copy of suffix and head for a few steps on noise, and scores once."""
+def step(model: Classifier, stage: Stage, images: int = 1 << 20) -> Step:
+    """Trains a copy of suffix and head for a few steps on noise, and scores once.
+
+    Args:
+        model: Cut at the stage's line.
+        stage: How it trains.
+        images: How many there are: a batch has no more.
+    """
     upper: Upper = copy.deepcopy(model.upper)
     upper.requires_grad_(True)
     storage = model.engine.storage
-    count = max(stage.batch_size, 2)
+    count = max(min(stage.batch_size, images), 2)
     batch = _noise(model.line.shape, count, storage)
     classes = len(model.labels)
     targets = torch.arange(count) % 2

@@ -120,7 +120,7 @@ def _measure(
         if index != base.line.index
     }
     steps = tuple(
-        measure.step(cut[line.index], stage)
+        measure.step(cut[line.index], stage, len(case.listing.of("train")))
         for line, stage in zip(lines, case.wanted.stages, strict=True)
     )
     decode_s = 0.0 if all_kept else 1 / measure.decoded_per_s(base, varied or center)

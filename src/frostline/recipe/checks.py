@@ -1,8 +1,10 @@
 """Whether a recipe's values hold; every problem is found at once."""
 
+import re
 from typing import Any
 
 from frostline.errors import RecipeError, did_you_mean, raise_all
+from frostline.recipe.head import problems_of_head
 from frostline.recipe.schema import (
     BALANCES,
     CACHES,
@@ -16,9 +18,16 @@ from frostline.recipe.schema import (
     SCHEDULES,
     STARTS,
     TARGETS,
+    TRACKERS,
     Recipe,
     Stage,
 )
+
+# More than this is a slip of the pen.
+MOST = 1_000_000
+_SHARE = re.compile(r"(-?\d+(?:\.\d+)?) ?%")
+_LAST_BLOCKS = re.compile(r"last [1-9]\d* blocks?")
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 
 
 def validate(recipe: Recipe, where: str = "recipe") -> None:
@@ -38,6 +47,8 @@ def problems_of(recipe: Recipe) -> list[str]:
     """Returns what does not hold, one sentence each."""
     found: list[str] = []
     _check_parts(recipe, found)
+    found += problems_of_head(recipe.head)
+    _check_watch(recipe, found)
     for number, stage in enumerate(recipe.stages):
         _check_stage(stage, f"stages.{number}.", found)
     return found
@@ -94,9 +105,59 @@ def _check_parts(recipe: Recipe, found: list[str]) -> None:
             'views.live makes new views in every epoch, which compute.cache = "always" cannot '
             "keep. Leave one of them out."
         )
+    varied = views.preset != "none" or views.policy()
+    if views.live and not varied and compute.cache != "always":
+        found.append(
+            "views.live makes new views in every epoch, and nothing varies them. Name a "
+            "views.preset (--augment), or what is to vary."
+        )
+    if 1 < views.count <= 1000 and not varied:
+        found.append(
+            f"views.count asks for {views.count} views of an image, and nothing varies them. Name "
+            "views.preset (--augment), or what is to vary."
+        )
+    if views.live and views.refresh:
+        found.append("views.refresh is of kept views, and views.live keeps none. Leave one out.")
+    must(
+        bool(_DEVICE.fullmatch(compute.device)),
+        "compute.device",
+        "auto, cpu, cuda or cuda:N",
+        compute.device,
+    )
     for name in ("disk_gib", "memory_gib", "time_min"):
         value = getattr(recipe.budget, name)
         must(value is None or value > 0, f"budget.{name}", "above 0", value)
+
+
+def _check_watch(recipe: Recipe, found: list[str]) -> None:
+    watch = recipe.watch
+    for number, name in enumerate(watch.trackers):
+        _choice(found, f"watch.trackers.{number}", name, TRACKERS)
+    if watch.histograms and "tensorboard" not in watch.trackers:
+        found.append(
+            "watch.histograms: only TensorBoard takes them; add it to watch.trackers "
+            "(--tracker tensorboard)."
+        )
+
+
+def _check_line(line: str, at: str, found: list[str]) -> None:
+    """Checks words for lines; whether a network has such a line is for the network to say."""
+    share = _SHARE.fullmatch(line.strip())
+    _must(
+        found,
+        not share or 0 <= float(share[1]) <= 100,
+        f"{at}line",
+        "a share from 0% to 100%",
+        line,
+    )
+    blocks = line.strip().startswith("last ")
+    _must(
+        found,
+        not blocks or bool(_LAST_BLOCKS.fullmatch(line.strip())),
+        f"{at}line",
+        "last N blocks, with N from 1 on",
+        line,
+    )
 
 
 def _check_stage(stage: Stage, at: str, found: list[str]) -> None:
@@ -104,6 +165,7 @@ def _check_stage(stage: Stage, at: str, found: list[str]) -> None:
         _must(found, holds, at + key, rule, got)
 
     must(bool(stage.line.strip()), "line", "a line's name", stage.line)
+    _check_line(stage.line, at, found)
     must(stage.epochs >= 1, "epochs", "at least 1", stage.epochs)
     must(stage.steps >= 0, "steps", "at least 0", stage.steps)
     must(0 < stage.lr < 100, "lr", "above 0 and below 100", stage.lr)
@@ -122,6 +184,9 @@ def _check_stage(stage: Stage, at: str, found: list[str]) -> None:
     must(stage.clip >= 0, "clip", "at least 0", stage.clip)
     must(0 <= stage.ema < 1, "ema", "in [0, 1)", stage.ema)
     must(stage.patience >= 0, "patience", "at least 0", stage.patience)
+    for name in ("epochs", "steps", "batch_size", "accumulate", "patience"):
+        value = getattr(stage, name)
+        must(value <= MOST, name, f"at most {MOST:,}", value)
     must(0 <= stage.label_smoothing < 1, "label_smoothing", "in [0, 1)", stage.label_smoothing)
     is_share = stage.dropout is None or 0 <= stage.dropout < 1
     must(is_share, "dropout", "in [0, 1)", stage.dropout)

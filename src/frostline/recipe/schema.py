@@ -19,6 +19,17 @@ PRESETS = ("none", "light", "standard", "strong")
 FILLS = ("edge", "constant")
 BALANCES = ("none", "weights", "sampling")
 DEFAULT = "thaw"
+TRACKERS = (
+    "tensorboard",
+    "aim",
+    "clearml",
+    "comet_ml",
+    "dvclive",
+    "mlflow",
+    "swanlab",
+    "trackio",
+    "wandb",
+)
 
 
 @dataclass(frozen=True)

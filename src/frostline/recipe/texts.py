@@ -157,7 +157,13 @@ def from_dict(values: Mapping[str, Any], where: str) -> Recipe:
     recipe = _build(Recipe, values, "", problems)
     assert isinstance(recipe, Recipe)
     # What has the wrong type stands at its default, so all that is right in type is checked too.
-    raise_all(RecipeError, where, problems + problems_of(recipe))
+    # But what stands there instead is not found fault with.
+    named = tuple(f"{problem.split()[0]}{end}" for problem in problems for end in ". ")
+    raise_all(
+        RecipeError,
+        where,
+        problems + [one for one in problems_of(recipe) if not one.startswith(named)],
+    )
     return recipe
 
 

@@ -399,8 +399,7 @@ def _no_number(state: State) -> TrainingError:
     kept = f"epoch {state.best_epoch}" if state.best_epoch else "before this stage"
     return TrainingError(
         f"the loss is no longer a number in epoch {state.epoch}, step {state.step}; the state of "
-        f"{kept} is kept. Try a learning rate ten times smaller (--lr, or --set stages.N.lr=…), "
-        "clip = 1.0, or --precision fp32."
+        f"{kept} is kept. Try a learning rate ten times smaller, clip = 1.0, or --precision fp32."
     )
 
 

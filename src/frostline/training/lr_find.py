@@ -34,6 +34,23 @@ class Found:
     rule: str
 
 
+def check(start: float, end: float, steps: int) -> None:
+    """Refuses rates that cannot be swept.
+
+    Raises:
+        RecipeError: Saying what they must be.
+    """
+    if not 0 < start < end < math.inf:
+        raise RecipeError(
+            f"lr-find: the rates must rise from above 0, got {start:g} to {end:g}. "
+            "Leave them out for 1e-7 to 10."
+        )
+    if steps < LEAST_STEPS:
+        raise RecipeError(
+            f"lr-find: steps must be {LEAST_STEPS} or more, got {steps}. 100 is a good number."
+        )
+
+
 def sweep(
     step: Callable[[float], float], start: float = 1e-7, end: float = 10.0, steps: int = 100
 ) -> Found:
@@ -53,15 +70,7 @@ def sweep(
         RecipeError: Where `start`, `end` or `steps` cannot be used.
         TrainingError: Where the loss falls at no rate, or breaks before it could.
     """
-    if not 0 < start < end < math.inf:
-        raise RecipeError(
-            f"lr-find: the rates must rise from above 0, got {start:g} to {end:g}. "
-            "Leave them out for 1e-7 to 10."
-        )
-    if steps < LEAST_STEPS:
-        raise RecipeError(
-            f"lr-find: steps must be {LEAST_STEPS} or more, got {steps}. 100 is a good number."
-        )
+    check(start, end, steps)
     rates: list[float] = []
     losses: list[float] = []
     average = 0.0

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from frostline.errors import RecipeError, did_you_mean, raise_all
-from frostline.heads.layers import LayerSpec, layers_from, read_layers, to_table, words
-from frostline.recipe import INITS, POOLINGS
+from frostline.recipe.head_layers import LayerSpec, layers_from, read_layers, to_table, words
+from frostline.recipe.schema import INITS, POOLINGS, HeadChoice
 
 KINDS = ("linear", "mlp")
 
@@ -155,3 +155,15 @@ def describe(spec: HeadSpec) -> str:
     if spec.layers:
         return ", ".join(words(layer) for layer in spec.layers)
     return spec.text if spec.pooling == "avg" else f"{spec.text} with {spec.pooling} pooling"
+
+
+def problems_of_head(choice: HeadChoice) -> list[str]:
+    """Returns what does not hold of a recipe's head, as far as it can be said without shapes."""
+    layers, problems = read_layers(choice.layers, "head.layers")
+    # Poolings and initialisers out of range are told by whoever checks single values.
+    pooling = choice.pooling if choice.pooling in POOLINGS else "avg"
+    try:
+        parse(choice.spec, pooling, layers)
+    except RecipeError as error:
+        problems.append(f"head.spec: {str(error).removeprefix('head: ')}")
+    return problems
