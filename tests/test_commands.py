@@ -194,7 +194,10 @@ def test_a_recipe_with_several_mistakes_has_them_all_named(
         (("--engine", "opnvino"), "argument --engine: invalid choice: 'opnvino' (choose from "),
         (
             ("--tracker", "tensorbord"),
-            "watch: there is no tracker 'tensorbord'. Did you mean tensorboard?",
+            (
+                "recipe thaw: watch.trackers.0 must be one of tensorboard, aim, clearml, comet_ml, "
+                "dvclive, mlflow, swanlab, trackio, wandb, not 'tensorbord'. Did you mean tensor"
+            ),
         ),
     ],
 )

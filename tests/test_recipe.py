@@ -33,7 +33,7 @@ FIELDS: dict[str, tuple[list[Any], list[tuple[Any, str]]]] = {
     "head.init": (list(recipes.INITS), [("he", "one of")]),
     "head.on": (["blocks.3"], []),
     "head.layers": ([[], [{"type": "linear"}]], []),
-    "views.count": ([0, 1], [(-1, "0 (let the planner"), (1001, "0 (let the planner")]),
+    "views.count": ([0, 1000], [(-1, "0 (let the planner"), (1001, "0 (let the planner")]),
     "views.live": ([False], []),
     "views.refresh": ([0, 1], [(-0.1, "a share in [0, 1]"), (1.1, "a share in [0, 1]")]),
     "views.preset": (list(recipes.PRESETS), [("mild", "one of")]),
@@ -319,7 +319,6 @@ def test_live_views_cannot_be_kept() -> None:
     ("views", "words"),
     [
         ({"live": True}, "views.live makes new views in every epoch, and nothing varies them. "),
-        ({"count": 8}, "views.count asks for 8 views of an image, and nothing varies them. "),
         ({"live": True, "preset": "light", "refresh": 0.5}, "views.refresh is of kept views, and "),
     ],
 )

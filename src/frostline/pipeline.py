@@ -435,6 +435,11 @@ def _unassigned(listing: Listing) -> Listing:
 def _tell_views(wanted: Recipe, policy: Policy, console: Console) -> None:
     """Says how many views training will see, which may be fewer than there might have been."""
     count, live = view_count(wanted, policy), wanted.views.live
+    if policy == Policy() and wanted.views.count > 1:
+        console.say(
+            f"views.count = {wanted.views.count} means nothing here: nothing varies the views; "
+            "name a preset (--augment)"
+        )
     is_varied = count > 0 or (live and any(stage.augment for stage in wanted.stages))
     tell.views(policy if is_varied else Policy(), count, live, wanted.views.refresh, console)
 

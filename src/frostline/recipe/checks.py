@@ -111,11 +111,6 @@ def _check_parts(recipe: Recipe, found: list[str]) -> None:
             "views.live makes new views in every epoch, and nothing varies them. Name a "
             "views.preset (--augment), or what is to vary."
         )
-    if 1 < views.count <= 1000 and not varied:
-        found.append(
-            f"views.count asks for {views.count} views of an image, and nothing varies them. Name "
-            "views.preset (--augment), or what is to vary."
-        )
     if views.live and views.refresh:
         found.append("views.refresh is of kept views, and views.live keeps none. Leave one out.")
     must(
