@@ -479,8 +479,8 @@ def change_all(photos: Path) -> None:
     ("change", "words"),
     [
         (change_added, "of the images 2 added"),
-        (change_removed, "1 removed"),
-        (change_relabelled, "1 labelled otherwise"),
+        (change_removed, "of the images 1 removed"),
+        (change_relabelled, "of the images 1 labelled otherwise"),
         (change_class, "of the images 5 added"),
         (change_all, "of the images 2 added, 1 removed, 1 labelled otherwise"),
     ],
@@ -703,10 +703,10 @@ def test_another_number_of_stages_after_a_loss_that_is_no_number(
         if name == "fewer":
             with pytest.raises(RunError, match="holds an unfinished run of another recipe"):
                 run(photos, tmp_path / name, other)
-        else:
-            words = said(photos, tmp_path / name, other)
-            assert "going on with it from stages.1, changed as asked\n" in words
-            assert "stage 1 of" not in words
+            continue
+        words = said(photos, tmp_path / name, other)
+        assert "going on with it from stages.1, changed as asked\n" in words
+        assert "stage 1 of" not in words
         made = RunFolder(tmp_path / name)
         assert len(made.read_metrics()["stages"]) == len(changed)
         assert all(stage.line != "auto" for stage in recipe.read(made.recipe).stages)

@@ -87,7 +87,7 @@ def test_the_proof_counts_what_is_trained_and_what_is_frozen(photos: Path, tmp_p
         assert proof["cached_against_live"] < 1e-3
     assert (
         f"line pooled, 2 tensors with 291 parameters trained, {len(every)} with "
-        f"{size(every):,} frozen; 2 epochs, adamw, rate 0.01 (head), 0.001 (suffix)"
+        f"{size(every):,} frozen; 2 epochs, adamw, rate 0.01 (head)"
     ) in words.getvalue()
     assert "what lies below pooled is unchanged, bit for bit; cached against live" in (
         words.getvalue()
@@ -252,7 +252,7 @@ def test_an_unknown_tracker_is_refused_before_anything_is_done(
 ) -> None:
     wanted = replace(only(), watch=Watch(trackers=("tensorbord",)))
     words = refused(photos, tmp_path / "run", wanted, RecipeError)
-    assert words.startswith("watch: there is no tracker 'tensorbord'. Did you mean tensorboard?")
+    assert words.startswith("recipe: watch.trackers.0 must be one of tensorboard, aim, ")
     assert not list(cache_folder().rglob("*.safetensors"))
 
 

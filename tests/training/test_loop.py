@@ -316,10 +316,14 @@ def test_the_moving_average_of_the_weights_is_what_is_scored_and_kept() -> None:
     model = upper()
     decay, average = 0.8, weights(model)
     how = dataclasses.replace(PLAIN, epochs=2, ema=decay, batch_norm="train")
+    step = 0
     for line in begin(model, how, validation=None):
         if line is None:
             now = weights(model)
-            average = {name: decay * average[name] + (1 - decay) * now[name] for name in now}
+            # A long memory would be of little but the start early on, so it grows to its length.
+            kept = min(decay, (1 + step) / (10 + step))
+            average = {name: kept * average[name] + (1 - kept) * now[name] for name in now}
+            step += 1
     last = weights(model)
     for name, value in last.items():
         if value.is_floating_point():
