@@ -173,7 +173,7 @@ def test_a_run_is_a_backbone_for_a_new_head(finished_run: FinishedRun) -> None:
 
 def test_a_saved_head_of_several_layers(tmp_path: Path) -> None:
     model = assembled(catalog.find(RESNET), "layer4", "mlp:8,dropout=0.5")
-    classifier.save(model, tmp_path / "model", {})
+    classifier.save(model, tmp_path / "model")
     made = summary.of_target(str(tmp_path / "model"), depth=summary.ALL)
     assert made.line == "layer4"
     assert made.head == "mlp:8,dropout=0.5"

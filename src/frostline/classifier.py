@@ -3,7 +3,6 @@
 import copy
 import itertools
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -412,7 +411,7 @@ def prefix_digest(model: Classifier) -> str:
     return digest(*parts)
 
 
-def save(classifier: Classifier, path: Path, facts: Mapping[str, Any]) -> None:
+def save(classifier: Classifier, path: Path) -> None:
     """Writes the model folder.
 
     Where the backbone's own classifier has the form of the head, the folder is a plain timm model
@@ -422,14 +421,12 @@ def save(classifier: Classifier, path: Path, facts: Mapping[str, Any]) -> None:
     Args:
         classifier: What to write.
         path: The folder.
-        facts: What else to keep in `config.json`, under `frostline`.
 
     Raises:
         DiskError: Where it cannot be written.
     """
     module = copy.deepcopy(classifier.module).cpu()
     block: dict[str, Any] = {
-        **facts,
         "line": classifier.line.node,
         "compute": PRECISION_NAMES[classifier.upper.compute],
         "targets": classifier.targets,

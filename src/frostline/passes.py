@@ -107,7 +107,7 @@ class Kept:
         resident_bytes: Up to this size they are read into memory.
         kept: Rows that were found.
         computed: Rows that were computed.
-        seconds: What computing took, the base's included.
+        seconds: What computing took, without the base's.
     """
 
     model: Classifier
@@ -201,9 +201,11 @@ class Kept:
             )
 
     def _hold(self) -> Resident | None:
+        small = len(self._items) * row_bytes(self.model) <= self.resident_bytes
+        if self._resident is not None or not small or self._store is None:
+            return self._resident
         good = [row for row in self._items if row not in self._problems]
-        small = len(good) * row_bytes(self.model) <= self.resident_bytes
-        if self._resident is None and good and small and self._store is not None:
+        if good:
             held = resident(self._store, good)
             device = self.model.engine.device
             self._resident = replace(held, values=_placed(held.values, device))

@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,14 +92,13 @@ def train(photos: Path, out: Path, wanted: Recipe, cache: Path, console: Console
         lines = _lines_of(model, wanted)
         bound = stages.bound_to(model, resume.digest(listing))
         found = resume.checkpoint_of(run, bound, listing, photos)
-        job = replace(job, plan=plan, policy=policy_of(wanted))
         sources = Sources(plan, model, lines, cache, console)
         # Written once all names hold, so a slip of the pen leaves no run behind.
         recipe.write(wanted, run.recipe)
         files.write_json(run.plan, plan.facts)
 
         frozen = models.prefix_digest(sources.base)
-        _tell_views(wanted, job.policy, console)
+        _tell_views(wanted, policy_of(wanted), console)
         went_off = time.perf_counter()
         listing = _first_pass(sources, listing, wanted)
         listings.write_csv(listing, run.listing)
@@ -126,7 +125,7 @@ def train(photos: Path, out: Path, wanted: Recipe, cache: Path, console: Console
         if found is None and wanted.stages:
             progress.save(0, sources.at(0)[0].upper)
         for number in range(begun, len(wanted.stages)):
-            task = _task(job, sources, number, listing, validation)
+            task = _task(wanted, sources, number, listing, validation)
             stages.carry_out(task, progress, found if number == begun else None)
         model, source = sources.at(len(wanted.stages) - 1)
         if found and begun == len(wanted.stages):
@@ -150,7 +149,7 @@ def train(photos: Path, out: Path, wanted: Recipe, cache: Path, console: Console
             "listing": resume.digest(listing),
         }
         files.write_json(run.plan, {**plan.facts, **facts})
-        models.save(model, run.model, {})
+        models.save(model, run.model)
         evaluate.write_predictions(run.predictions, model.labels, scored.values())
         metrics = {name: result.metrics for name, result in scored.items()}
         run.write_metrics({**metrics, "stages": progress.proofs})
@@ -165,6 +164,13 @@ def plan(photos: Path, wanted: Recipe, cache: Path, console: Console) -> Plan:
         FrostlineError: Saying what is wrong and what to do.
     """
     recipe.validate(wanted)
+    return _planned(photos, wanted, cache, console)[0]
+
+
+def _planned(
+    photos: Path, wanted: Recipe, cache: Path, console: Console
+) -> tuple[Plan, Classifier, Listing]:
+    """Lists, opens and plans; returns the plan, the network cut at its top, and the listing."""
     head = _head_of(wanted)
     device = engines.pick_device(wanted.compute.device)
     wanted = _resolved(wanted, head, device)
@@ -174,7 +180,8 @@ def plan(photos: Path, wanted: Recipe, cache: Path, console: Console) -> Plan:
     tell.backbone(job.opened, console)
     model = job.assemble(listing.labels)
     lines = _lines_of(model, wanted)
-    return planner.make(model, lines, listing, wanted, policy_of(wanted), cache, console)
+    plan = planner.make(model, lines, listing, wanted, policy_of(wanted), cache, console)
+    return plan, model, listing
 
 
 def lr_find(
@@ -201,9 +208,7 @@ def lr_find(
     """
     recipe.validate(wanted)
     check(*rates)
-    head = _head_of(wanted)
-    device = engines.pick_device(wanted.compute.device)
-    wanted = _resolved(wanted, head, device)
+    wanted = _resolved(wanted, _head_of(wanted), engines.pick_device(wanted.compute.device))
     if not wanted.stages:
         raise RecipeError(
             "lr-find: the recipe has no stages, only the probe, which has no rate. "
@@ -214,21 +219,13 @@ def lr_find(
             f"--stage: the recipe has {len(wanted.stages)} stages, counted from 0; got {number}."
         )
     number = len(wanted.stages) - 1 if number is None else number
-    listing = listings.scan(photos, console, targets=wanted.data.targets)
-    listing = splits.assign(listing, wanted.data.val, wanted.data.test, wanted.seed)
-    job = _open_job(wanted, head, device, cache, console, listing)
-    tell.backbone(job.opened, console)
-    model = job.assemble(listing.labels)
-    plan = planner.make(
-        model, _lines_of(model, wanted), listing, wanted, policy_of(wanted), cache, console
-    )
-    job = replace(job, plan=plan, policy=policy_of(plan.recipe))
+    plan, model, listing = _planned(photos, wanted, cache, console)
     sources = Sources(plan, model, _lines_of(model, plan.recipe), cache, console)
     listing = _first_pass(sources, listing, plan.recipe)
-    tell.images(listing, job.targets, console)
+    tell.images(listing, model.targets, console)
     if wanted.head.start == "probe":
         _probe(sources, listing, _examples(listing.of("val"), listing, model), console)
-    task = _task(job, sources, number, listing, None)
+    task = _task(plan.recipe, sources, number, listing, None)
     start, end, steps = rates
     return sweep(stages.trial(task), start, end, steps)
 
@@ -297,8 +294,6 @@ class _Job:
     targets: str
     cache: Path
     console: Console
-    policy: Policy = field(default_factory=Policy)
-    plan: Plan | None = None
 
     def assemble(self, labels: Sequence[str]) -> Classifier:
         """Cuts the backbone at its top and puts a new head on, whose weights the seed decides."""
@@ -404,8 +399,8 @@ def _plan_of(
         facts = run.read_plan()
         if wanted != earlier:
             # Stages may have been changed since; what is asked now is what going on looks for.
-            facts |= {"asked": planner.recipe_facts(wanted)}
-        return planner.recorded(facts, earlier)
+            facts |= {"asked": recipe.to_dict(wanted)}
+        return Plan(earlier, facts)
     policy = policy_of(wanted)
     return planner.make(model, lines, listing, wanted, policy, job.cache, job.console)
 
@@ -445,15 +440,13 @@ def _tell_views(wanted: Recipe, policy: Policy, console: Console) -> None:
 
 
 def _task(
-    job: _Job,
+    wanted: Recipe,
     sources: Sources,
     number: int,
     listing: Listing,
     validation: Examples | None,
 ) -> stages.Task:
-    assert job.plan is not None
-    wanted = job.plan.recipe
-    stage = wanted.stages[number]
+    stage, policy = wanted.stages[number], policy_of(wanted)
     model, source = sources.at(number)
     rows = listing.of("train")
     before = sum(most_epochs(earlier, len(rows)) for earlier in wanted.stages[:number])
@@ -464,7 +457,7 @@ def _task(
         if not stage.augment:
             views = [CENTER] * len(rows)
         else:
-            views = [view_of(row.digest, epoch, wanted, job.policy, before) for row in rows]
+            views = [view_of(row.digest, epoch, wanted, policy, before) for row in rows]
         items: dict[bytes, Item] = {}
         ids = []
         for row, view in zip(rows, views, strict=True):
@@ -477,7 +470,7 @@ def _task(
         source.need(items_of(listing.of("val")))
     if stage.augment and not wanted.views.live and not wanted.views.refresh:
         count = min(wanted.views.count, wanted.views.count if stage.steps else stage.epochs)
-        views = [view_of("", epoch, wanted, job.policy) for epoch in range(1, count + 1)]
+        views = [view_of("", epoch, wanted, policy) for epoch in range(1, count + 1)]
         source.need(items_of(rows, views))
     return stages.Task(
         number=number,

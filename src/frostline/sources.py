@@ -43,7 +43,7 @@ class Sources:
         earliest = min(lines, key=lambda line: line.index, default=model.top)
         if earliest.index != model.line.index:
             self.base = models.recut(model, earliest)
-        self.base = planner.with_engine(self.base, plan.engine, cache)
+        self.base = planner.with_engine(self.base, plan.recipe.compute.engine, cache)
         self._kept = passes.from_pixels(self.base, cache, console)
         tell.frozen_line(self.base, passes.row_bytes(self.base), console)
 
@@ -66,7 +66,7 @@ class Sources:
         is_base = line.index == self.base.line.index
         model = self.base if is_base else models.recut(self.base, line)
         if not self._plan.keep:
-            model = planner.with_engine(model, self._plan.engine, self._cache)
+            model = planner.with_engine(model, self._plan.recipe.compute.engine, self._cache)
             return model, passes.unkept(model, self._console)
         kept = self._kept
         if not is_base and self._plan.recipe.compute.derive:
@@ -76,7 +76,7 @@ class Sources:
         if not self._plan.recipe.views.live:
             return model, kept
         # Only training images are seen anew in every epoch.
-        model = planner.with_engine(model, self._plan.engine, self._cache)
+        model = planner.with_engine(model, self._plan.recipe.compute.engine, self._cache)
         return model, passes.Mixed(kept, passes.unkept(model, self._console))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from frostline import passes, pipeline, planner, recipe
+from frostline import passes, pipeline, recipe
 from frostline.cache import chunks
 from frostline.classifier import Classifier
 from frostline.console import QUIET, Console
@@ -373,7 +373,7 @@ def test_live_keeps_validation_unless_told_not_to(
     wanted = replace(wanted, compute=replace(wanted.compute, engine=engine))
     found = plan(photos, wanted)
     assert found.keep is keep
-    assert planner.recorded(found.facts, found.recipe).keep is keep
+    assert Plan(found.recipe, found.facts).keep is keep
 
 
 def test_a_run_that_is_gone_on_with_keeps_its_plan(

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from frostline.planner import measure
 from frostline.planner.measure import Disk
 from frostline.planner.options import Case, Option, Rates, fits, memory_of, options_of
 from frostline.planner.rates import AUTO, placings, rates_of, trust, with_engine
-from frostline.recipe import Recipe
+from frostline.recipe import Recipe, to_dict
 
 # Where nothing else is asked for: late enough to be cheap, early enough to matter.
 DEFAULT_LINE = "85%"
@@ -35,15 +35,16 @@ class Plan:
 
     Attributes:
         recipe: With every choice written out.
-        keep: Whether activations are kept on disk.
-        engine: What runs the prefix.
         facts: What was measured, estimated and chosen, for `plan.json`.
     """
 
     recipe: Recipe
-    keep: bool
-    engine: str
     facts: dict[str, Any]
+
+    @property
+    def keep(self) -> bool:
+        """Whether activations are kept on disk."""
+        return self.recipe.compute.cache != "never"
 
 
 def make(
@@ -88,7 +89,7 @@ def make(
     seconds = time.perf_counter() - begun
     _say(case, [option for option, _ in options], chosen, why, seconds)
     facts = {
-        "asked": recipe_facts(wanted),
+        "asked": to_dict(wanted),
         "derive": recipe.compute.derive,
         "measured_s": round(seconds, 3),
         "line": chosen.line,
@@ -107,7 +108,7 @@ def make(
         "estimate": _rounded(dataclasses.asdict(chosen)),
         "options": [_rounded(dataclasses.asdict(option)) for option, _ in options],
     }
-    return recorded(facts, recipe)
+    return Plan(recipe, facts)
 
 
 def _is_settled(wanted: Recipe, policy: Policy) -> bool:
@@ -135,7 +136,7 @@ def _settled(case: Case, lines: Sequence[Line]) -> Plan:
     fields: dict[str, Any] = dict(vars(policy))
     count = wanted.views.count or 1
     facts = {
-        "asked": recipe_facts(wanted),
+        "asked": to_dict(wanted),
         "measured_s": 0.0,
         "line": base.line.name,
         "lines": [line.name for line in lines],
@@ -145,25 +146,7 @@ def _settled(case: Case, lines: Sequence[Line]) -> Plan:
         "cache": wanted.compute.cache,
         "why": "all was asked for",
     }
-    return recorded(facts, replace(wanted, views=replace(wanted.views, count=count, **fields)))
-
-
-def recorded(facts: Mapping[str, Any], recipe: Recipe) -> Plan:
-    """Returns the plan of a run that is gone on with."""
-    keep = recipe.compute.cache != "never"
-    return Plan(recipe, keep, recipe.compute.engine, dict(facts))
-
-
-def recipe_facts(recipe: Recipe) -> dict[str, Any]:
-    """Returns a recipe as plain JSON values, of which `recipe.from_dict` makes it again."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: plain(part) for key, part in value.items() if part is not None}
-        return [plain(part) for part in value] if isinstance(value, list | tuple) else value
-
-    made: dict[str, Any] = plain(dataclasses.asdict(recipe))
-    return made
+    return Plan(replace(wanted, views=replace(wanted.views, count=count, **fields)), facts)
 
 
 def _trusted_choice(

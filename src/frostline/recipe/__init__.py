@@ -37,6 +37,7 @@ from frostline.recipe.texts import (
     from_dict,
     load,
     read,
+    to_dict,
     to_toml,
     write,
 )
@@ -72,6 +73,7 @@ __all__ = [
     "from_dict",
     "load",
     "read",
+    "to_dict",
     "to_toml",
     "validate",
     "write",

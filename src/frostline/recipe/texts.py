@@ -167,11 +167,17 @@ def from_dict(values: Mapping[str, Any], where: str) -> Recipe:
     return recipe
 
 
+def to_dict(recipe: Recipe) -> dict[str, Any]:
+    """Returns plain values, of which `from_dict` makes the recipe again."""
+    made: dict[str, Any] = _plain(dataclasses.asdict(recipe))
+    return made
+
+
 def to_toml(recipe: Recipe) -> str:
     """Returns the recipe as TOML with every default written out."""
     import tomli_w
 
-    return tomli_w.dumps(_plain(dataclasses.asdict(recipe)))
+    return tomli_w.dumps(to_dict(recipe))
 
 
 def write(recipe: Recipe, path: Path) -> None:
@@ -181,7 +187,7 @@ def write(recipe: Recipe, path: Path) -> None:
 
 def differences(one: Recipe, other: Recipe) -> list[str]:
     """Returns the keys in which two recipes differ, each with both values."""
-    flat = [dict(_flat(_plain(dataclasses.asdict(recipe)))) for recipe in (one, other)]
+    flat = [dict(_flat(to_dict(recipe))) for recipe in (one, other)]
     keys = dict.fromkeys((*flat[0], *flat[1]))
 
     def said(values: Mapping[str, Any], key: str) -> str:
