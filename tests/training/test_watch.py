@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from frostline import recipe
 from frostline.errors import DiskError, RecipeError, TrainingError
 from frostline.training import watch
 from frostline.training.watch import histogram_tensors, open_watches
@@ -264,3 +265,7 @@ def test_a_full_disk_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest.Mon
         with pytest.raises(DiskError, match="the disk is full"):
             opened.scalars({"loss": 0.5}, 1)
     opened.close()
+
+
+def test_a_recipe_knows_the_same_names() -> None:
+    assert set(recipe.TRACKERS) == {watch.TENSORBOARD, *watch.TRACKERS}
