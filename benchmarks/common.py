@@ -50,6 +50,11 @@ class Trained:
         return int(self.plan["rows_computed"])
 
     @property
+    def checkpoints_s(self) -> float:
+        """Seconds spent on writing checkpoints."""
+        return float(self.plan["checkpoints"]["seconds"])
+
+    @property
     def epochs_s(self) -> list[float]:
         """Seconds of each epoch."""
         return [line["seconds"] for line in self.history if line["kind"] == "train"]
@@ -123,6 +128,11 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Prints a Markdown table."""
     for row in (header, ["---"] * len(header), *rows):
         print("| " + " | ".join(map(str, row)) + " |", flush=True)
+
+
+def bar(what: str, wanted: str, measured: str, met: bool) -> None:
+    """Prints a line on what must hold; `all.py` makes one table of these."""
+    print(f"\nBar: {what} | {wanted} | {measured} | {'met' if met else 'NOT MET'}", flush=True)
 
 
 def note(text: str) -> None:

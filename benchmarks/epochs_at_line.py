@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 from torchvision.transforms import InterpolationMode
 
-from common import middle, note, parser, table, workplace
+from common import bar, middle, note, parser, table, workplace
 from frostline import classifier, engines, heads, passes
 from frostline.backbones import catalog
 from frostline.cache.key import row_id
@@ -187,6 +187,8 @@ def main() -> None:
         f"\nLine {args.line}, {str(compute).removeprefix('torch.')}: {ratio:.1f} × as fast, median "
         f"of pairs. Filling the cache took {source.seconds:.1f} s ({source.computed} images), once."
     )
+    what = f"epochs at {args.line} from the cache, {args.photos.name}"
+    bar(what, "≥ 6 × plain PyTorch live", f"{ratio:.1f} ×", ratio >= 6)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ No weights are needed.
 
 import json
 
-from common import FROSTLINE, run, table
+from common import FROSTLINE, bar, run, table
 
 SMALL = ["--image-px", "150", "--head", "mlp:256", "--targets", "binary"]
 # At 256 px timm's fully connected layers would give a map of 2 × 2, so the head's place is named.
@@ -25,14 +25,18 @@ CASES = [
 
 def main() -> None:
     rows = []
+    right = 0
     for name, options, line, what, expected in CASES:
         command = [*FROSTLINE, "summary", "timm:vgg16", "--pooling", "flatten", "--json"]
         totals = json.loads(run([*command, *options, "--line", line]).out)["totals"]
         got = totals[what]
         words = what.replace("_", " ")
         same = "yes" if got == expected else "NO"
+        right += got == expected
         rows.append([name, words, f"{got:,}", f"{expected:,}", same, f"{got / expected:.6f}", 1])
     table(["VGG16", "what", "counted", "textbook", "equal", "ratio", "runs"], rows)
+    told = f"{right} of {len(CASES)}"
+    bar("VGG16's tensors and parameters", "the textbook's", told, right == len(CASES))
 
 
 if __name__ == "__main__":

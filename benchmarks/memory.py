@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from common import Trained, note, parser, table, train, workplace
+from common import Trained, bar, note, parser, table, train, workplace
 
 FEW = 64
 
@@ -68,6 +68,12 @@ def main() -> None:
     table([*header, "runs"], rows)
     added_gib, ratio = peaks[1] - peaks[0], peaks[1] / peaks[0]
     print(f"\nLarge over tiny: {added_gib:+.2f} GiB, {ratio:.2f} ×. Line {args.line}.")
+    bar(
+        f"peak memory, {args.gib:g} GiB of cache",
+        "≤ 2 GiB more",
+        f"{added_gib:+.2f} GiB",
+        added_gib <= 2,
+    )
 
 
 if __name__ == "__main__":

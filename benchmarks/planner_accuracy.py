@@ -8,7 +8,7 @@ the wall time of `frostline train` less that of `frostline plan` with the same o
 it: it has scoring, saving and the report in it too.
 """
 
-from common import FROSTLINE, Trained, middle, parser, run, table, train, workplace
+from common import FROSTLINE, Trained, bar, middle, parser, run, table, train, workplace
 
 SETTINGS = {
     "default recipe": "",
@@ -44,12 +44,17 @@ def compared(name: str, runs: list[Trained], outside: list[float]) -> list[objec
     return [*cells, f"{middle(outside):.1f} ({ratio:.2f})", chosen, len(runs)]
 
 
+def estimate_over_measured(runs: list[Trained]) -> float:
+    return middle(one.plan["estimate"]["total_s"] / one.plan["measured"]["total_s"] for one in runs)
+
+
 def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--rounds", type=int, default=1)
     arguments.add_argument("--only", nargs="*", type=int, help="which settings, from 0")
     args = arguments.parse_args()
     rows = []
+    ratios = []
     for number, (name, words) in enumerate(SETTINGS.items()):
         if args.only and number not in args.only:
             continue
@@ -61,8 +66,12 @@ def main() -> None:
                 runs.append(train(args.photos, args.weights, work, f"setting{number}", *options))
                 outside.append(runs[-1].wall_s - planned.wall_s)
         rows.append(compared(name, runs, outside))
+        ratios.append(estimate_over_measured(runs))
     header = ["setting", "total s: estimate / measured (ratio)", "first pass s", "epoch s"]
     table([*header, "train less plan, wall s (ratio)", "chosen", "runs"], rows)
+    told = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+    met = all(abs(ratio - 1) <= 0.3 for ratio in ratios)
+    bar(f"the planner's estimate over what came, {args.photos.name}", "0.7 to 1.3", told, met)
 
 
 if __name__ == "__main__":

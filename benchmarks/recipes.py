@@ -4,9 +4,10 @@
 
 Each begins with an empty cache. The network is that of FOLDER in all of them: `classic` is made for
 one of VGG's kind and runs here on another; `scratch` takes the architecture with random weights.
+*checkpoints* is the share of the wall time that writing them took.
 """
 
-from common import Trained, middle, parser, table, train, workplace
+from common import Trained, bar, middle, parser, table, train, workplace
 from frostline import recipe
 
 FIRST = "thaw"
@@ -16,6 +17,7 @@ def row(name: str, runs: list[Trained], baseline_s: float) -> list[object]:
     wall_s = middle(one.wall_s for one in runs)
     scores = [one.metrics["val"] for one in runs]
     low, high = scores[0]["accuracy_ci95"]
+    checkpoints = middle(one.checkpoints_s / one.wall_s for one in runs)
     return [
         name,
         f"{middle(score['accuracy'] for score in scores):.4f}",
@@ -25,6 +27,7 @@ def row(name: str, runs: list[Trained], baseline_s: float) -> list[object]:
         f"{wall_s / baseline_s:.2f}",
         f"{middle(one.peak_gib for one in runs):.2f}",
         f"{sum(runs[0].epochs_s):.1f}",
+        f"{checkpoints:.2%}",
         runs[0].rows_computed,
         len(runs),
     ]
@@ -44,8 +47,15 @@ def main() -> None:
                 found.setdefault(name, []).append(done)
     baseline_s = middle(one.wall_s for one in found[args.only[0]])
     header = ["recipe", "val accuracy", "95 % interval", "log-loss", "wall s"]
-    header += [f"over {args.only[0]}", "peak GiB", "epochs s", "forward passes", "runs"]
+    header += [f"over {args.only[0]}", "peak GiB", "epochs s", "checkpoints"]
+    header += ["forward passes", "runs"]
     table(header, [row(name, runs, baseline_s) for name, runs in found.items()])
+    shares = {
+        name: max(one.checkpoints_s / one.wall_s for one in runs) for name, runs in found.items()
+    }
+    told = ", ".join(f"{name} {share:.2%}" for name, share in shares.items())
+    met = max(shares.values()) <= 0.01
+    bar(f"checkpoints' share of the run, {args.photos.name}", "≤ 1 %", told, met)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from common import FROSTLINE, middle, note, parser, table, workplace
+from common import FROSTLINE, bar, middle, note, parser, table, workplace
 from frostline.training import checkpoint
 
 RECIPE = """
@@ -189,6 +189,10 @@ def main() -> None:
         ]
     )
     table([f"`kill -9`, line {args.line}, {args.epochs[0]} and {args.epochs[1]} epochs", ""], rows)
+    name = args.photos.name
+    told = f"{same} of {args.kills}"
+    bar(f"`kill -9`, {name}: history and weights", "bit-identical", told, same == args.kills)
+    bar(f"`kill -9`, {name}: lost", "≤ 30 s", f"{most_lost(kills):.1f} s", most_lost(kills) <= 30)
 
 
 def lost_in_stages(kills: list[Killed]) -> list[float]:

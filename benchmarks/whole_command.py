@@ -7,14 +7,14 @@ PHOTOS has train/ and val/. Each round runs, one after the other: `frostline tra
 cache; fastai (`rival_fastai.py`, in its own environment); then, with the now warm cache, the same
 recipe with new rates, and with an MLP head. Wall time is the whole process's, imports included;
 peak memory the largest resident size of its process; forward passes those below the frost line, as
-the run counted them. Prints a Markdown table of medians, and our cold command's time over the
-rival's: the median of the rounds.
+the run counted them. Prints a Markdown table of medians, our cold command's time over the rival's
+(the median of the rounds), and whether accuracy and share are what --accuracy and --share ask.
 """
 
 import json
 from pathlib import Path
 
-from common import HERE, middle, note, parser, run, table, train, workplace
+from common import HERE, bar, middle, note, parser, run, table, train, workplace
 
 # What is changed must not change what is kept.
 WARM = {
@@ -37,6 +37,8 @@ def main() -> None:
     arguments.add_argument("--rival-python", default="", help="of an environment with fastai")
     arguments.add_argument("--rival-epochs", type=int, default=3)
     arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--accuracy", type=float, default=0.0, help="that must be reached")
+    arguments.add_argument("--share", type=float, default=1 / 6, help="of the rival's time")
     arguments.add_argument("--cold-only", action="store_true", help="nothing with a warm cache")
     args = arguments.parse_args()
     found: dict[str, list[Row]] = {}
@@ -65,12 +67,25 @@ def main() -> None:
         numbers = f"{middle(walls):.1f}", f"{middle(peaks):.2f}", f"{middle(accuracies):.4f}"
         rows.append([name, *numbers, ", ".join(dict.fromkeys(passes)) or "-", len(runs)])
     table(["command", "wall s", "peak GiB", "val accuracy", "forward passes", "runs"], rows)
+    name = args.photos.name
+    cold, *others = ([run[2] for run in runs] for runs in found.values())
+    reached = middle(cold)
+    if args.accuracy:
+        wanted = f"≥ {args.accuracy:g}"
+        bar(f"default recipe, {name}", wanted, f"{reached:.4f}", reached >= args.accuracy)
     if ratios:
-        ratio = middle(ratios)
+        ratio, theirs = middle(ratios), middle(others[0])
         each = ", ".join(f"{one:.3f}" for one in ratios)
-        print(
-            f"\nCold command over rival, median of pairs: {ratio:.4f} (1/{1 / ratio:.1f}): {each}"
-        )
+        told = f"1/{1 / ratio:.1f} (pairs: {each})"
+        rival_name = f"fastai fine_tune({args.rival_epochs})"
+        bar(f"its time, {name}", f"≤ {args.share:.3f} of {rival_name}", told, ratio <= args.share)
+        accuracies = f"{reached:.4f} and {theirs:.4f}"
+        bar(f"its accuracy, {name}", f"that of {rival_name}", accuracies, reached >= theirs)
+    warm = [run[3] for key, runs in found.items() if "warm" in key for run in runs]
+    if warm:
+        met = set(warm) == {"0"}
+        passes = f"{', '.join(dict.fromkeys(warm))} in {len(warm)} runs"
+        bar(f"warm cache, new head or rates, {name}", "no forward pass", passes, met)
 
 
 if __name__ == "__main__":

@@ -124,7 +124,7 @@ def test_a_value_that_was_set_is_shown(capsys: Capture) -> None:
     out, _ = shown(capsys, "recipe", "show", "thaw", "--set", "stages.1.lr=1e-5")
     assert "lr = 1e-05" in out
     out, _ = shown(capsys, "recipe", "check", "thaw", "--set", "stages.1.lr=1e-5")
-    assert out == "thaw: holds, 2 stages\n"
+    assert out == "thaw: holds; stages at top, auto\n"
 
 
 def test_a_recipe_with_several_mistakes_has_them_all_named(

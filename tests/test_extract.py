@@ -8,7 +8,6 @@ from torch import Tensor
 from frostline import extract
 from frostline.data import augment, decode
 from frostline.data.augment import CENTER, Policy, View
-from frostline.data.views import load_center
 from frostline.errors import ListingError
 from frostline.extract import Item
 from frostline.preprocessing import Preprocessing
@@ -59,7 +58,7 @@ def test_every_image_comes_once_in_order(files: list[str]) -> None:
     assert positions == list(range(len(files)))
     assert not problems
     for path, image in zip(files, made, strict=True):
-        assert torch.equal(image, load_center(path, HOW)[0])
+        assert torch.equal(image, augment.load(path, HOW, [CENTER], "")[0])
 
 
 def test_batches_are_of_the_size_that_was_asked_for(files: list[str]) -> None:
@@ -98,7 +97,7 @@ def test_views_of_one_picture_come_from_one_decoding_in_order(
         (want,) = augment.load(item.path, HOW, [item.view], item.content)
         assert torch.equal(got, want)
     assert not torch.equal(made[1], made[2])
-    assert torch.equal(made[0], load_center(files[0], HOW)[0])
+    assert torch.equal(made[0], augment.load(files[0], HOW, [CENTER], "")[0])
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 7, 100])
@@ -184,4 +183,4 @@ def test_live_takes_new_views_as_they_come(files: list[str]) -> None:
     live = extract.Live(HOW, lambda pixels: pixels.float(), True)
     assert live.items == {}
     live.items[b"a"] = Item(files[0])
-    assert torch.equal(live.fetch([b"a"])[0], load_center(files[0], HOW)[0].float())
+    assert torch.equal(live.fetch([b"a"])[0], augment.load(files[0], HOW, [CENTER], "")[0].float())

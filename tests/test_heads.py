@@ -444,7 +444,9 @@ def test_several_mistakes_are_named_at_once() -> None:
     with pytest.raises(RecipeError) as caught:
         heads.layers_from(tables, file="mine.toml")
     words = str(caught.value)
-    assert words.startswith("mine.toml: 5 problems: head.layers.0.kernel must be a whole number")
+    assert words.startswith(
+        "mine.toml: 5 problems: (1) head.layers.0.kernel must be a whole number"
+    )
     assert "head.layers.0.outs is no key of a conv layer" in words
     assert "head.layers.1.type must be one of" in words
     assert "Did you mean dropout?" in words
@@ -516,11 +518,11 @@ def test_facts_are_checked_all_at_once() -> None:
     with pytest.raises(RecipeError) as caught:
         heads.from_facts(facts, where="frostline.head", file="config.json")
     assert str(caught.value) == (
-        "config.json: 5 problems: frostline.head.text is no key of a head. "
-        "frostline.head.pooling must be one of avg, max, flatten, not 'avgs'. "
-        "frostline.head.init must be one of default, normal, xavier, kaiming, not 3. "
-        "frostline.head.spec must be text, not None. "
-        "frostline.head.layers.0.kernel must be given."
+        "config.json: 5 problems: (1) frostline.head.text is no key of a head. "
+        "(2) frostline.head.pooling must be one of avg, max, flatten, not 'avgs'. "
+        "(3) frostline.head.init must be one of default, normal, xavier, kaiming, not 3. "
+        "(4) frostline.head.spec must be text, not None. "
+        "(5) frostline.head.layers.0.kernel must be given."
     )
     with pytest.raises(RecipeError, match=r"^model: head must be a table, not 5\.$"):
         heads.from_facts(5)  # type: ignore[arg-type]

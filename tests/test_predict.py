@@ -15,8 +15,10 @@ from conftest import FinishedRun, settled
 from frostline import predict
 from frostline.cli import main
 from frostline.console import QUIET
+from frostline.data import augment
 from frostline.data import listing as listings
-from frostline.data.views import load_center, normalise
+from frostline.data.augment import CENTER
+from frostline.data.views import normalise
 from frostline.errors import BackboneError, ListingError, RunError
 
 NETWORK = ("--backbone", "timm:test_resnet?pretrained=false", "--image-px", "48")
@@ -92,7 +94,7 @@ def test_run_model_folder_and_backbone_say_the_same(finished_run: FinishedRun) -
 def test_timm_opens_the_model_with_equal_logits(finished_run: FinishedRun) -> None:
     net = timm.create_model(f"local-dir:{finished_run.path / 'model'}", pretrained=True).eval()
     model = predict.open_model(str(finished_run.path))
-    pixels, _ = load_center(finished_run.picture, model.preprocessing)
+    (pixels,) = augment.load(finished_run.picture, model.preprocessing, [CENTER], "")
     with torch.inference_mode():
         theirs = net(normalise(pixels, model.preprocessing)[None]).double().softmax(1)
         ours = model.score(model.engine(pixels[None]))
@@ -196,6 +198,21 @@ def test_the_one_label_is_the_likeliest_and_bad_pictures_have_none(
     assert [one.labels for one in said] == [("red",), ()]
 
 
+def test_a_model_of_one_label_is_not_evaluated_on_several(
+    finished_run: FinishedRun, tmp_path: Path
+) -> None:
+    table = tmp_path / "table.csv"
+    root = finished_run.photos
+    table.write_text(f"path,label\n{root}/blue/000.png,blue;red\n{root}/red/000.png,\n")
+    with pytest.raises(ListingError) as error:
+        predict.evaluate_on(predict.open_model(str(finished_run.path)), table, "all", QUIET)
+    assert str(error.value) == (
+        f"{table}: some of its cells hold several labels (with ; between them), and the model says "
+        "one class of each picture. Give each picture one label, or evaluate a model that was "
+        "trained with --targets multilabel."
+    )
+
+
 def test_evaluate_on_several_labels(
     several: Any, finished_run: FinishedRun, tmp_path: Path
 ) -> None:
@@ -221,16 +238,6 @@ def test_evaluate_on_several_labels(
         f"{table}: class 'blu' is unknown to the model, which knows blue, green, red. "
         "Did you mean blue?"
     )
-
-
-def test_a_model_of_one_label_takes_a_semicolon_for_a_part_of_the_name(
-    finished_run: FinishedRun, tmp_path: Path
-) -> None:
-    table = tmp_path / "table.csv"
-    table.write_text(f"path,label\n{finished_run.picture},red;blue\n")
-    model = predict.open_model(str(finished_run.path))
-    with pytest.raises(ListingError, match="class 'red;blue' is unknown to the model"):
-        predict.evaluate_on(model, table, "all", QUIET)
 
 
 def test_the_python_way(finished_run: FinishedRun) -> None:

@@ -241,9 +241,9 @@ def test_validate_names_every_problem_at_once() -> None:
     with pytest.raises(RecipeError) as raised:
         recipes.validate(Recipe(seed=-1, stages=(Stage(epochs=0), Stage(lr=-1.0))))
     assert str(raised.value) == (
-        "recipe: 3 problems: seed must be 0 to 4294967295, not -1. "
-        "stages.0.epochs must be at least 1, not 0. "
-        "stages.1.lr must be above 0 and below 100, not -1.0."
+        "recipe: 3 problems: (1) seed must be 0 to 4294967295, not -1. "
+        "(2) stages.0.epochs must be at least 1, not 0. "
+        "(3) stages.1.lr must be above 0 and below 100, not -1.0."
     )
 
 
@@ -256,28 +256,28 @@ def test_several_mistakes_in_one_file_are_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as raised:
         recipes.read(path)
     assert str(raised.value) == (
-        f"{path}: 6 problems: sede is no key of a recipe. Did you mean seed, head? "
-        "data.val must be a number, not 'much'. "
-        "head.spce is no key of a recipe. Did you mean spec? "
-        "stages.1.epoch is no key of a recipe. Did you mean epochs? "
-        "stages.0.lr must be above 0 and below 100, not -1.0. "
-        "stages.1.warmup must be a share in [0, 1), not 2.0."
+        f"{path}: 6 problems: (1) sede is no key of a recipe. Did you mean seed, head? "
+        "(2) data.val must be a number, not 'much'. "
+        "(3) head.spce is no key of a recipe. Did you mean spec? "
+        "(4) stages.1.epoch is no key of a recipe. Did you mean epochs? "
+        "(5) stages.0.lr must be above 0 and below 100, not -1.0. "
+        "(6) stages.1.warmup must be a share in [0, 1), not 2.0."
     )
 
 
 def test_two_values_out_of_range_are_counted() -> None:
     said = message({"seed": -1, "data": {"val": 3}})
     assert said == (
-        "mine.toml: 2 problems: seed must be 0 to 4294967295, not -1. "
-        "data.val must be a share in [0, 1), not 3.0."
+        "mine.toml: 2 problems: (1) seed must be 0 to 4294967295, not -1. "
+        "(2) data.val must be a share in [0, 1), not 3.0."
     )
 
 
 def test_a_stage_keeps_its_number_where_one_before_it_is_no_table() -> None:
     said = message({"stages": [5, {"lr": 0}]})
     assert said == (
-        "mine.toml: 2 problems: stages.0 must be a table. "
-        "stages.1.lr must be above 0 and below 100, not 0.0."
+        "mine.toml: 2 problems: (1) stages.0 must be a table. "
+        "(2) stages.1.lr must be above 0 and below 100, not 0.0."
     )
 
 
@@ -340,6 +340,41 @@ def test_words_for_lines_are_checked(line: str, rule: str) -> None:
     assert said == f"mine.toml: stages.0.line must be {rule}, not {line!r}."
 
 
+@pytest.mark.parametrize(
+    ("lines", "holds"),
+    [
+        (("pixels", "top"), False),
+        (("pixels", "blocks.2"), False),
+        (("pixels", "pixels"), True),
+        (("auto", "top"), False),
+        (("blocks.2", "top"), False),
+        (("top", "blocks.2"), True),
+        (("50%", "75%"), False),
+        (("50%", "auto"), False),
+        (("auto", "50%"), True),
+        (("last 2 blocks", "last 1 block"), False),
+        (("last 1 block", "last 2 blocks"), True),
+        (("blocks.2", "last 1 block"), True),
+    ],
+)
+def test_lines_that_go_up_are_told_as_far_as_words_tell(
+    lines: tuple[str, str], holds: bool
+) -> None:
+    stages = [{"line": line} for line in lines]
+    if holds:
+        recipes.from_dict({"stages": stages}, "mine.toml")
+        return
+    assert message({"stages": stages}) == (
+        f"mine.toml: stages.1.line must not lie above that of stages.0, {lines[0]!r}, and "
+        f"{lines[1]!r} does: what was thawed is not frozen again."
+    )
+
+
+def test_top_may_be_a_line_in_the_middle() -> None:
+    stages = [{"line": "blocks.2"}, {"line": "top"}]
+    recipes.from_dict({"head": {"on": "blocks.2"}, "stages": stages}, "mine.toml")
+
+
 def test_a_head_a_tracker_and_a_stage_are_found_fault_with_at_once() -> None:
     said = message(
         {
@@ -348,7 +383,9 @@ def test_a_head_a_tracker_and_a_stage_are_found_fault_with_at_once() -> None:
             "stages": [{"batch_size": 10**20}],
         }
     )
-    assert said.startswith("mine.toml: 4 problems: head.spec: '0' in 'mlp:0' must be a width, or ")
+    assert said.startswith(
+        "mine.toml: 4 problems: (1) head.spec: '0' in 'mlp:0' must be a width, or "
+    )
     assert "watch.trackers.0 must be one of tensorboard, aim" in said
     assert "watch.histograms: only TensorBoard takes them" in said
     assert said.endswith("stages.0.batch_size must be at most 1,000,000, not 1" + "0" * 20 + ".")
@@ -399,9 +436,9 @@ def test_settings_come_one_after_the_other() -> None:
 
 
 def test_values_that_are_given_go_before_the_recipe_s_and_settings_before_these() -> None:
-    given = {"seed": 3, "data.val": 0.5, "stages.0.line": "8%"}
+    given = {"seed": 3, "data.val": 0.5, "stages.0.line": "90%"}
     made = recipes.load("thaw", ["seed=4"], given)
-    assert (made.seed, made.data.val, made.stages[0].line) == (4, 0.5, "8%")
+    assert (made.seed, made.data.val, made.stages[0].line) == (4, 0.5, "90%")
     assert given["seed"] == 3
     with pytest.raises(RecipeError, match=r"recipe thaw, --set: stages\.7\.lr: stages has 2"):
         recipes.load("thaw", [], {"stages.7.lr": 1.0})
@@ -420,8 +457,8 @@ def test_values_that_are_given_go_before_the_recipe_s_and_settings_before_these(
         (
             ["stages.-1.lr=1", "stages.x=1"],
             (
-                "recipe thaw, --set: 2 problems: stages.-1.lr: stages has 2 entries (0 to 1), "
-                "not '-1'. stages.x: stages has 2 entries (0 to 1), not 'x'."
+                "recipe thaw, --set: 2 problems: (1) stages.-1.lr: stages has 2 entries (0 to 1), "
+                "not '-1'. (2) stages.x: stages has 2 entries (0 to 1), not 'x'."
             ),
         ),
         (

@@ -72,13 +72,16 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     return f" Did you mean {', '.join(close)}?" if close else ""
 
 
-def raise_all(kind: type[FrostlineError], where: str, problems: list[str]) -> None:
+def raise_all(
+    kind: type[FrostlineError], where: str, problems: list[str], most: int | None = None
+) -> None:
     """Raises one `kind` that names every problem, or nothing where there is none.
 
     Args:
         kind: The error to raise.
         where: The file or option the problems are in.
         problems: What is wrong, one sentence each.
+        most: How many are told; None for all. The rest are counted.
 
     Raises:
         FrostlineError: Of the given kind, where there is a problem.
@@ -86,4 +89,6 @@ def raise_all(kind: type[FrostlineError], where: str, problems: list[str]) -> No
     if len(problems) == 1:
         raise kind(f"{where}: {problems[0]}")
     if problems:
-        raise kind(f"{where}: {len(problems)} problems: " + " ".join(problems))
+        told = [f"({number}) {problem}" for number, problem in enumerate(problems, start=1)][:most]
+        rest = [f"And {len(problems) - len(told)} more."] if len(told) < len(problems) else []
+        raise kind(f"{where}: {len(problems)} problems: " + " ".join(told + rest))

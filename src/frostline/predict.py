@@ -133,6 +133,12 @@ def evaluate_on(
         ListingError: Where a class is unknown to the model, or there is nothing to score.
     """
     several = _gives_several(model)
+    if not several and listings.has_several(photos) and not any(";" in x for x in model.labels):
+        raise ListingError(
+            f"{photos}: some of its cells hold several labels (with ; between them), and the model "
+            "says one class of each picture. Give each picture one label, or evaluate a model "
+            "that was trained with --targets multilabel."
+        )
     # Pictures that show none of the classes are a fair test of a model of several labels.
     listing = listings.scan(
         photos,

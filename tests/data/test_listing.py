@@ -660,8 +660,8 @@ def test_loose_files_that_do_not_exist_are_all_named(tmp_path: Path) -> None:
     with pytest.raises(ListingError) as error:
         listings.scan_files([tmp_path / "phto.png", tmp_path / "zzz"])
     assert str(error.value) == (
-        f"images: 2 problems: {tmp_path}/phto.png: there is no such file or folder. "
-        f"Did you mean photo.png? {tmp_path}/zzz: there is no such file or folder."
+        f"images: 2 problems: (1) {tmp_path}/phto.png: there is no such file or folder. "
+        f"Did you mean photo.png? (2) {tmp_path}/zzz: there is no such file or folder."
     )
     (tmp_path / "empty").mkdir()
     with pytest.raises(ListingError, match=r"empty: holds no images\. Name image files"):

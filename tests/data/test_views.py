@@ -8,12 +8,17 @@ import torch
 from PIL import Image
 from timm.data import create_transform
 
-from frostline.data import decode, views
+from frostline.data import augment, decode, views
 from frostline.preprocessing import CROP_MODES, INTERPOLATIONS, Preprocessing
 
 # What views.py promises on photographs: mean and largest difference in levels of 255.
 MEAN_LEVELS, MAX_LEVELS = 0.03, 2
 SQUASH_MEAN_LEVELS, SQUASH_MAX_LEVELS = 0.3, 10
+
+
+def load(source: str | Path | bytes, how: Preprocessing) -> torch.Tensor:
+    """Returns the `center` view, uint8 `[3, h, w]`."""
+    return augment.load(source, how, [augment.CENTER], "")[0]
 
 
 def timm_view(image: Image.Image, how: Preprocessing) -> torch.Tensor:
@@ -117,17 +122,16 @@ def test_the_border_has_the_mean_colour() -> None:
     assert view[:, 32, 32].tolist() == [0, 0, 0]
 
 
-def test_loading_takes_paths_and_bytes_and_says_what_was_lost(tmp_path: Path) -> None:
+def test_loading_takes_paths_and_bytes(tmp_path: Path) -> None:
     how = Preprocessing(16, 16)
     path = tmp_path / "clear.png"
     Image.new("RGBA", (9, 9), (0, 0, 0, 0)).save(path)
-    view, lossy = views.load_center(path, how)
+    view = load(path, how)
     assert (view == 255).all()
-    assert lossy == "alpha"
-    assert (views.load_center(str(path), how)[0] == view).all()
-    assert (views.load_center(path.read_bytes(), how)[0] == view).all()
+    assert (load(str(path), how) == view).all()
+    assert (load(path.read_bytes(), how) == view).all()
     with pytest.raises(decode.Unreadable, match="no such file"):
-        views.load_center(tmp_path / "absent.png", how)
+        load(tmp_path / "absent.png", how)
 
 
 def test_a_large_jpeg_loads_close_to_its_whole_self() -> None:
@@ -135,7 +139,7 @@ def test_a_large_jpeg_loads_close_to_its_whole_self() -> None:
     data = jpeg(photo(120, 96).resize((960, 768), Image.Resampling.BICUBIC))
     assert decode.decode(data, views.center_source_px(how)).pixels.shape[0] < 768
     whole = views.center(decode.decode(data).pixels, how)
-    difference = (views.load_center(data, how)[0].int() - whole.int()).abs().float()
+    difference = (load(data, how).int() - whole.int()).abs().float()
     assert difference.mean() <= 0.5
     assert difference.max() <= 9
 
@@ -171,7 +175,7 @@ def test_real_photographs_agree_with_timm(assets: Path, interpolation: str, mode
     if interpolation in ("nearest", "lanczos"):
         mean, most = 0.0, 0
     for path in paths:
-        view, _ = views.load_center(path, how)
+        view = load(path, how)
         difference = (view - levels(timm_view(Image.open(path), how), how)).abs()
         assert difference.mean() <= mean + 1e-4, path
         assert difference.max() <= most + 1e-3, path

@@ -6,7 +6,8 @@ import torch
 
 from frostline import engines, frost
 from frostline.backbones import catalog
-from frostline.data.views import load_center
+from frostline.data import augment
+from frostline.data.augment import CENTER
 from frostline.engines import agreement
 
 BF16, FP32 = torch.bfloat16, torch.float32
@@ -63,7 +64,7 @@ def test_eager_engines_agree_on_photographs(assets: Path, line: str) -> None:
     here = traced.find(line)
     prefix, _ = traced.cut(here)
     files = sorted((assets / "data" / "ants_bees").rglob("*.jpg"))[::120]
-    pixels = torch.stack([load_center(str(file), how)[0] for file in files])
+    pixels = torch.stack([augment.load(str(file), how, [CENTER], "")[0] for file in files])
     exact = engines.exact(prefix, how, cpu)(pixels)
     assert exact.dtype == FP32
     for compute in (BF16, FP32):

@@ -461,6 +461,18 @@ def test_label_smoothing_keeps_scores_nearer_to_each_other() -> None:
     assert spread[1] < 0.7 * spread[0]
 
 
+@pytest.mark.parametrize("changed", [{"label_smoothing": 0.4}, {"balance": "weights"}])
+def test_the_training_loss_is_told_as_on_validation(changed: dict[str, Any]) -> None:
+    rare = Examples(TRAINING.rows[:31], TRAINING.targets[:31])
+    how = dataclasses.replace(PLAIN, epochs=1)
+    lines = [
+        train(upper(dropout=0.0), one, lr=1e-12, training=rare, validation=rare)[0]
+        for one in (how, dataclasses.replace(how, **changed))
+    ]
+    assert lines[1]["train_loss"] == pytest.approx(lines[0]["train_loss"], rel=1e-9)
+    assert lines[1]["train_loss"] == pytest.approx(lines[1]["val_loss"], rel=1e-5)
+
+
 def test_the_caller_s_generator_is_left_where_it_was() -> None:
     torch.manual_seed(9)
     before = torch.get_rng_state()

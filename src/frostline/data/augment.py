@@ -34,7 +34,7 @@ FILLS = ("edge", "constant")
 _CROP_TRIES = 10
 _ASPECT = math.log(4 / 3)
 # Bilinear sampling at exactly 1:1 would blur, so the image is resized to this many times the scale.
-# On photographs a warped view then has 0.93 of the squared gradients of `center`; 1.0 gives 0.71.
+# `benchmarks/choices.py` measures what is left of a photograph's sharpness.
 _OVERSAMPLE = 1.5
 _GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow and torchvision weigh the colours.
 

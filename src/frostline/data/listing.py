@@ -25,6 +25,7 @@ __all__ = [
     "Listing",
     "Row",
     "check",
+    "has_several",
     "read_csv",
     "report_lines",
     "scan",
@@ -71,17 +72,23 @@ def scan(
         ListingError: Where the source cannot be used at all. Single files that cannot be used
             are rows with a `problem` instead.
     """
-    is_table = source.suffix.lower() == ".csv" and source.is_file()
-    several = targets == "multilabel" or (
-        targets == "auto" and is_table and tables.has_several(source)
-    )
-    found = _find_several(source, is_table) if several else sources.find(source)
+    several = targets == "multilabel" or (targets == "auto" and has_several(source))
+    found = _find_several(source, _is_table(source)) if several else sources.find(source)
     rows = _probe_all(found.rows, console, threads)
     listing = Listing(
         rows, str(source), found.skipped_hidden, found.skipped_other, found.has_splits, several
     )
     check(listing, least_classes, targets)
     return listing
+
+
+def has_several(source: Path) -> bool:
+    """Says whether it is a CSV of which any label cell holds more than one label, by its `;`.
+
+    Raises:
+        ListingError: Where the CSV cannot be read.
+    """
+    return _is_table(source) and tables.has_several(source)
 
 
 def scan_files(paths: list[Path], console: Console = QUIET, threads: int | None = None) -> Listing:
@@ -135,6 +142,10 @@ def report_lines(listing: Listing) -> list[str]:
         *_passed_over(listing),
         *_conversions(listing),
     ]
+
+
+def _is_table(source: Path) -> bool:
+    return source.suffix.lower() == ".csv" and source.is_file()
 
 
 def _find_several(source: Path, is_table: bool) -> sources.Found:

@@ -75,12 +75,7 @@ def find(source: Path, several: bool = False) -> tuple[list[Row], bool]:
         problems += [f"line {number}: {fault}" for fault in wrong]
         rows.append(row)
     problems = problems or _check_splits(rows)
-    if len(problems) > _SHOWN:
-        raise ListingError(
-            f"{source}: {len(problems)} problems: {' '.join(problems[:_SHOWN])} "
-            f"And {len(problems) - _SHOWN} more."
-        )
-    raise_all(ListingError, str(source), problems)
+    raise_all(ListingError, str(source), problems, most=_SHOWN)
     return rows, any(row.split for row in rows)
 
 

@@ -10,7 +10,6 @@ decoded at a reduced size adds what `decode.decode` says.
 """
 
 import math
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -68,24 +67,6 @@ def center_source_px(how: Preprocessing) -> tuple[int, int]:
     if how.interpolation == "nearest":
         return decode.PIXEL_LIMIT, decode.PIXEL_LIMIT
     return _scale_px(how)
-
-
-def load_center(source: str | Path | bytes, how: Preprocessing) -> tuple[torch.Tensor, str]:
-    """Reads, decodes and makes the `center` view.
-
-    Args:
-        source: A path, or the content of a file.
-        how: Of the backbone.
-
-    Returns:
-        uint8 `[3, height_px, width_px]`, and what was lost on the way (`Decoded.lossy`).
-
-    Raises:
-        decode.Unreadable: Where the file gives no image.
-    """
-    data = source if isinstance(source, bytes) else decode.read(str(source))
-    decoded = decode.decode(data, center_source_px(how))
-    return center(decoded.pixels, how), decoded.lossy
 
 
 def normalise(batch: torch.Tensor, how: Preprocessing) -> torch.Tensor:

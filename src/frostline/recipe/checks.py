@@ -1,5 +1,6 @@
 """Whether a recipe's values hold; every problem is found at once."""
 
+import itertools
 import re
 from typing import Any
 
@@ -51,6 +52,8 @@ def problems_of(recipe: Recipe) -> list[str]:
     _check_watch(recipe, found)
     for number, stage in enumerate(recipe.stages):
         _check_stage(stage, f"stages.{number}.", found)
+    if not recipe.head.on:
+        _check_order([stage.line.strip() for stage in recipe.stages], found)
     return found
 
 
@@ -153,6 +156,25 @@ def _check_line(line: str, at: str, found: list[str]) -> None:
         "last N blocks, with N from 1 on",
         line,
     )
+
+
+def _check_order(lines: list[str], found: list[str]) -> None:
+    """Checks that lines do not go up, as far as words tell; the rest is for the network to say."""
+    for number, (before, line) in enumerate(itertools.pairwise(lines), start=1):
+        above_pixels = before == "pixels" and line not in ("pixels", "0", "0%")
+        back_to_top = line == "top" and before != "top"
+        shares = [_SHARE.fullmatch("85%" if x == "auto" else x) for x in (before, line)]
+        more_below = all(shares) and float(shares[0][1]) < float(shares[1][1])  # type: ignore[index]
+        if above_pixels or back_to_top or more_below or _blocks(before) > _blocks(line) > 0:
+            found.append(
+                f"stages.{number}.line must not lie above that of stages.{number - 1}, {before!r}, "
+                f"and {line!r} does: what was thawed is not frozen again."
+            )
+
+
+def _blocks(line: str) -> int:
+    """Returns N of `last N blocks`, else 0."""
+    return int(line.split()[1]) if _LAST_BLOCKS.fullmatch(line) else 0
 
 
 def _check_stage(stage: Stage, at: str, found: list[str]) -> None:

@@ -315,11 +315,18 @@ def _add_gradients(
         floats = x.float()
         x = floats + how.noise * floats.std() * torch.randn_like(floats)
     logits = run.upper(x)
-    loss = objectives.loss(logits, wanted, how.kind, how.label_smoothing, weights)
-    if how.mixup:
-        rest = objectives.loss(logits, other, how.kind, how.label_smoothing, weights)
-        loss = share * loss + (1 - share) * rest
-    value = loss.item()
+
+    def mixed(logits: Tensor, smoothing: float, weights: Tensor | None) -> Tensor:
+        loss = objectives.loss(logits, wanted, how.kind, smoothing, weights)
+        if share == 1:
+            return loss
+        rest = objectives.loss(logits, other, how.kind, smoothing, weights)
+        return share * loss + (1 - share) * rest
+
+    loss = mixed(logits, how.label_smoothing, weights)
+    # What is told is the plain loss, as on validation: smoothing and weights would shift it.
+    told = mixed(logits.detach(), 0.0, None) if how.label_smoothing or weights is not None else loss
+    value = told.item()
     if not math.isfinite(value):
         run.upper.load_state_dict(state.kept)
         raise _no_number(state)
