@@ -1,6 +1,7 @@
 """The commands around training, as they are typed: plan, recipe, summary, lr-find, trackers."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -9,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from frostline import recipe
+from frostline import api, recipe
 from frostline.cli import main
+from frostline.errors import FrostlineError
 from frostline.runfolder import RunFolder
 
 NAME = "timm:test_resnet?pretrained=false"
@@ -153,6 +155,31 @@ def test_a_recipe_with_several_mistakes_has_them_all_named(
     line = refused(capsys, "train", photos, "--out", tmp_path / "run", "--recipe", path)
     assert all(problem in line for problem in want)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            'head.layers = [{ type = "pool", kind = "avg", kernel = 9 }, { type = "linear" }]',
+            "head.layers.0 (pool 9 × 9): does not fit",
+        ),
+        ('[[stages]]\nline = "layer9"', "stages.0.line: "),
+        ('[[stages]]\nline = "layer2"\n[[stages]]\nline = "layer4"', "stages.1.line: "),
+    ],
+)
+def test_what_only_the_network_can_tell_names_the_file_too(
+    text: str, words: str, tmp_path: Path, photos: Path, capsys: Capture
+) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    for command in (("train", photos, "--out", tmp_path / "run"), ("plan", photos)):
+        line = refused(capsys, *command, "--recipe", path, *NETWORK)
+        assert line.startswith(f"{path}: {words}")
+    with pytest.raises(FrostlineError, match=re.escape(f"{path}: {words}")):
+        api.train(
+            photos, out=tmp_path / "run", recipe=str(path), settings=[f"backbone.name={NAME}"]
+        )
 
 
 @pytest.mark.parametrize(

@@ -198,7 +198,8 @@ def train(
         wanted = recipes.compose(recipe, settings, given, stage)
     shown = console or Console()
     was_whole = _is_whole(runfolder.RunFolder(Path(out)))
-    run = pipeline.train(Path(photos), Path(out), wanted, cache_folder(cache_dir), shown)
+    with recipes.named(recipe if isinstance(recipe, str) else None):
+        run = pipeline.train(Path(photos), Path(out), wanted, cache_folder(cache_dir), shown)
     if not was_whole:
         curves.write_curves(run.read_history(), run.path)
         build.write(run)
@@ -237,7 +238,8 @@ def lr_find(
     wanted = recipes.load(recipe) if isinstance(recipe, str) else recipe
     rates = (start, end, steps)
     shown = console or Console()
-    found = pipeline.lr_find(Path(photos), wanted, stage, rates, cache_folder(cache_dir), shown)
+    with recipes.named(recipe if isinstance(recipe, str) else None):
+        found = pipeline.lr_find(Path(photos), wanted, stage, rates, cache_folder(cache_dir), shown)
     if out is not None:
         curves.write_lr(found.rates, found.losses, found.suggestion, Path(out))
     return found

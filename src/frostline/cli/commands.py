@@ -20,12 +20,14 @@ def train(arguments: Namespace) -> int:
     """Trains, and says where the run lies."""
     wanted = recipe_of(arguments)
     from frostline import api
+    from frostline.recipe import named
 
     given = arguments
     console = Console()
-    run = api.train(
-        given.photos, out=given.out, recipe=wanted, cache_dir=given.cache_dir, console=console
-    )
+    with named(given.recipe):
+        run = api.train(
+            given.photos, out=given.out, recipe=wanted, cache_dir=given.cache_dir, console=console
+        )
     if given.json:
         _print_json(run.metrics)
     console.say(f"run: {given.out} (model/, metrics.json, report.html, curves)")
@@ -37,8 +39,11 @@ def plan(arguments: Namespace) -> int:
     """Measures and says what `train` would choose."""
     wanted = recipe_of(arguments)
     from frostline import pipeline
+    from frostline.recipe import named
 
-    found = pipeline.plan(arguments.photos, wanted, cache_folder(arguments.cache_dir), Console())
+    given = arguments
+    with named(given.recipe):
+        found = pipeline.plan(given.photos, wanted, cache_folder(given.cache_dir), Console())
     if arguments.json:
         _print_json(found.facts)
     return 0
@@ -48,19 +53,21 @@ def lr_find(arguments: Namespace) -> int:
     """Tries rising rates and says which to take."""
     wanted = recipe_of(arguments)
     from frostline import api
+    from frostline.recipe import named
 
     given = arguments
-    found = api.lr_find(
-        given.photos,
-        recipe=wanted,
-        out=given.out,
-        stage=given.stage,
-        start=given.start,
-        end=given.end,
-        steps=given.steps,
-        cache_dir=given.cache_dir,
-        console=Console(),
-    )
+    with named(given.recipe):
+        found = api.lr_find(
+            given.photos,
+            recipe=wanted,
+            out=given.out,
+            stage=given.stage,
+            start=given.start,
+            end=given.end,
+            steps=given.steps,
+            cache_dir=given.cache_dir,
+            console=Console(),
+        )
     if given.json:
         _print_json(asdict(found))
     else:

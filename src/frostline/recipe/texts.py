@@ -2,17 +2,21 @@
 
 import dataclasses
 import math
+import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from frostline.errors import RecipeError, did_you_mean, raise_all
+from frostline.errors import LineError, RecipeError, did_you_mean, raise_all
 from frostline.files import write_text
 from frostline.recipe.checks import problems_of
 from frostline.recipe.schema import DEFAULT, Recipe
+
+_KEY = re.compile(r"(head|stages|views|backbone|compute)\.")
 
 
 def builtin() -> tuple[str, ...]:
@@ -165,6 +169,21 @@ def from_dict(values: Mapping[str, Any], where: str) -> Recipe:
         problems + [one for one in problems_of(recipe) if not one.startswith(named)],
     )
     return recipe
+
+
+@contextmanager
+def named(name: str | None) -> Iterator[None]:
+    """Puts a recipe's file before errors on its keys that show only when the network is open.
+
+    Args:
+        name: As for `load`; None for options alone.
+    """
+    try:
+        yield
+    except (RecipeError, LineError) as error:
+        if name and name not in builtin() and _KEY.match(str(error)):
+            raise type(error)(f"{name}: {error}") from error
+        raise
 
 
 def to_dict(recipe: Recipe) -> dict[str, Any]:
