@@ -318,7 +318,7 @@ def test_hostile_files_are_left_out_with_their_reasons(
 def test_strict_refuses_them_before_any_work(photos: Path, tmp_path: Path, capsys: Capture) -> None:
     (photos / "red" / "text.jpg").write_text("I am no picture.")
     line = refused(capsys, train(photos, tmp_path / "run", "--strict"))
-    assert "1 images cannot be read (--strict), the first: " in line
+    assert "1 image cannot be read (--strict), the first: " in line
     assert line.endswith("text.jpg: not an image.")
     assert not (tmp_path / "run").exists()
 
@@ -395,7 +395,7 @@ def test_an_unknown_line_leaves_nothing_in_the_way_of_the_right_one(
         (("--batch-size", "0"), "batch_size must be at least 1, not 0"),
         (
             ("--batch-size", "1", "--batch-norm", "train"),
-            "batch_size must be at least 2 where batch norms are trained, not 1",
+            "batch_size must be at least 3 where batch norms are trained, not 1",
         ),
         (("--weight-decay", "-1"), "weight_decay must be at least 0, not -1.0"),
         (("--val", "1.5"), "data.val must be a share in [0, 1), not 1.5"),
@@ -432,9 +432,7 @@ def test_a_loss_that_is_no_number(
     line = refused(capsys, train(photos, tmp_path / "run", *wild, "--weight-decay", 1e40))
     assert "the loss is no longer a number in epoch" in line
     assert "the state of before this stage is kept" in line
-    assert (
-        "learning rate ten times smaller, clip = 1.0, or --precision fp32. The same command" in line
-    )
+    assert "learning rate ten times smaller or clip = 1.0, with which the same command goes" in line
     assert not (tmp_path / "run" / "metrics.json").exists()
     # The advice can be followed in the same folder.
     tame = train(photos, tmp_path / "run", *wild, "--lr", 0.001)
@@ -632,6 +630,16 @@ def test_nothing_is_written_among_the_pictures(
     assert line.startswith("--cache-dir: ")
     (tmp_path / "link").symlink_to(photos)
     refused(capsys, train(photos, tmp_path / "link" / inside))
+    out, cache = photos / inside / "x.npz", ("--cache-dir", photos / inside)
+    name = NETWORK[1]
+    for option, argv in (
+        ("--cache-dir", typed("plan", photos, *NETWORK, *cache)),
+        ("--cache-dir", typed("lr-find", photos, "--out", tmp_path / "rates", *NETWORK, *cache)),
+        ("--out", typed("lr-find", photos, "--out", photos / inside / "rates", *NETWORK)),
+        ("--cache-dir", typed("embed", name, photos, "--out", tmp_path / "x.npz", *cache)),
+        ("--out", typed("embed", name, photos, "--out", out)),
+    ):
+        assert refused(capsys, argv).startswith(f"{option}: ")
     assert fingerprint(photos) == before
 
 

@@ -41,6 +41,17 @@ def test_the_digest_of_a_prefix_knows_its_weights(finished_run: FinishedRun) -> 
     assert classifier.prefix_digest(made) != before
 
 
+def test_the_digest_of_a_prefix_knows_what_is_in_no_state_dict(finished_run: FinishedRun) -> None:
+    opened = catalog.find(f"dir:{finished_run.path}")
+    made = classifier.as_it_is(opened, "layer3", torch.device("cpu"), torch.float32)
+    found = set()
+    for value in (1.0, 2.0):
+        made.prefix.register_buffer("table", torch.tensor([value]), persistent=False)
+        found.add(classifier.prefix_digest(made))
+    assert "table" not in made.prefix.state_dict()
+    assert len(found) == 2
+
+
 @pytest.mark.parametrize("below", ["pixels", "layer2"])
 def test_what_is_derived_is_what_would_be_computed(finished_run: FinishedRun, below: str) -> None:
     opened = catalog.find(f"dir:{finished_run.path}")

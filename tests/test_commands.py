@@ -298,6 +298,16 @@ def test_plan_says_what_train_would_choose(
     assert not (tmp_path / "run").exists()
 
 
+def test_plan_refuses_what_train_would(
+    photos: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("frostline.training.watch.find_spec", lambda name: None)
+    assert "wandb is not installed" in refused(capsys, "plan", photos, "--tracker", "wandb")
+    (photos / "red" / "text.jpg").write_text("I am no picture.")
+    line = refused(capsys, "plan", photos, *NETWORK, "--strict")
+    assert "1 image cannot be read (--strict)" in line
+
+
 def test_plan_trains_nothing_and_keeps_nothing(
     photos: Path, small: Path, tmp_path: Path, capsys: Capture, quick_measures: None
 ) -> None:

@@ -9,9 +9,11 @@ def test_public_names() -> None:
         "FrostlineError",
         "Run",
         "__version__",
+        "activations",
         "backbone",
         "lr_find",
         "open_run",
+        "plan",
         "train",
     ]
     assert all(getattr(frostline, name) is not None for name in frostline.__all__)

@@ -1,5 +1,6 @@
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -184,3 +185,29 @@ def test_live_takes_new_views_as_they_come(files: list[str]) -> None:
     assert live.items == {}
     live.items[b"a"] = Item(files[0])
     assert torch.equal(live.fetch([b"a"])[0], augment.load(files[0], HOW, [CENTER], "")[0].float())
+
+
+@pytest.mark.parametrize("on_cpu", [True, False])
+def test_live_decodes_on_every_core_and_feeds_a_gpu_at_once(
+    files: list[str], monkeypatch: pytest.MonkeyPatch, on_cpu: bool
+) -> None:
+    monkeypatch.setattr(extract, "_cores", lambda: 2)
+    loaded: list[int] = []
+    load = extract._load
+
+    def noted(items: Sequence[Item], *rest: Any, **more: Any) -> extract.Loaded:
+        loaded.append(len(items))
+        return load(items, *rest, **more)
+
+    monkeypatch.setattr(extract, "_load", noted)
+    ran: list[int] = []
+
+    def run(pixels: torch.Tensor) -> torch.Tensor:
+        ran.append(len(pixels))
+        return pixels.float()
+
+    items = {bytes([index]): Item(path) for index, path in enumerate(files[:6])}
+    got = extract.Live(HOW, run, on_cpu, items).fetch(list(items))
+    assert len(got) == 6
+    assert loaded == [3, 3]
+    assert ran == ([3, 3] if on_cpu else [6])

@@ -14,7 +14,7 @@ RELU = {"type": "activation", "kind": "relu"}
 GLOBAL = {"type": "pool", "kind": "global"}
 FLATTEN = {"type": "flatten"}
 LINEAR = {"type": "linear"}
-# What the issue asks for: on an intermediate layer of 160 × 7 × 7.
+# A head on an intermediate layer, of 160 × 7 × 7.
 SMALL_CNN = [
     {"type": "conv", "out": 128, "kernel": 3},
     RELU,
@@ -125,7 +125,7 @@ def test_dropout_lies_between_the_layers() -> None:
     ]
 
 
-def test_the_issues_list_of_layers_is_one_score_a_class() -> None:
+def test_a_head_on_an_intermediate_layer_gives_one_score_a_class() -> None:
     spec = listed(*SMALL_CNN)
     head = heads.build(spec, (160, 7, 7), 160, 2)
     assert head(torch.randn(3, 160, 7, 7)).shape == (3, 2)
@@ -422,8 +422,15 @@ def test_a_layer_that_does_not_fit_is_named(
         (
             [LINEAR, {"type": "activation", "kind": "sigmoid"}],
             (
-                "head.layers.1 must not be an activation: what comes last are scores, of which "
-                "training and prediction make probabilities by themselves."
+                "head.layers.1 must not be an activation: layer 0 gives the scores, of which "
+                "training and prediction make probabilities by themselves. Move it up."
+            ),
+        ),
+        (
+            [{"type": "conv", "kernel": 1}, {"type": "dropout", "rate": 0.5}, GLOBAL],
+            (
+                "head.layers.1 must not be a dropout: layer 0 gives the scores, of which "
+                "training and prediction make probabilities by themselves. Move it up."
             ),
         ),
     ],
@@ -505,7 +512,7 @@ def test_describe() -> None:
         heads.parse("linear"),
         heads.parse("mlp:64,32,dropout=0.5", "flatten", init="xavier"),
         listed(*SMALL_CNN, init="kaiming"),
-        listed({**CONV, "padding": 0, "bias": False}, {"type": "dropout", "rate": 0}),
+        listed({"type": "dropout", "rate": 0}, {**CONV, "padding": 0, "bias": False}),
     ],
     ids=["linear", "mlp", "list", "bare"],
 )

@@ -12,10 +12,12 @@ import torch
 from PIL import Image
 
 from frostline import classifier as models
-from frostline import heads, passes, pipeline
+from frostline import engines, heads, passes, pipeline
 from frostline.console import QUIET, Console
 from frostline.data import listing as listings
 from frostline.data.augment import CENTER, Policy, View
+from frostline.engines import Engine
+from frostline.errors import BackboneError
 from frostline.extract import Item
 from frostline.passes import items_of
 from frostline.places import cache_folder
@@ -135,8 +137,10 @@ def test_views_that_no_epoch_takes_are_not_made(photos: Path, tmp_path: Path) ->
         RECIPE, stages=(replace(RECIPE.stages[0], epochs=2), replace(RECIPE.stages[1], epochs=1))
     )
     made = run(photos, tmp_path / "run", wanted)
-    train, _ = split_sizes(made)
-    assert made.read_plan()["rows_computed"] == 36 + 2 * train
+    train, val = split_sizes(made)
+    assert made.read_plan()["rows_computed"] == 36 + 3 * train
+    # The first stage takes two of them; what the probe takes at the top is center.
+    assert by_line(made)["pooled"]["rows_computed"] == train + val + 2 * train
     plain = replace(
         RECIPE, stages=tuple(replace(stage, augment=False) for stage in RECIPE.stages), seed=9
     )
@@ -222,12 +226,55 @@ def test_epoch_after_epoch_takes_the_next_view(count: int) -> None:
         assert view == View((epoch - 1) % count, POLICY)
 
 
+def test_views_go_on_from_stage_to_stage(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[View] = []
+
+    def noted(content: str, epoch: int, *rest: Any) -> View:
+        taken.append(view_of(content, epoch, *rest))
+        return taken[-1]
+
+    view_of = pipeline.view_of
+    monkeypatch.setattr(pipeline, "view_of", noted)
+    first, second = RECIPE.stages
+    stages = (
+        replace(first, epochs=1),
+        replace(first, steps=4),
+        replace(second, augment=False, epochs=5),
+        replace(second, epochs=1),
+    )
+    wanted = replace(RECIPE, views=replace(RECIPE.views, count=4), stages=stages)
+    made = run(photos, tmp_path / "run", wanted)
+    train, _ = split_sizes(made)
+    # Four steps of eight images make two epochs, of which the second is begun only.
+    assert -(-4 // -(-train // 8)) == 2
+    assert list(dict.fromkeys(view.number for view in taken)) == [0, 1, 2, 3]
+    # All were there before training began, at each stage's line those that it takes.
+    found = by_line(made)
+    assert found["layer3"]["rows_computed"] == 36 + 4 * train
+    assert found["pooled"]["rows_computed"] == 36 + 3 * train
+
+
+def test_refresh_goes_on_from_stage_to_stage() -> None:
+    wanted = replace(RECIPE, views=Views(count=2, flip=True, refresh=0.5))
+    for epoch in range(1, 9):
+        there = pipeline.view_of("content", epoch, wanted, POLICY, before=3)
+        assert there == pipeline.view_of("content", epoch + 3, wanted, POLICY)
+
+
 def test_without_augmentation_all_is_center() -> None:
-    for views in (Views(count=4), Views(live=True), Views(count=4, preset="none", refresh=0.5)):
+    for views in (
+        Views(count=4),
+        Views(live=True),
+        Views(count=4, preset="none", refresh=0.5),
+        Views(count=4, fill="constant"),
+    ):
         wanted = replace(RECIPE, views=views)
-        assert pipeline.policy_of(wanted) == Policy()
+        policy = pipeline.policy_of(wanted)
+        assert not policy.varies
         for epoch in range(1, 6):
-            assert pipeline.view_of("content", epoch, wanted, Policy()) == CENTER
+            assert pipeline.view_of("content", epoch, wanted, policy) == CENTER
 
 
 @pytest.mark.parametrize("share", [0.1, 0.25, 0.5, 1.0])
@@ -377,3 +424,121 @@ def test_a_grey_picture_has_its_views_too(tmp_path: Path) -> None:
     made = run(tmp_path / "photos", tmp_path / "run")
     train, _ = split_sizes(made)
     assert made.read_plan()["rows_computed"] == 12 + 3 * train
+
+
+# What is not given.
+
+
+def far(model: models.Classifier, factor: float) -> models.Classifier:
+    """Makes activations too large for float16 from the first layer on."""
+    with torch.no_grad():
+        model.module.bn1.weight.mul_(factor)  # type: ignore[union-attr, operator]
+    return models.recut(model, model.line)
+
+
+@pytest.mark.parametrize(
+    ("precision", "factor", "advice"),
+    [
+        (torch.float32, 1e6, "Choose another --line, or use --precision bf16."),
+        (torch.bfloat16, float("nan"), "Use --precision fp32."),
+    ],
+)
+def test_what_is_not_finite_is_not_kept(
+    photos: Path, tmp_path: Path, precision: torch.dtype, factor: float, advice: str
+) -> None:
+    model = far(network("layer1", precision), factor)
+    items = items_of(listings.scan(photos, QUIET).usable)
+    kept = passes.from_pixels(model, tmp_path / "cache", QUIET)
+    with pytest.raises(BackboneError, match="must be finite numbers, and those of") as raised:
+        kept.need(items)
+    assert str(raised.value).endswith(advice)
+    assert not list((tmp_path / "cache").rglob("*.safetensors"))
+    live = passes.unkept(model, QUIET)
+    assert live.need(items) == {}
+    with pytest.raises(BackboneError, match="must be finite numbers"):
+        live.fetch(list(items))
+
+
+def test_what_is_derived_must_be_finite_too(photos: Path, tmp_path: Path) -> None:
+    model = far(network("layer1"), 1e6)
+    base = passes.from_pixels(models.recut(model, "pixels"), tmp_path / "cache", QUIET)
+    items = items_of(listings.scan(photos, QUIET).usable)
+    with pytest.raises(BackboneError, match="must be finite numbers"):
+        passes.derived(model, base, QUIET).need(items)
+
+
+def test_a_sample_that_is_partly_gone_is_compared_all_the_same(
+    photos: Path, tmp_path: Path
+) -> None:
+    items = items_of(listings.scan(photos, QUIET).usable[:6])
+    source = passes.from_pixels(network("layer3"), tmp_path / "cache", QUIET)
+    source.need(items)
+    assert source.against_live(items) < 1e-3
+    paths = [Path(item.path) for item in items.values()]
+    paths[1].unlink()
+    assert source.against_live(items) < 1e-3
+    for path in paths:
+        path.unlink(missing_ok=True)
+    assert source.against_live(items) == 0.0
+
+
+def test_live_sources_forget_the_views_of_past_epochs(photos: Path, tmp_path: Path) -> None:
+    rows = listings.scan(photos, QUIET).usable
+    centers = items_of(rows[:6])
+    model = network("layer3")
+    plain = passes.unkept(model, QUIET)
+    kept = passes.from_pixels(model, tmp_path / "cache", QUIET)
+    for source, live in (
+        (plain, plain),
+        (mixed := passes.Mixed(kept, passes.unkept(model, QUIET)), mixed.live),
+    ):
+        source.need(centers)
+        for epoch in range(4):
+            varied = items_of(rows[6:], (View(epoch, POLICY),))
+            source.need(varied)
+            assert len(source.fetch(list(varied))) == 30
+            assert len(live.live.items) <= 36
+        source.need(centers)
+        assert len(source.fetch(list(centers))) == 6
+
+
+def test_what_a_gpu_holds_follows_the_memory_that_it_has_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (8 << 30, 16 << 30))
+    assert passes._resident_bytes(torch.device("cuda")) == 2 << 30
+    assert passes._resident_bytes(torch.device("cpu")) == passes.RESIDENT_BYTES
+
+
+def test_what_is_embedded_comes_back_from_a_gpu(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class OnGpu:
+        def cpu(self) -> str:
+            return "on the CPU"
+
+    monkeypatch.setattr(passes.Kept, "fetch", lambda *_: OnGpu())
+    made, rows = pipeline.embed(NETWORK, photos, "pooled", FP32, cache_folder(), QUIET)
+    assert (made, len(rows)) == ("on the CPU", 36)
+
+
+def test_later_lines_run_with_the_chosen_engine_where_nothing_is_derived(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def make(name: str, eager: Engine, *_: object) -> Engine:
+        made.append(name)
+        return replace(eager, name=eager.name.replace("eager", name, 1))
+
+    monkeypatch.setattr(engines, "make", make)
+    compute = replace(FP32, engine="openvino", derive=False)
+    run_of = run(photos, tmp_path / "run", replace(RECIPE, compute=compute))
+    found = by_line(run_of)
+    assert {one["engine"] for one in found.values()} == {"openvino-cpu-float32-folded"}
+    assert {one["from"] for one in found.values()} == {"pixels"}
+    assert made == ["openvino", "openvino"]
+    made.clear()
+    never = replace(compute, cache="never")
+    run(photos, tmp_path / "never", replace(RECIPE, compute=never))
+    assert made == ["openvino", "openvino"]

@@ -10,8 +10,16 @@ import torch
 
 from conftest import make_photos
 from frostline import api, pipeline, predict
+from frostline import recipe as recipes
 from frostline.console import QUIET
-from frostline.errors import DiskError, LineError, ListingError, RunError
+from frostline.errors import (
+    BackboneError,
+    DiskError,
+    LineError,
+    ListingError,
+    RecipeError,
+    RunError,
+)
 from frostline.places import cache_folder
 from frostline.recipe import BackboneChoice, Compute, Data, HeadChoice, Recipe, Stage
 from frostline.runfolder import RunFolder
@@ -194,7 +202,7 @@ def test_an_unreadable_picture_is_left_out_and_listed(photos: Path, tmp_path: Pa
     assert any("truncated" in line for line in listed)
     strict = Recipe(backbone=NETWORK, compute=FP32, data=Data(strict=True))
     with pytest.raises(
-        ListingError, match=r"1 images cannot be read \(--strict\), the first: .*000"
+        ListingError, match=r"1 image cannot be read \(--strict\), the first: .*000"
     ):
         run(photos, tmp_path / "strict", strict)
 
@@ -279,6 +287,36 @@ def test_the_python_way(photos: Path, tmp_path: Path) -> None:
     card = (made.model / "README.md").read_text()
     assert "Tells 3 classes apart: blue, green, red." in card
     assert f"| val | {made.metrics['val']['n']} |" in card
+
+
+def test_a_recipe_may_be_a_path_and_settings_go_with_it(photos: Path, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(recipes.to_toml(PROBE))
+    planned = api.plan(photos, recipe=path, settings=["seed=3"], console=QUIET)
+    assert planned.recipe.seed == 3
+    assert planned.facts["line"] == "pooled"
+    made = api.train(photos, out=tmp_path / "run", recipe=path, settings=["seed=3"], console=QUIET)
+    assert recipes.read(made.path / "recipe.toml") == planned.recipe
+    with pytest.raises(RecipeError, match=r"backbone\.name: goes with a recipe by name"):
+        api.plan(photos, recipe=PROBE, backbone="timm:resnet50")
+    with pytest.raises(RecipeError, match="lr-find: the recipe has no stages"):
+        api.lr_find(photos, recipe=path, settings=["seed=3"], console=QUIET)
+
+
+def test_activations_in_python(photos: Path) -> None:
+    name = "timm:test_resnet?pretrained=false"
+    torch.manual_seed(0)
+    values, rows = api.activations(photos, backbone=name, line="layer3", console=QUIET)
+    assert len(values) == len(rows) == 36
+    assert {row.label for row in rows} == {"blue", "green", "red"}
+    torch.manual_seed(0)
+    again, _ = api.activations(photos, backbone=name, line="layer3", console=QUIET)
+    assert torch.equal(values, again)
+
+
+def test_a_name_that_cannot_be_is_told_before_pictures_are_read(tmp_path: Path) -> None:
+    with pytest.raises(BackboneError, match="resnet50"):
+        api.train(tmp_path / "absent", out=tmp_path / "run", backbone="resnet50")
 
 
 def test_a_backbone_in_python() -> None:

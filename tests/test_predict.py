@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import timm
 import torch
+from PIL import Image, ImageOps
 
 import frostline
 from conftest import FinishedRun, settled
@@ -247,6 +248,29 @@ def test_the_python_way(finished_run: FinishedRun) -> None:
     (one,) = run.predict([str(finished_run.picture)], top_k=3)
     assert one.label == "red"
     assert [len(said.top) for said in run.predict([finished_run.photos], top_k=2)] == [2] * 36
+    val = table_of(finished_run.path, "val")
+    assert run.evaluate(val)["accuracy"] == run.metrics["val"]["accuracy"]
+
+
+def test_a_mirrored_picture_has_a_say_where_it_is_asked_for(
+    finished_run: FinishedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = predict.open_model(str(finished_run.path))
+    both = predict.open_model(str(finished_run.path), flip=True)
+    assert not plain.flip
+    assert both.flip
+    mirror = tmp_path / "mirror.png"
+    ImageOps.mirror(Image.open(finished_run.picture)).save(mirror)
+    alone = [one.top for one in predict.predict(plain, [finished_run.picture, mirror], 3, QUIET)]
+    (mean,) = predict.predict(both, [finished_run.picture], 3, QUIET)
+    for label, chance in mean.top:
+        expected = sum(dict(top)[label] for top in alone) / 2
+        assert chance == pytest.approx(expected, abs=1e-5)
+    words = ("predict", str(finished_run.path), str(finished_run.picture), "--flip")
+    capsys.readouterr()
+    assert main([*words, "--format", "json", "--top-k", "3"]) == 0
+    (said,) = json.loads(capsys.readouterr().out)
+    assert said["probability"] == pytest.approx(mean.probability)
 
 
 def test_without_validation_the_run_works_and_has_no_figures(

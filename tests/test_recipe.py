@@ -78,7 +78,10 @@ FIELDS: dict[str, tuple[list[Any], list[tuple[Any, str]]]] = {
     "stages.0.batch_norm": (["frozen", "train"], [("freeze", "one of")]),
     "stages.0.dropout": ([0, 0.9], [(-0.1, "in [0, 1)"), (1, "in [0, 1)")]),
     "stages.0.balance": (list(recipes.BALANCES), [("weight", "one of")]),
-    "stages.0.mixup": ([0, 10], [(-0.1, "in [0, 10]"), (10.1, "in [0, 10]")]),
+    "stages.0.mixup": (
+        [0, 0.001, 10],
+        [(value, "0, or in [0.001, 10]") for value in (-0.1, 10.1, 1e-46)],
+    ),
     "stages.0.noise": ([0, 10], [(-0.1, "in [0, 10]"), (10.1, "in [0, 10]")]),
     "stages.0.augment": ([True, False], []),
 }
@@ -295,8 +298,13 @@ def test_tables_and_lists_are_told_apart() -> None:
 
 
 def test_batch_norms_are_not_trained_on_one_image() -> None:
-    assert message({"stages": [{"batch_size": 1, "batch_norm": "train"}]}) == (
-        "mine.toml: stages.0.batch_size must be at least 2 where batch norms are trained, not 1."
+    assert message({"stages": [{"batch_size": 2, "batch_norm": "train"}]}) == (
+        "mine.toml: stages.0.batch_size must be at least 3 where batch norms are trained, not 2."
+    )
+    layers = [{"type": "norm", "kind": "batch"}, {"type": "linear"}]
+    assert message({"head": {"layers": layers}, "stages": [{"batch_size": 2}]}) == (
+        "mine.toml: stages.0.batch_size must be at least 3 where head.layers has a batch norm, "
+        "not 2."
     )
 
 
@@ -346,6 +354,7 @@ def test_words_for_lines_are_checked(line: str, rule: str) -> None:
         (("pixels", "top"), False),
         (("pixels", "blocks.2"), False),
         (("pixels", "pixels"), True),
+        (("pixels", "0 %"), True),
         (("auto", "top"), False),
         (("blocks.2", "top"), False),
         (("top", "blocks.2"), True),
@@ -370,9 +379,74 @@ def test_lines_that_go_up_are_told_as_far_as_words_tell(
     )
 
 
+@pytest.mark.parametrize(
+    ("layers", "words"),
+    [
+        (
+            [{"type": "linear"}, {"type": "flatten"}],
+            (
+                "the probe is put in place of the head's last layer, which must be linear; here "
+                "it is flatten. Leave it out"
+            ),
+        ),
+        (
+            [{"type": "linear", "bias": False}],
+            (
+                "the probe has a bias, and the head's last layer has bias = false. Leave one of "
+                "them out"
+            ),
+        ),
+    ],
+)
+def test_a_probe_needs_a_last_layer_that_it_can_be_put_in(
+    layers: list[dict[str, Any]], words: str
+) -> None:
+    said = message({"head": {"layers": layers, "start": "probe"}})
+    assert said == f'mine.toml: head.start: {words}, or write start = "random".'
+
+
+@pytest.mark.parametrize("width", ["65537", "9" * 11, "9" * 5000])
+def test_a_width_is_no_larger_than_a_layer_s(width: str) -> None:
+    said = message({"head": {"spec": f"mlp:{width}"}})
+    assert "must be a width from 1 to 65536, or dropout=P with P in [0, 1)." in said
+    recipes.from_dict({"head": {"spec": "mlp:65536"}}, "mine.toml")
+
+
+@pytest.mark.parametrize("text", ["seed = 1" + "0" * 5000, "about = " + "[" * 3000 + "]" * 3000])
+def test_a_file_beyond_python_is_no_recipe(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(RecipeError, match=r"mine\.toml: cannot be read as TOML: "):
+        recipes.read(path)
+    # As a setting it is taken for text.
+    with pytest.raises(RecipeError, match=r"data\.val must be a number"):
+        recipes.load("thaw", [f"data.val={text.partition(' = ')[2]}"])
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("lr", "stages.0.lr"),
+        ("val", "data.val"),
+        ("rotate", "views.rotate"),
+        ("flip", "views.flip, predict.flip"),
+    ],
+)
+def test_a_key_without_its_table_is_told_where_it_stands(key: str, meant: str) -> None:
+    assert message({key: 1}) == f"mine.toml: {key} is no key of a recipe. Did you mean {meant}?"
+
+
+@pytest.mark.parametrize("views", [{"flip": False}, {"crop": 1.0}, {"fill": "edge"}, {}])
+def test_live_views_must_vary(views: dict[str, Any]) -> None:
+    assert "and nothing varies them" in message({"views": {**views, "live": True}})
+    recipes.from_dict({"views": {**views, "live": True, "rotate": 3.0}}, "mine.toml")
+
+
 def test_top_may_be_a_line_in_the_middle() -> None:
     stages = [{"line": "blocks.2"}, {"line": "top"}]
     recipes.from_dict({"head": {"on": "blocks.2"}, "stages": stages}, "mine.toml")
+    stages = [{"line": "pixels"}, {"line": "top"}]
+    assert "must not lie above" in message({"head": {"on": "blocks.2"}, "stages": stages})
 
 
 def test_a_head_a_tracker_and_a_stage_are_found_fault_with_at_once() -> None:
@@ -384,7 +458,7 @@ def test_a_head_a_tracker_and_a_stage_are_found_fault_with_at_once() -> None:
         }
     )
     assert said.startswith(
-        "mine.toml: 4 problems: (1) head.spec: '0' in 'mlp:0' must be a width, or "
+        "mine.toml: 4 problems: (1) head.spec: '0' in 'mlp:0' must be a width from 1 to "
     )
     assert "watch.trackers.0 must be one of tensorboard, aim" in said
     assert "watch.histograms: only TensorBoard takes them" in said

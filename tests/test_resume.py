@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from conftest import make_photos
 from frostline import files, interrupt, passes, pipeline, recipe, stages
 from frostline.console import QUIET, Console
-from frostline.errors import DiskError, RunError, TrainingError
+from frostline.errors import DiskError, LossError, RunError, TrainingError
 from frostline.places import cache_folder
 from frostline.recipe import (
     BackboneChoice,
@@ -508,12 +508,71 @@ def test_other_images_are_told_and_put_back(
     assert "goes on in epoch" in said(photos, made.path)
 
 
-def test_renamed_images_are_the_same_images(
-    whole: tuple[Path, Path, Path], photos: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    "wanted", [RECIPE, replace(RECIPE, head=HeadChoice())], ids=["random", "probe"]
+)
+def test_renamed_images_are_the_same_images(photos: Path, tmp_path: Path, wanted: Recipe) -> None:
+    want = run(photos, tmp_path / "want", wanted)
+    made = interrupted(photos, tmp_path / "run", 4, wanted)
+    for number, path in enumerate(sorted(photos.rglob("*.png"))):
+        path.rename(path.with_name(f"{(number * 7) % 100:02}-renamed.png"))
+    assert "goes on in epoch" in said(photos, made.path, wanted)
+    anew = run(photos, tmp_path / "anew", wanted)
+    for other in (made, anew):
+        assert history(other.path) == history(want.path)
+        for name in ("model.safetensors", "head.safetensors"):
+            assert (other.model / name).is_file() == (want.model / name).is_file()
+        tensors = load_file(want.model / "model.safetensors")
+        assert all(
+            torch.equal(value, tensors[name])
+            for name, value in load_file(other.model / "model.safetensors").items()
+        )
+
+
+@pytest.fixture
+def splits(photos: Path, tmp_path: Path) -> Path:
+    """The pictures as `train/` and `val/`."""
+    for path in sorted(photos.rglob("*.png")):
+        split = "val" if int(path.stem) % 3 == 0 else "train"
+        place = tmp_path / "splits" / split / path.parent.name / path.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(place)
+    return tmp_path / "splits"
+
+
+def test_images_moved_to_another_split_are_told(splits: Path, tmp_path: Path) -> None:
+    made = interrupted(splits, tmp_path / "run")
+    moves = [("train/blue/001.png", "val"), ("val/blue/003.png", "train")]
+    for name, split in moves:
+        (splits / name).rename(splits / split / "blue" / Path(name).name)
+    with pytest.raises(RunError, match="other input: of the images 2 moved to another split"):
+        run(splits, made.path)
+    for name, split in moves:
+        (splits / split / "blue" / Path(name).name).rename(splits / name)
+    assert "goes on in epoch" in said(splits, made.path)
+    assert "already finished" in said(splits, made.path)
+    (splits / moves[0][0]).rename(splits / "val" / "blue" / "001.png")
+    with pytest.raises(RunError, match="was made from other pictures than these"):
+        run(splits, made.path)
+
+
+def test_a_source_with_training_images_alone_goes_on_with_its_split(
+    splits: Path, tmp_path: Path
 ) -> None:
-    made = interrupted(photos, tmp_path / "run")
-    (photos / "blue" / "003.png").rename(photos / "blue" / "renamed.png")
-    assert "goes on in epoch" in said(photos, made.path)
+    for folder in (splits / "val").iterdir():
+        for path in folder.iterdir():
+            path.rename(splits / "train" / folder.name / path.name)
+        folder.rmdir()
+    (splits / "val").rmdir()
+    # Found to be unreadable only by the first pass, which then splits anew.
+    (splits / "train" / "blue" / "000.png").write_bytes(
+        (splits / "train" / "blue" / "001.png").read_bytes()[:-60]
+    )
+    want = run(splits, tmp_path / "want")
+    made = interrupted(splits, tmp_path / "run")
+    assert "goes on in epoch" in said(splits, made.path)
+    assert_same(want.path, made.path)
+    assert "already finished" in said(splits, made.path)
 
 
 def test_other_weights_are_told(photos: Path, tmp_path: Path) -> None:
@@ -571,6 +630,96 @@ def test_the_same_thread_count_is_not_said_in_any_stage(
     assert "threads:" not in said(photos, tmp_path / "run")
 
 
+def test_other_ground_is_said_and_the_run_goes_on(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted(photos, tmp_path / "run")
+    ground_of = stages.ground_of
+
+    def elsewhere(model: Any) -> dict[str, str]:
+        return {**ground_of(model), "device": "cuda", "precision": "bf16", "engine": "compile"}
+
+    with monkeypatch.context() as patched:
+        patched.setattr(stages, "ground_of", elsewhere)
+        interrupted(photos, tmp_path / "run", 3)
+    assert RunFolder(tmp_path / "run").checkpoint.is_file()
+    words = said(photos, tmp_path / "run")
+    more = "; results agree, but not to the last bit\n"
+    assert f"device: the run was begun with cuda and goes on with cpu{more}" in words
+    assert f"precision: the run was begun with bf16 and goes on with fp32{more}" in words
+    assert f"engine: the run was begun with compile and goes on with eager{more}" in words
+    assert "threads:" not in words
+
+
+def test_the_recipe_of_a_run_says_what_it_computed_in_and_the_same_command_goes_on(
+    photos: Path, tmp_path: Path
+) -> None:
+    wanted = replace(RECIPE, compute=replace(FP32, precision="auto"))
+    made = interrupted(photos, tmp_path / "run", 4, wanted)
+    precision = recipe.read(made.recipe).compute.precision
+    assert precision in ("bf16", "fp32")
+    assert made.read_plan()["asked"]["compute"]["precision"] == "auto"
+    assert "goes on in epoch" in said(photos, made.path, wanted)
+    assert "already finished" in said(photos, made.path, wanted)
+    assert "already finished" in said(photos, made.path, recipe.read(made.recipe))
+
+
+def test_what_a_kill_left_in_the_folder_is_removed(photos: Path, tmp_path: Path) -> None:
+    made = run(photos, tmp_path / "run")
+    parts = [made.path, made.model, made.checkpoint.parent]
+    parts = [folder / ".abcd_123.part" for folder in parts]
+    for path in (*parts, made.checkpoint, made.path / ".mine.part"):
+        path.write_bytes(b"half")
+    assert "already finished" in said(photos, made.path)
+    assert not any(path.exists() for path in (*parts, made.checkpoint))
+    assert (made.path / ".mine.part").exists()
+
+
+def test_each_epoch_s_examples_are_asked_for_once_and_none_after_the_last(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, int]] = []
+    carry_out = stages.carry_out
+
+    def noting(task: stages.Task, *more: Any) -> None:
+        def examples_of(epoch: int) -> Any:
+            asked.append((task.number, epoch))
+            return task.examples_of(epoch)
+
+        carry_out(replace(task, examples_of=examples_of), *more)
+
+    monkeypatch.setattr(stages, "carry_out", noting)
+    # Its last epoch is in the checkpoint, but not its end.
+    interrupted(photos, tmp_path / "run", 8)
+    assert asked == [(0, 1), (0, 2)]
+    run(photos, tmp_path / "run")
+    assert asked[2:] == [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2)]
+
+
+def test_a_kill_in_a_long_scoring_loses_the_scoring_alone(
+    whole: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos, want, _ = whole
+    score, count = stages.loop.score, [0]
+
+    def killed(*arguments: Any) -> Any:
+        count[0] += 1
+        if count[0] == 3:
+            raise KeyboardInterrupt
+        return score(*arguments)
+
+    monkeypatch.setattr(Clock, "is_due", lambda self: False)
+    with monkeypatch.context() as patched:
+        patched.setattr(stages, "LONG_S", -1.0)
+        patched.setattr(stages.loop, "score", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(photos, tmp_path / "run")
+    found = checkpoint.read(RunFolder(tmp_path / "run").checkpoint)
+    assert found is not None
+    assert found.facts["state"]["step"] == 6
+    assert_same(want, run(photos, tmp_path / "run").path)
+
+
 def test_a_full_disk_while_checkpointing_leaves_the_one_before(
     whole: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -623,7 +772,82 @@ def test_a_damaged_checkpoint_is_told_and_once_removed_training_begins_anew(
     assert_same(want, made.path)
 
 
+# A tracker that fails.
+
+
+class Failing:
+    """A tracker whose server is gone the third time."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def scalars(self, values: Any, step: int) -> None:
+        self.count += 1
+        if self.count == 3:
+            raise TrainingError("watch: mlflow failed: no server.")
+
+    def histograms(self, tensors: Any, step: int) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_tracker_that_fails_costs_no_training(
+    whole: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos, want, _ = whole
+    with monkeypatch.context() as patched:
+        patched.setattr(pipeline.watch, "open_watches", lambda *_, **__: Failing())
+        with pytest.raises(TrainingError) as raised:
+            run(photos, tmp_path / "run")
+    assert str(raised.value) == "watch: mlflow failed: no server."
+    found = checkpoint.read(RunFolder(tmp_path / "run").checkpoint)
+    assert found is not None
+    assert (found.facts["stage"], found.facts["state"]["epoch"]) == (1, 2)
+    assert len(found.facts["history"]) == 3
+    assert "goes on in epoch 2 after step 3\n" in said(photos, tmp_path / "run")
+    assert_same(want, tmp_path / "run")
+
+
 # A loss that is no number.
+
+
+def test_activations_that_are_no_numbers_before_the_first_step(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = replace(RECIPE, compute=replace(FP32, precision="bf16"))
+    score = stages.loop.score
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            stages.loop, "score", lambda *arguments: replace(score(*arguments), loss=float("nan"))
+        )
+        with pytest.raises(LossError) as raised:
+            run(photos, tmp_path / "run", wanted)
+    assert str(raised.value) == (
+        "stages.0: the loss on validation is no number before the first step: the activations of "
+        "the network itself are too large. Try --precision fp32 with another --out."
+    )
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_probe_on_activations_that_are_no_numbers(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float
+) -> None:
+    features = pipeline._features
+
+    def broken(*arguments: Any) -> torch.Tensor:
+        made = features(*arguments).clone()
+        made[-1, 0] = value
+        return made
+
+    monkeypatch.setattr(pipeline, "_features", broken)
+    with pytest.raises(TrainingError) as raised:
+        run(photos, tmp_path / "run", replace(RECIPE, head=HeadChoice()))
+    assert str(raised.value) == (
+        "the probe: activations at the head are no numbers, or too large to be any. Try "
+        "--precision fp32, or another --backbone."
+    )
 
 
 def explosive(**changed: Any) -> Recipe:
@@ -640,8 +864,8 @@ def test_a_loss_that_is_no_number_stops_at_once_and_keeps_the_best_state(
         run(photos, out, explosive())
     found = re.fullmatch(
         r"stages\.1: the loss is no longer a number in epoch [12], step (\d+); the state of before "
-        r"this stage is kept\. Try a learning rate ten times smaller, clip = 1\.0, or --precision "
-        r"fp32\. The same command with another stages\.1\.lr goes on from there\.",
+        r"this stage is kept\. Try a learning rate ten times smaller or clip = 1\.0, with which "
+        r"the same command goes on from there\.",
         str(raised.value),
     )
     assert found, str(raised.value)

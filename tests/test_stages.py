@@ -3,10 +3,12 @@
 import csv
 import importlib.util
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from conftest import make_photos
-from frostline import api, pipeline, predict, recipe, stages
+from frostline import api, frost, pipeline, predict, recipe, stages
 from frostline.console import QUIET, Console
 from frostline.errors import BackboneError, FrostlineError, LineError, RecipeError
 from frostline.places import cache_folder
@@ -177,6 +179,32 @@ def test_a_stage_that_validation_does_not_like_is_not_kept(
         own = pipeline._find_backbone(NETWORK).module.state_dict()
     for name, value in saved.items():
         assert name.startswith("fc.") or torch.equal(value, own[name]), name
+
+
+def test_a_checkpoint_is_bound_to_buffers_that_are_computed_too() -> None:
+    module = nn.Linear(2, 2)
+    model: Any = SimpleNamespace(module=module)
+    module.register_buffer("scale", torch.ones(3), persistent=False)
+    before = stages.bound_to(model, "images")
+    assert stages.bound_to(model, "images") == before
+    module.get_buffer("scale")[0] = 2
+    assert stages.bound_to(model, "images")["weights"] != before["weights"]
+
+
+def test_what_a_backbone_wants_spared_is_not_decayed() -> None:
+    net = timm.create_model("test_vit", pretrained=False).eval()
+    traced = frost.trace(net, (3, 160, 160))
+    _, suffix = traced.cut(traced.find("pixels"), top=traced.find("pooled"))
+    model = SimpleNamespace(module=net, upper=SimpleNamespace(suffix=suffix, head=nn.Linear(4, 2)))
+    task: Any = SimpleNamespace(model=model, stage=Stage(weight_decay=0.1))
+    decayed = {
+        id(value)
+        for group in stages.make_optimizer(task).param_groups
+        for value in group["params"]
+        if group["weight_decay"]
+    }
+    assert id(net.get_parameter("blocks.0.attn.qkv.weight")) in decayed
+    assert not {id(net.get_parameter(name)) for name in ("pos_embed", "cls_token")} & decayed
 
 
 # What is wrong.
@@ -523,6 +551,35 @@ def test_dropout_is_set_where_there_is_one(photos: Path, tmp_path: Path, spec: s
     assert (none in words.getvalue()) is (spec == "linear")
 
 
+# The learning-rate finder.
+
+
+def test_the_finder_trains_as_the_stage_does(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # One step an epoch, so that the history holds the loss of each.
+    stage = Stage(line="layer4", epochs=3, batch_size=4, accumulate=99, lr=0.05, warmup=0.0)
+    stage = replace(stage, schedule="constant", mixup=0.3, noise=0.2, clip=0.1, balance="weights")
+    stage = replace(stage, label_smoothing=0.1, layer_decay=0.5, optimizer="sgd")
+    head = HeadChoice("mlp:8,dropout=0.3", start="random")
+    views = Views(count=3, flip=True, crop=0.7)
+    wanted = replace(RECIPE, head=head, views=views, stages=(stage,))
+    losses: list[float] = []
+
+    def swept(step: Callable[[float], float], *rates: Any) -> None:
+        losses.extend(step(0.05) for _ in range(3))
+        step(1e30)
+        losses.append(step(1e30))
+
+    monkeypatch.setattr(pipeline, "sweep", swept)
+    drawn = torch.get_rng_state()
+    pipeline.lr_find(photos, wanted, None, (1e-3, 1.0, 20), cache_folder(), QUIET)
+    assert torch.equal(torch.get_rng_state(), drawn)
+    lines = run(photos, tmp_path / "run", wanted).read_history()
+    assert losses[:3] == [line["train_loss"] for line in lines]
+    assert math.isnan(losses[3])
+
+
 # Corners.
 
 
@@ -541,15 +598,6 @@ def test_without_validation_images_the_last_state_stays(
     assert proof["val_accuracy"] is None
     assert "val: no images, so nothing tells how right the model is; see --val\n" in (
         words.getvalue()
-    )
-
-
-def test_a_probe_needs_a_last_layer_that_it_can_be_put_in(photos: Path, tmp_path: Path) -> None:
-    wanted = replace(only(), head=HeadChoice(layers=LAYERS, on="layer3", start="probe"))
-    words = refused(photos, tmp_path / "run", wanted, RecipeError)
-    assert words == (
-        "head.start: the probe is put in place of the head's last layer, which must be linear; "
-        'here it is flatten. Leave it out, or write start = "random".'
     )
 
 

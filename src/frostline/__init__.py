@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from frostline.api import Backbone, Run, backbone, lr_find, open_run, train
+    from frostline.api import Backbone, Run, activations, backbone, lr_find, open_run, plan, train
     from frostline.errors import FrostlineError
 
 __version__ = "0.1.0"
@@ -25,9 +25,11 @@ _HOMES = {
     "Backbone": "frostline.api",
     "FrostlineError": "frostline.errors",
     "Run": "frostline.api",
+    "activations": "frostline.api",
     "backbone": "frostline.api",
     "lr_find": "frostline.api",
     "open_run": "frostline.api",
+    "plan": "frostline.api",
     "train": "frostline.api",
 }
 
@@ -36,9 +38,11 @@ __all__ = [
     "FrostlineError",
     "Run",
     "__version__",
+    "activations",
     "backbone",
     "lr_find",
     "open_run",
+    "plan",
     "train",
 ]
 

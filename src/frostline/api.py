@@ -1,21 +1,23 @@
 """What Python users call. Thin: every step lives below."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from frostline import frost, pipeline, predict, runfolder
 from frostline import recipe as recipes
 from frostline.backbones import catalog
 from frostline.classifier import Classifier
 from frostline.console import QUIET, Console
+from frostline.data.listing import Row
 from frostline.errors import RecipeError
 from frostline.places import cache_folder
-from frostline.recipe import Recipe
+from frostline.planner import Plan
+from frostline.recipe import BackboneChoice, Compute, Recipe
 from frostline.report import build, card, curves
 from frostline.training.lr_find import Found
 
@@ -50,10 +52,29 @@ class Run:
         Raises:
             ListingError: Where a path does not exist.
         """
+        paths = [Path(picture) for picture in pictures]
+        return list(predict.predict(self._model(), paths, top_k, QUIET))
+
+    def evaluate(self, photos: str | os.PathLike[str], split: str = "auto") -> dict[str, Any]:
+        """Scores the run's model on labelled pictures.
+
+        Args:
+            photos: As for `train`; labels go by name.
+            split: `train`, `val`, `test`, `all`, or `auto`: val where the pictures come with
+                splits, all of them otherwise.
+
+        Returns:
+            What `metrics` holds of one split: `n`, `accuracy`, `accuracy_ci95`, …
+
+        Raises:
+            ListingError: Where a class is unknown to the model, or there is nothing to score.
+        """
+        return predict.evaluate_on(self._model(), Path(photos), split, QUIET)[0].metrics
+
+    def _model(self) -> Classifier:
         if not self._opened:
             self._opened.append(predict.open_model(str(self.path)))
-        paths = [Path(picture) for picture in pictures]
-        return list(predict.predict(self._opened[0], paths, top_k, QUIET))
+        return self._opened[0]
 
 
 @dataclass(frozen=True)
@@ -132,7 +153,7 @@ def train(
     photos: str | os.PathLike[str],
     *,
     out: str | os.PathLike[str],
-    recipe: Recipe | str | None = None,
+    recipe: Recipe | str | os.PathLike[str] | None = None,
     settings: Sequence[str] = (),
     backbone: str | None = None,
     head: str | None = None,
@@ -184,21 +205,10 @@ def train(
         "seed": seed,
         "compute.device": device,
     }
-    given = {key: value for key, value in given.items() if value is not None}
-    stage = {"line": line, "epochs": epochs, "lr": lr}
-    stage = {key: value for key, value in stage.items() if value is not None}
-    if isinstance(recipe, Recipe):
-        if given or stage or settings:
-            raise RecipeError(
-                f"{next(iter({**given, **stage, 'settings': 0}))}: goes with a recipe by name; "
-                "a whole Recipe says it itself (see dataclasses.replace)."
-            )
-        wanted = recipe
-    else:
-        wanted = recipes.compose(recipe, settings, given, stage)
+    wanted = _composed(recipe, settings, given, {"line": line, "epochs": epochs, "lr": lr})
     shown = console or Console()
     was_whole = _is_whole(runfolder.RunFolder(Path(out)))
-    with recipes.named(recipe if isinstance(recipe, str) else None):
+    with recipes.named(_name_of(recipe)):
         run = pipeline.train(Path(photos), Path(out), wanted, cache_folder(cache_dir), shown)
     if not was_whole:
         curves.write_curves(run.read_history(), run.path)
@@ -207,10 +217,74 @@ def train(
     return open_run(out)
 
 
+def plan(
+    photos: str | os.PathLike[str],
+    *,
+    recipe: Recipe | str | os.PathLike[str] | None = None,
+    settings: Sequence[str] = (),
+    backbone: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    console: Console | None = None,
+) -> Plan:
+    """Measures this machine and says how `train` would go about it; trains nothing.
+
+    Args:
+        photos: As for `train`.
+        recipe: As for `train`.
+        settings: As for `train`.
+        backbone: As for `train`.
+        cache_dir: Where activations are kept.
+        console: Where words go.
+
+    Returns:
+        The plan: `recipe`, with every choice written out, and `facts`, what `plan.json` holds.
+
+    Raises:
+        FrostlineError: Saying what is wrong and what to do.
+    """
+    wanted = _composed(recipe, settings, {"backbone.name": backbone}, {})
+    with recipes.named(_name_of(recipe)):
+        return pipeline.plan(Path(photos), wanted, cache_folder(cache_dir), console or Console())
+
+
+def activations(
+    photos: str | os.PathLike[str],
+    *,
+    backbone: str,
+    line: str = "pooled",
+    image_px: int = 0,
+    device: str = "auto",
+    cache_dir: str | os.PathLike[str] | None = None,
+    console: Console | None = None,
+) -> tuple[Tensor, tuple[Row, ...]]:
+    """Returns the activations of pictures at a line: kept ones, and what is not kept computed.
+
+    Args:
+        photos: Labelled pictures, as for `train`, or any folder or file.
+        backbone: The network.
+        line: Where to read them off; `pooled` gives one vector a picture.
+        image_px: Side of the input; 0 keeps the backbone's own.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        cache_dir: Where activations are kept.
+        console: Where words go.
+
+    Returns:
+        Activations [n, *shape], and the n pictures, each with `path`, `label` and `split`.
+
+    Raises:
+        FrostlineError: Saying what is wrong and what to do.
+    """
+    choice, compute = BackboneChoice(backbone, image_px=image_px), Compute(device)
+    cache, shown = cache_folder(cache_dir), console or Console()
+    return pipeline.embed(choice, Path(photos), line, compute, cache, shown)
+
+
 def lr_find(
     photos: str | os.PathLike[str],
     *,
-    recipe: Recipe | str = "thaw",
+    recipe: Recipe | str | os.PathLike[str] | None = None,
+    settings: Sequence[str] = (),
+    backbone: str | None = None,
     out: str | os.PathLike[str] | None = None,
     stage: int | None = None,
     start: float = 1e-7,
@@ -223,7 +297,9 @@ def lr_find(
 
     Args:
         photos: As for `train`.
-        recipe: The recipe, or its name or file.
+        recipe: As for `train`.
+        settings: As for `train`.
+        backbone: As for `train`.
         out: Writes `OUT.png` and `OUT.svg`, the losses; nothing where None.
         stage: Which of the recipe's stages, from 0; the last where None.
         start: First rate, of the head.
@@ -235,14 +311,43 @@ def lr_find(
     Raises:
         FrostlineError: Saying what is wrong and what to do.
     """
-    wanted = recipes.load(recipe) if isinstance(recipe, str) else recipe
+    wanted = _composed(recipe, settings, {"backbone.name": backbone}, {})
+    if out is not None:
+        pipeline.keep_apart(Path(photos), {"--out": Path(out)})
     rates = (start, end, steps)
     shown = console or Console()
-    with recipes.named(recipe if isinstance(recipe, str) else None):
+    with recipes.named(_name_of(recipe)):
         found = pipeline.lr_find(Path(photos), wanted, stage, rates, cache_folder(cache_dir), shown)
     if out is not None:
         curves.write_lr(found.rates, found.losses, found.suggestion, Path(out))
     return found
+
+
+def _composed(
+    recipe: Recipe | str | os.PathLike[str] | None,
+    settings: Sequence[str],
+    given: Mapping[str, Any],
+    stage: Mapping[str, Any],
+) -> Recipe:
+    """Returns the recipe that arguments ask for; those that are None say nothing.
+
+    Raises:
+        RecipeError: Where a whole recipe comes with arguments, or what is asked does not hold.
+    """
+    given = {key: value for key, value in given.items() if value is not None}
+    stage = {key: value for key, value in stage.items() if value is not None}
+    if not isinstance(recipe, Recipe):
+        return recipes.compose(_name_of(recipe), settings, given, stage)
+    if given or stage or settings:
+        raise RecipeError(
+            f"{next(iter({**given, **stage, 'settings': 0}))}: goes with a recipe by name; "
+            "a whole Recipe says it itself (see dataclasses.replace)."
+        )
+    return recipe
+
+
+def _name_of(recipe: Recipe | str | os.PathLike[str] | None) -> str | None:
+    return None if recipe is None or isinstance(recipe, Recipe) else os.fspath(recipe)
 
 
 def _is_whole(run: runfolder.RunFolder) -> bool:

@@ -14,7 +14,7 @@ from frostline import frost, heads
 from frostline.backbones import catalog, folder, weights
 from frostline.engines import Engine, Normalise, fold_batch_norm, pick_precision, prepare
 from frostline.errors import BackboneError, LineError
-from frostline.files import digest, save_tensors, write_atomic
+from frostline.files import save_tensors, tensors_digest, write_atomic
 from frostline.frost import Half, Line
 from frostline.heads import HeadSpec
 from frostline.preprocessing import Preprocessing
@@ -399,16 +399,8 @@ def _cut(parts: _Parts, below: Line, device: torch.device, compute: torch.dtype)
 
 def prefix_digest(model: Classifier) -> str:
     """Returns the digest of everything below the line: code, settings, weights and buffers."""
-    state = model.prefix.state_dict()
-    parts: list[bytes | memoryview] = [
-        repr(model.prefix).encode(),
-        model.prefix.graph.python_code("self").src.encode(),
-    ]
-    for name in sorted(state):
-        tensor = state[name].detach().cpu().contiguous()
-        parts.append(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        parts.append(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest(*parts)
+    code = model.prefix.graph.python_code("self").src
+    return tensors_digest(model.prefix, repr(model.prefix).encode(), code.encode())
 
 
 def save(classifier: Classifier, path: Path) -> None:

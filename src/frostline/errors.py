@@ -8,7 +8,8 @@
     │   └── LineError         a line that does not exist or where this network cannot be cut
     ├── CacheError            a cache that is damaged
     ├── DiskError             not enough room, or the disk refused to write
-    ├── TrainingError         training that went wrong: a loss that is no number
+    ├── TrainingError         training that went wrong, such as a tracker that fails
+    │   └── LossError         a loss that is no number
     └── RunError              a run folder: missing, in use, unfinished, or made by another recipe
 
 A message says where (file or field), what must hold, what was got, and what to do next.
@@ -53,6 +54,10 @@ class DiskError(FrostlineError):
 
 class TrainingError(FrostlineError):
     """Training went wrong in a way that other settings mend."""
+
+
+class LossError(TrainingError):
+    """The loss is no number, or no longer one."""
 
 
 class RunError(FrostlineError):

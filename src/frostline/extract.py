@@ -105,15 +105,18 @@ class Live:
             ListingError: Where an image can no longer be read.
         """
         wanted = [self.items[row] for row in rows]
-        share = -(-len(wanted) // _cores()) if self.on_cpu else len(wanted)
+        share = -(-len(wanted) // _cores())
+        # On a GPU every core decodes, and what they come to is put through at once.
+        each = self.run if self.on_cpu else None
         parts = []
-        for _, part, problems in activations(wanted, self.how, self.run, self.on_cpu, share):
+        for _, part, problems in _ahead(partial(_load, how=self.how, run=each), wanted, share):
             for position, reason in problems.items():
                 raise ListingError(
                     f"{wanted[position].path}: could be read before, and now cannot: {reason}."
                 )
             parts += [] if part is None else [part]
-        return torch.cat(parts)
+        made = torch.cat(parts)
+        return made if self.on_cpu else self.run(made)
 
 
 def _load(items: Sequence[Item], start: int, how: Preprocessing, run: Run | None) -> Loaded:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from frostline.errors import DiskError, RunError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 DIGEST_HEX = 40
 _OS_ERROR = re.compile(r"os error (\d+)")
@@ -35,6 +35,22 @@ def digest(*parts: bytes | memoryview) -> str:
 def digest_json(value: Any) -> str:
     """Returns the digest of a JSON value, whatever the order of its keys."""
     return digest(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
+
+
+def tensors_digest(module: "nn.Module", *parts: bytes) -> str:
+    """Returns the digest of `parts` and of all parameters and buffers of a module.
+
+    The state dict will not do: buffers that are computed and not loaded are absent there.
+    """
+    import torch
+
+    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    held: list[bytes | memoryview] = list(parts)
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        held.append(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        held.append(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest(*held)
 
 
 def write_atomic(path: Path, write: Callable[[Path], None]) -> None:

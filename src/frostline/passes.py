@@ -7,7 +7,7 @@ from what it kept.
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,7 +18,7 @@ from torch import Tensor
 from frostline import classifier as models
 from frostline import extract
 from frostline.cache.chunks import Resident, Store, open_store, resident
-from frostline.cache.fill import Computed, Filled, fill
+from frostline.cache.fill import Computed, Filled, check_finite, fill
 from frostline.cache.key import Key, row_id
 from frostline.classifier import Classifier
 from frostline.console import Console
@@ -27,6 +27,7 @@ from frostline.data.listing import Row
 from frostline.data.views import VERSION as VIEWS_VERSION
 from frostline.extract import Item
 from frostline.files import write_json
+from frostline.frost import Line
 
 # A cache up to this size is read into memory once, where training and scoring take it from.
 RESIDENT_BYTES = 256 << 20
@@ -47,7 +48,10 @@ class Source(Protocol):
         """
 
     def fetch(self, rows: Sequence[bytes]) -> Tensor:
-        """Returns the activations of `rows`: [n, *shape] in the stored type."""
+        """Returns the activations of `rows`: [n, *shape] in the stored type.
+
+        They are on the CPU, or on the model's device where they are held there.
+        """
 
     def against_live(self, sample: Items) -> float:
         """Returns how far what is given is from what is computed live, on a sample.
@@ -64,9 +68,13 @@ def _difference(model: Classifier, kept: Tensor, sample: Items) -> float:
         return 0.0
     engine = model.engine
     made = extract.activations(list(sample.values()), model.preprocessing, engine, engine.on_cpu)
-    live = torch.cat([part for _, part, _ in made if part is not None]).float()
-    largest = live.abs().max().clamp_min(1e-12)
-    return float((kept.to(live.device).float() - live).abs().max() / largest)
+    # A picture may have gone since its activation was kept.
+    found = [(positions, part.float()) for positions, part, _ in made if part is not None]
+    if not found:
+        return 0.0
+    live = torch.cat([part for _, part in found])
+    same = kept.cpu()[[position for positions, _ in found for position in positions]]
+    return float((same.float() - live).abs().max() / live.abs().max().clamp_min(1e-12))
 
 
 def _read_number(path: Path) -> float | None:
@@ -76,12 +84,12 @@ def _read_number(path: Path) -> float | None:
         return None
 
 
-def _placed(values: Tensor, device: torch.device) -> Tensor:
-    """Puts what is held where a GPU has it soonest: on it where it fits, else in pinned memory."""
+def _resident_bytes(device: torch.device) -> int:
+    """Returns up to what size activations are held in a device's memory."""
     if device.type != "cuda":
-        return values
+        return RESIDENT_BYTES
     free, _ = torch.cuda.mem_get_info(device)
-    return values.to(device) if values.nbytes < free // 4 else values.pin_memory()
+    return free // 4
 
 
 def items_of(rows: Iterable[Row], views: Sequence[View] = (CENTER,)) -> dict[bytes, Item]:
@@ -104,7 +112,6 @@ class Kept:
         key: What they are kept under.
         compute: Turns what `fill` hands it into activations.
         base: The earlier line they are derived from; None from pixels.
-        resident_bytes: Up to this size they are read into memory.
         kept: Rows that were found.
         computed: Rows that were computed.
         seconds: What computing took, without the base's.
@@ -116,7 +123,6 @@ class Kept:
     key: Key
     compute: Callable[[Sequence[Any]], Iterator[Computed]]
     base: "Kept | None" = None
-    resident_bytes: int = RESIDENT_BYTES
     kept: int = 0
     computed: int = 0
     seconds: float = 0.0
@@ -201,14 +207,12 @@ class Kept:
             )
 
     def _hold(self) -> Resident | None:
-        small = len(self._items) * row_bytes(self.model) <= self.resident_bytes
-        if self._resident is not None or not small or self._store is None:
+        if self._resident is not None or self._store is None:
             return self._resident
+        device = self.model.engine.device
         good = [row for row in self._items if row not in self._problems]
-        if good:
-            held = resident(self._store, good)
-            device = self.model.engine.device
-            self._resident = replace(held, values=_placed(held.values, device))
+        if good and len(good) * row_bytes(self.model) <= _resident_bytes(device):
+            self._resident = resident(self._store, good, device)
         return self._resident
 
 
@@ -232,7 +236,7 @@ class Unkept:
 
     def need(self, items: Items) -> dict[bytes, str]:
         """Sees to it that every picture among `items` can be read; see `Source.need`."""
-        self.live.items.update(items)
+        self.hold(items)
         paths = dict.fromkeys(item.path for item in items.values())
         new = [Item(path) for path in paths if path not in self._seen]
         if new:
@@ -244,10 +248,24 @@ class Unkept:
         found = {row: self._problems.get(item.path, "") for row, item in items.items()}
         return {row: reason for row, reason in found.items() if reason}
 
+    def hold(self, items: Items) -> None:
+        """Remembers what rows stand for; of varied views, those that were asked for last."""
+        held = self.live.items
+        if any(item.view != CENTER for item in items.values()):
+            for row in [row for row, item in held.items() if item.view != CENTER]:
+                del held[row]
+        held.update(items)
+
     def fetch(self, rows: Sequence[bytes]) -> Tensor:
-        """Computes the activations of `rows`: [n, *shape]."""
+        """Computes the activations of `rows`: [n, *shape].
+
+        Raises:
+            BackboneError: Where they are not finite.
+        """
         self.computed += len(rows)
-        return self.live.fetch(rows)
+        made = self.live.fetch(rows)
+        check_finite(made, self.model.line.node, self.model.engine.name)
+        return made
 
     def against_live(self, sample: Items) -> float:
         """Says that all is live."""
@@ -281,7 +299,7 @@ class Mixed:
         """Keeps `center` views, and makes the others ready; see `Source.need`."""
         centers = {row: item for row, item in items.items() if item.view == CENTER}
         others = {row: item for row, item in items.items() if item.view != CENTER}
-        self.live.live.items.update(others)
+        self.live.hold(others)
         return self.kept.need(centers)
 
     def fetch(self, rows: Sequence[bytes]) -> Tensor:
@@ -311,9 +329,7 @@ def derived(model: Classifier, base: Kept, console: Console) -> Kept:
     """Returns activations that are derived from those at an earlier line, and kept too."""
     line = base.model.line
     middle = models.middle(model, line)
-    # Pixels are the same whatever type is computed in; what is derived from them is not.
-    made_by = model.engine.name if line.name == "pixels" else base.key.compute
-    key = cache_key(model, f"{made_by} via {line.node}")
+    key = cache_key(model, via(line, base.key.compute, model.engine.name))
 
     def compute(rows: Sequence[bytes]) -> Iterator[Computed]:
         for start in range(0, len(rows), DERIVE_BATCH):
@@ -321,6 +337,18 @@ def derived(model: Classifier, base: Kept, console: Console) -> Kept:
             yield list(range(start, start + len(part))), middle(base.fetch(part)), {}
 
     return Kept(model, base.cache, console, key, compute, base)
+
+
+def via(line: Line, made_by: str, own: str) -> str:
+    """Returns what a key says of how activations were derived.
+
+    Args:
+        line: What they were derived from.
+        made_by: What ran below that.
+        own: What would run if they were computed from pixels.
+    """
+    # Pixels are the same whatever type is computed in; what is derived from them is not.
+    return f"{own if line.name == 'pixels' else made_by} via {line.node}"
 
 
 def unkept(model: Classifier, console: Console) -> Unkept:

@@ -35,14 +35,14 @@ from frostline.data import listing as listings
 from frostline.data import split as splits
 from frostline.data.augment import CENTER, Policy, View
 from frostline.data.listing import Listing, Row
-from frostline.errors import LineError, ListingError, RecipeError, RunError
+from frostline.errors import LineError, ListingError, RecipeError, RunError, TrainingError
 from frostline.extract import Item
 from frostline.frost import Line
 from frostline.passes import Source, items_of
 from frostline.planner import Plan
 from frostline.recipe import BackboneChoice, Compute, Recipe, Stage
 from frostline.runfolder import RunFolder
-from frostline.sources import Sources, most_epochs, policy_of, view_count, view_of
+from frostline.sources import Sources, policy_of, view_of
 from frostline.training import checkpoint, loop, probe, watch
 from frostline.training.loop import Examples, Fetch
 from frostline.training.lr_find import Found, check, sweep
@@ -73,24 +73,29 @@ def train(photos: Path, out: Path, wanted: Recipe, cache: Path, console: Console
     head = _head_of(wanted)
     device = engines.pick_device(wanted.compute.device)
     wanted = _resolved(wanted, head, device)
-    _keep_apart(photos, {"--out": out, "--cache-dir": cache})
+    keep_apart(photos, {"--out": out, "--cache-dir": cache})
     listing = listings.scan(photos, console, targets=wanted.data.targets)
     _refuse_unreadable(listing, wanted.data.strict)
     run = runfolder.claim(out)
     with files.locked(run.lock, str(out)):
+        run.remove_leftovers()
         earlier = resume.earlier(run, wanted, listing, console)
         if earlier is not None and run.is_finished():
+            run.checkpoint.unlink(missing_ok=True)
             return run
         job = _open_job(wanted, head, device, cache, console, listing)
         tell.backbone(job.opened, console)
         model = job.assemble(listing.labels)
         tell.head(model, console)
         lines = _lines_of(model, wanted)
+        content = resume.digest(listing)
         listing = splits.assign(listing, wanted.data.val, wanted.data.test, wanted.seed)
         plan = _plan_of(run, earlier, job, model, lines, listing, wanted)
-        wanted = plan.recipe
+        # What `auto` came to here, so that the recipe says elsewhere what this run computed in.
+        precision = models.PRECISION_NAMES[job.compute]
+        wanted = replace(plan.recipe, compute=replace(plan.recipe.compute, precision=precision))
         lines = _lines_of(model, wanted)
-        bound = stages.bound_to(model, resume.digest(listing))
+        bound = stages.bound_to(model, content)
         found = resume.checkpoint_of(run, bound, listing, photos)
         sources = Sources(plan, model, lines, cache, console)
         # Written once all names hold, so a slip of the pen leaves no run behind.
@@ -107,16 +112,17 @@ def train(photos: Path, out: Path, wanted: Recipe, cache: Path, console: Console
         if tuple(listing.labels) != model.labels:
             model = job.assemble(listing.labels)
             sources = Sources(plan, model, lines, cache, console)
-        validation = _examples(listing.of("val"), listing, model)
+        validation = _examples(_in_order(listing.of("val")), listing, model)
 
         watching = watch.open_watches(
             wanted.watch.trackers,
             run.tensorboard,
             run.path.name,
-            {"backbone": wanted.backbone.name, "seed": wanted.seed},
+            recipe.to_dict(wanted),
             purge_step=len(found.facts["history"]) + 1 if found else None,
         )
-        progress = stages.Progress(run, console, watching, bound, wanted.watch.histograms)
+        ground = stages.ground_of(sources.base)
+        progress = stages.Progress(run, console, watching, bound, ground, wanted.watch.histograms)
         if found:
             progress.restore(found)
         elif wanted.head.start == "probe":
@@ -146,7 +152,7 @@ def train(photos: Path, out: Path, wanted: Recipe, cache: Path, console: Console
             "frozen": {"unchanged": frozen == models.prefix_digest(sources.base)},
             "measured": _measured(done, progress, took_s),
             "checkpoints": _checkpoints(progress),
-            "listing": resume.digest(listing),
+            "listing": content,
         }
         files.write_json(run.plan, {**plan.facts, **facts})
         models.save(model, run.model)
@@ -171,10 +177,13 @@ def _planned(
     photos: Path, wanted: Recipe, cache: Path, console: Console
 ) -> tuple[Plan, Classifier, Listing]:
     """Lists, opens and plans; returns the plan, the network cut at its top, and the listing."""
+    watch.check_names(wanted.watch.trackers)
+    keep_apart(photos, {"--cache-dir": cache})
     head = _head_of(wanted)
     device = engines.pick_device(wanted.compute.device)
     wanted = _resolved(wanted, head, device)
     listing = listings.scan(photos, console, targets=wanted.data.targets)
+    _refuse_unreadable(listing, wanted.data.strict)
     listing = splits.assign(listing, wanted.data.val, wanted.data.test, wanted.seed)
     job = _open_job(wanted, head, device, cache, console, listing)
     tell.backbone(job.opened, console)
@@ -192,7 +201,9 @@ def lr_find(
     cache: Path,
     console: Console,
 ) -> Found:
-    """Tries rising learning rates on a stage, as it begins, and trains nothing that stays.
+    """Tries rising learning rates on a stage, and trains nothing that stays.
+
+    It starts from the probe, or at random; earlier stages are not trained first.
 
     Args:
         photos: As for `train`.
@@ -224,10 +235,11 @@ def lr_find(
     listing = _first_pass(sources, listing, plan.recipe)
     tell.images(listing, model.targets, console)
     if wanted.head.start == "probe":
-        _probe(sources, listing, _examples(listing.of("val"), listing, model), console)
+        validation = _examples(_in_order(listing.of("val")), listing, model)
+        _probe(sources, listing, validation, console)
     task = _task(plan.recipe, sources, number, listing, None)
-    start, end, steps = rates
-    return sweep(stages.trial(task), start, end, steps)
+    with stages.trial(task) as step:
+        return sweep(step, *rates)
 
 
 def lines(choice: BackboneChoice) -> tuple[Line, ...]:
@@ -265,6 +277,7 @@ def embed(
     Raises:
         FrostlineError: Saying what is wrong and what to do.
     """
+    keep_apart(photos, {"--cache-dir": cache})
     listing = _labelled_or_not(photos, console)
     device = engines.pick_device(compute.device)
     opened = _find_backbone(choice)
@@ -279,7 +292,8 @@ def embed(
     rows = listing.usable
     if not rows:
         raise ListingError(f"{photos}: none of its images can be read.")
-    return source.fetch([row_id(row.digest, CENTER.name) for row in rows]), rows
+    # A GPU holds them where it can.
+    return source.fetch([row_id(row.digest, CENTER.name) for row in rows]).cpu(), rows
 
 
 @dataclass(frozen=True)
@@ -336,20 +350,13 @@ def _head_of(wanted: Recipe) -> heads.HeadSpec:
 
 
 def _resolved(wanted: Recipe, head: heads.HeadSpec, device: torch.device) -> Recipe:
-    """Writes out what the recipe leaves to be chosen, but for what the planner measures.
-
-    Raises:
-        RecipeError: Where the head is none that a probe can start.
-    """
+    """Writes out what the recipe leaves to be chosen, but for what the planner measures."""
     name = wanted.backbone.name or catalog.default_name(device.type)
+    # A name that cannot be is told before any picture is read.
+    catalog.parse(name)
     start = wanted.head.start
     if start == "auto":
         start = "probe" if head.is_linear else "random"
-    if start == "probe" and head.layers and head.layers[-1].type != "linear":
-        raise RecipeError(
-            "head.start: the probe is put in place of the head's last layer, which must be linear; "
-            f'here it is {head.layers[-1].type}. Leave it out, or write start = "random".'
-        )
     steps = wanted.stages
     if start == "random" and not steps:
         steps = (Stage(epochs=20, batch_size=64),)
@@ -409,7 +416,7 @@ def _first_pass(sources: Sources, listing: Listing, wanted: Recipe) -> Listing:
     """Sees every image once, with all views that training will need; then splits for good."""
     source = sources.first()
     policy = policy_of(wanted)
-    count = view_count(wanted, policy)
+    count = planner.view_count(wanted, policy)
     items: dict[bytes, Item] = {}
     for row in listing.usable:
         views = [CENTER]
@@ -429,8 +436,8 @@ def _unassigned(listing: Listing) -> Listing:
 
 def _tell_views(wanted: Recipe, policy: Policy, console: Console) -> None:
     """Says how many views training will see, which may be fewer than there might have been."""
-    count, live = view_count(wanted, policy), wanted.views.live
-    if policy == Policy() and wanted.views.count > 1:
+    count, live = planner.view_count(wanted, policy), wanted.views.live
+    if not policy.varies and wanted.views.count > 1:
         console.say(
             f"views.count = {wanted.views.count} means nothing here: nothing varies the views; "
             "name a preset (--augment)"
@@ -448,8 +455,8 @@ def _task(
 ) -> stages.Task:
     stage, policy = wanted.stages[number], policy_of(wanted)
     model, source = sources.at(number)
-    rows = listing.of("train")
-    before = sum(most_epochs(earlier, len(rows)) for earlier in wanted.stages[:number])
+    rows = _in_order(listing.of("train"))
+    before = planner.epochs_before(wanted, number, len(rows))
     center = _examples(rows, listing, model)
     assert center is not None
 
@@ -468,16 +475,15 @@ def _task(
 
     if validation is not None:
         source.need(items_of(listing.of("val")))
-    if stage.augment and not wanted.views.live and not wanted.views.refresh:
-        count = min(wanted.views.count, wanted.views.count if stage.steps else stage.epochs)
-        views = [view_of("", epoch, wanted, policy) for epoch in range(1, count + 1)]
-        source.need(items_of(rows, views))
+    if not wanted.views.refresh:
+        source.need(items_of(rows, planner.views_of(wanted, policy, number, len(rows))))
     return stages.Task(
         number=number,
         count=len(wanted.stages),
         stage=stage,
         model=model,
         source=source,
+        images=len(rows),
         examples_of=examples_of,
         validation=validation,
         sample=items_of((listing.of("val") or rows)[: stages.SAMPLE]),
@@ -494,7 +500,7 @@ def _labelled_or_not(photos: Path, console: Console) -> Listing:
         return listings.scan_files([photos], console)
 
 
-def _keep_apart(photos: Path, written: Mapping[str, Path]) -> None:
+def keep_apart(photos: Path, written: Mapping[str, Path]) -> None:
     """Sees to it that nothing is written among the pictures.
 
     Hidden folders are no part of them: the user's own cache may lie below the user's pictures.
@@ -540,9 +546,9 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
 def _refuse_unreadable(listing: Listing, strict: bool) -> None:
     """Raises `ListingError` where images cannot be read and the recipe is strict."""
     if listing.problems and strict:
-        first = listing.problems[0]
+        first, count = listing.problems[0], len(listing.problems)
         raise ListingError(
-            f"{listing.root}: {len(listing.problems)} images cannot be read (--strict), "
+            f"{listing.root}: {count} image{'s' * (count != 1)} cannot be read (--strict), "
             f"the first: {first.path}: {first.problem}."
         )
 
@@ -554,6 +560,11 @@ def _by_path(problems: Mapping[bytes, str], listing: Listing) -> dict[str, str]:
         if reason is not None:
             found[row.path] = reason
     return found
+
+
+def _in_order(rows: Iterable[Row]) -> tuple[Row, ...]:
+    """Returns rows in an order that renaming changes nothing of, with classes one by one."""
+    return tuple(sorted(rows, key=lambda row: (row.label, row.digest, row.path)))
 
 
 def _examples(rows: Iterable[Row], listing: Listing, model: Classifier) -> Examples | None:
@@ -580,7 +591,7 @@ def _probe(
     """Puts a fitted probe in place of the head's last layer; returns its history record."""
     begun = time.perf_counter()
     model, source = sources.at(-1)
-    training = _examples(listing.of("train"), listing, model)
+    training = _examples(_in_order(listing.of("train")), listing, model)
     assert training is not None
     source.need(items_of((*listing.of("train"), *listing.of("val"))))
     device = model.engine.device
@@ -588,6 +599,12 @@ def _probe(
     val = None
     if validation:
         val = (_features(model, source.fetch, validation, device), validation.targets.to(device))
+    for features, _ in (train, val or train):
+        if not features.isfinite().all():
+            raise TrainingError(
+                "the probe: activations at the head are no numbers, or too large to be any. Try "
+                "--precision fp32, or another --backbone."
+            )
     is_small = train[0].numel() * len(model.labels) < SMALL
     with engines.threads(1 if is_small else None):
         found = probe.fit(train, val, len(model.labels), kind=model.targets)

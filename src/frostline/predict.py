@@ -1,7 +1,7 @@
 """Saying what new pictures show, with a run, a model folder or a backbone's own classes."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -45,19 +45,27 @@ class Prediction:
         return self.top[0][1] if self.top else 0.0
 
 
-def open_model(target: str, device: str = "auto", precision: str = "recorded") -> Classifier:
+def open_model(
+    target: str, device: str = "auto", precision: str = "recorded", flip: bool | None = None
+) -> Classifier:
     """Opens what predicts.
 
     Args:
         target: A run folder, a model folder, or a backbone's name such as `dir:PATH`.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         precision: `bf16`, `fp32`, `auto`, or `recorded`: what the run was trained in.
+        flip: Whether probabilities are the mean over a picture and its mirror image; None for
+            what the run says.
 
     Raises:
         RunError: Where the folder is an unfinished run.
         BackboneError: Where it is neither a folder nor a backbone, or has no classes.
     """
-    where = engines.pick_device(device)
+    model = _opened(target, engines.pick_device(device), precision)
+    return model if flip is None else replace(model, flip=flip)
+
+
+def _opened(target: str, where: torch.device, precision: str) -> Classifier:
     path = Path(target)
     if path.is_dir():
         if RunFolder(path).is_run():

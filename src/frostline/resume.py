@@ -91,6 +91,12 @@ def checkpoint_of(
 ) -> checkpoint.Checkpoint | None:
     """Returns the run's checkpoint.
 
+    Args:
+        run: The run.
+        bound: What its checkpoint must be bound to.
+        listing: With the splits that are assigned, for the words on what changed.
+        photos: Where the images come from, likewise.
+
     Raises:
         RunError: Where images or weights are not those of the checkpoint, saying what changed.
     """
@@ -111,20 +117,36 @@ def checkpoint_of(
 
 def _changes(run: RunFolder, listing: Listing) -> str:
     """Says how the images differ from those of the run."""
-    before = {(row.digest, row.label) for row in listings.read_csv(run.listing).rows if row.digest}
+    earlier = [row for row in listings.read_csv(run.listing).rows if row.digest]
+    before = {(row.digest, row.label) for row in earlier}
     now = {(row.digest, row.label) for row in listing.rows if row.digest}
     contents = {digest for digest, _ in before}
     added = sum(digest not in contents for digest, _ in now - before)
     current = {digest for digest, _ in now}
     removed = sum(digest not in current for digest, _ in before - now)
     labelled = len(now - before) - added
-    parts = [(added, "added"), (removed, "removed"), (labelled, "labelled otherwise")]
+    # Where the source says nothing of splits, they follow from what else has changed.
+    placed = {(row.digest, row.label, row.split) for row in earlier}
+    moved = sum(
+        (row.digest, row.label) in before and (row.digest, row.label, row.split) not in placed
+        for row in (listing.usable if listing.has_splits else ())
+    )
+    parts = [
+        (added, "added"),
+        (removed, "removed"),
+        (labelled, "labelled otherwise"),
+        (moved, "moved to another split"),
+    ]
     said = ", ".join(f"{count} {words}" for count, words in parts if count)
     return f"of the images {said}" if said else "images changed"
 
 
 def digest(listing: Listing) -> str:
-    """Returns the digest of all images with their labels, wherever they lie."""
-    rows = sorted((row.digest, row.label, row.path) for row in listing.rows if row.digest)
-    named = [[digest, label] for digest, label, _ in rows]
-    return files.digest_json(named)
+    """Returns the digest of all images with their labels, splits and groups, wherever they lie.
+
+    Args:
+        listing: As it was found. Splits that are assigned later depend on what can be read; with
+            what the source says, and the recipe's shares, they are settled.
+    """
+    rows = [(row.digest, row.label, row.split, row.group) for row in listing.rows if row.digest]
+    return files.digest_json(sorted(rows))

@@ -78,6 +78,12 @@ class RunFolder:
         """Says whether the run came to its end."""
         return self.metrics.is_file()
 
+    def remove_leftovers(self) -> None:
+        """Removes what a kill left half written; for who holds the lock."""
+        for folder in (self.path, self.model, self.checkpoint.parent):
+            for part in folder.glob(".????????.part"):
+                part.unlink(missing_ok=True)
+
     def read_metrics(self) -> dict[str, Any]:
         """Returns the scores.
 

@@ -14,8 +14,7 @@ from frostline.data.augment import CENTER, Policy, View
 from frostline.frost import Line
 from frostline.passes import Source
 from frostline.planner import Plan
-from frostline.recipe import Recipe, Stage
-from frostline.training import loop
+from frostline.recipe import Recipe
 
 
 class Sources:
@@ -43,7 +42,10 @@ class Sources:
         earliest = min(lines, key=lambda line: line.index, default=model.top)
         if earliest.index != model.line.index:
             self.base = models.recut(model, earliest)
-        self.base = planner.with_engine(self.base, plan.recipe.compute.engine, cache)
+        if plan.engine is not None:
+            self.base = replace(self.base, engine=plan.engine)
+        else:
+            self.base = planner.with_engine(self.base, plan.recipe.compute.engine, cache)
         self._kept = passes.from_pixels(self.base, cache, console)
         tell.frozen_line(self.base, passes.row_bytes(self.base), console)
 
@@ -63,38 +65,28 @@ class Sources:
         return [source.facts() for _, source in self._made.values()]
 
     def _make(self, line: Line) -> tuple[Classifier, Source]:
-        is_base = line.index == self.base.line.index
-        model = self.base if is_base else models.recut(self.base, line)
-        if not self._plan.keep:
-            model = planner.with_engine(model, self._plan.recipe.compute.engine, self._cache)
-            return model, passes.unkept(model, self._console)
-        kept = self._kept
-        if not is_base and self._plan.recipe.compute.derive:
-            kept = passes.derived(model, self._kept, self._console)
-        elif not is_base:
-            kept = passes.from_pixels(model, self._cache, self._console)
-        if not self._plan.recipe.views.live:
+        keep, compute = self._plan.keep, self._plan.recipe.compute
+        is_live = self._plan.recipe.views.live
+        model, kept = self.base, self._kept
+        if line.index != self.base.line.index:
+            model = models.recut(self.base, line)
+            derive = keep and compute.derive
+            if derive:
+                kept = passes.derived(model, self._kept, self._console)
+            if not derive or is_live:
+                model = planner.with_engine(model, compute.engine, self._cache)
+            if keep and not derive:
+                kept = passes.from_pixels(model, self._cache, self._console)
+        if keep and not is_live:
             return model, kept
-        # Only training images are seen anew in every epoch.
-        model = planner.with_engine(model, self._plan.recipe.compute.engine, self._cache)
-        return model, passes.Mixed(kept, passes.unkept(model, self._console))
+        live = passes.unkept(model, self._console)
+        # Where some are kept, only training images are seen anew in every epoch.
+        return model, passes.Mixed(kept, live) if keep else live
 
 
 def policy_of(wanted: Recipe) -> Policy:
     """Returns how training images are varied."""
     return replace(augment.preset(wanted.views.preset), **wanted.views.policy())
-
-
-def view_count(wanted: Recipe, policy: Policy) -> int:
-    """Returns how many kept views of a training image the stages take."""
-    if policy == Policy() or wanted.views.live:
-        return 0
-    epochs = [
-        wanted.views.count if stage.steps else stage.epochs
-        for stage in wanted.stages
-        if stage.augment
-    ]
-    return min(wanted.views.count, max(epochs, default=0))
 
 
 def view_of(content: str, epoch: int, wanted: Recipe, policy: Policy, before: int = 0) -> View:
@@ -105,25 +97,17 @@ def view_of(content: str, epoch: int, wanted: Recipe, policy: Policy, before: in
         epoch: Of the stage, from 1.
         wanted: Whose `views` say how many there are.
         policy: How images are varied.
-        before: Epochs of all earlier stages; live views go on from there.
+        before: Epochs of earlier stages that saw varied views; this one goes on from there.
     """
-    if policy == Policy():
+    if not policy.varies:
         return CENTER
-    views = wanted.views
+    views, number = wanted.views, before + epoch - 1
     if views.live:
-        return View(before + epoch - 1, policy)
-    slot = (epoch - 1) % views.count
+        return View(number, policy)
+    slot = number % views.count
     generation = 0
     if views.refresh:
         # Each slot of each image is replaced at its own time, a share of them in every epoch.
         offset = int(files.digest(f"{content}:{slot}".encode())[:8], 16) / 2**32
-        generation = int(views.refresh * (epoch - 1) + offset)
+        generation = int(views.refresh * number + offset)
     return View(slot + views.count * generation, policy)
-
-
-def most_epochs(stage: Stage, images: int) -> int:
-    """Returns how many epochs a stage takes if it is not ended early, begun ones counted."""
-    if not stage.steps:
-        return stage.epochs
-    steps = -(-loop.batch_count(images, stage.batch_size) // stage.accumulate)
-    return -(-stage.steps // max(1, steps))

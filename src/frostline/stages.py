@@ -2,33 +2,36 @@
 
 import contextlib
 import copy
-import itertools
+import math
+import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from frostline import classifier as models
 from frostline import engines, files, interrupt
 from frostline.classifier import Classifier
 from frostline.console import Console
-from frostline.errors import TrainingError
+from frostline.errors import LossError, TrainingError
 from frostline.extract import Item
 from frostline.passes import Source
 from frostline.recipe import Stage
 from frostline.runfolder import RunFolder
-from frostline.training import checkpoint, loop, objectives, parameters, schedules
+from frostline.training import checkpoint, loop, parameters, schedules
 from frostline.training.checkpoint import Checkpoint, Clock
 from frostline.training.loop import Examples, State
 from frostline.training.watch import Watch, histogram_tensors
 
 SHOWN = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 SAMPLE = 16
+# Scoring that takes longer than this begins with a checkpoint.
+LONG_S = 5.0
 
 
 @dataclass
@@ -40,22 +43,22 @@ class Progress:
         console: Where words go.
         watch: Who else is told.
         bound: What a checkpoint is bound to: digests of images and weights.
+        ground: What the run goes on, from `ground_of`: with another, bits differ.
         histograms: Whether `watch` gets histograms.
         history: One record per epoch and stage.
         proofs: What was frozen and trained, one for each finished stage.
         clock: When checkpoints are due.
-        threads: What PyTorch may use; stages that do better with one change it for a while.
     """
 
     run: RunFolder
     console: Console
     watch: Watch
     bound: Mapping[str, str]
+    ground: Mapping[str, str]
     histograms: bool = False
     history: list[dict[str, Any]] = field(default_factory=list)
     proofs: list[dict[str, Any]] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock)
-    threads: int = field(default_factory=torch.get_num_threads)
 
     def save(
         self,
@@ -74,7 +77,7 @@ class Progress:
         facts |= {
             "stage": number,
             "bound": dict(self.bound),
-            "threads": self.threads,
+            "ground": dict(self.ground),
             "history": self.history,
             "proofs": self.proofs,
         }
@@ -85,12 +88,13 @@ class Progress:
         """Takes over history and proofs from a checkpoint."""
         self.history = list(found.facts["history"])
         self.proofs = list(found.facts["proofs"])
-        before, now = found.facts["threads"], self.threads
-        if before != now:
-            self.console.say(
-                f"threads: the run was begun with {before} and goes on with {now}; results agree, "
-                "but not to the last bit"
-            )
+        for name, now in self.ground.items():
+            before = found.facts["ground"][name]
+            if before != now:
+                self.console.say(
+                    f"{name}: the run was begun with {before} and goes on with {now}; results "
+                    "agree, but not to the last bit"
+                )
 
     def note(self, line: dict[str, Any]) -> None:
         """Adds a record to the history, on disk too, and tells whoever watches."""
@@ -110,6 +114,7 @@ class Task:
         stage: What the recipe says.
         model: Cut at the stage's line.
         source: Its activations.
+        images: How many are trained on.
         examples_of: Epoch to training examples, made ready.
         validation: None where there are no validation images.
         sample: A few images whose kept activations are compared with live ones.
@@ -121,6 +126,7 @@ class Task:
     stage: Stage
     model: Classifier
     source: Source
+    images: int
     examples_of: Callable[[int], Examples]
     validation: Examples | None
     sample: Mapping[bytes, Item]
@@ -137,7 +143,9 @@ def carry_out(task: Task, progress: Progress, found: Checkpoint | None) -> None:
 
     Raises:
         Interrupted: After a checkpoint, where a signal asked to end.
-        TrainingError: Where the loss is no longer a number; the best state is in the checkpoint.
+        LossError: Where the loss is no longer a number; the best state is in the checkpoint.
+        TrainingError: Where a tracker fails; what was trained is in the checkpoint. Or where the
+            stage cannot train on so few images.
         RunError: Where the checkpoint does not fit.
     """
     model, stage = task.model, task.stage
@@ -147,27 +155,28 @@ def carry_out(task: Task, progress: Progress, found: Checkpoint | None) -> None:
     optimizer = make_optimizer(task)
     state = checkpoint.unpack(found, upper, optimizer) if found else State()
     frozen = models.prefix_digest(model)
-    only_vectors = len(model.line.shape) == 1
     # A signal is obeyed once what the stage came to is in the checkpoint.
     with interrupt.held_back() as request, _dropouts_kept(upper):
         _tell(task, progress.console, set_dropout(upper, stage.dropout), state)
         try:
-            with engines.threads(1 if only_vectors else None):
+            with engines.threads(_threads(task)):
                 _go(task, progress, optimizer, state, request)
-        except TrainingError as error:
+        except LossError as error:
             # The best state is the start of this stage for whoever tries again; what led there is
             # not told twice.
             number = task.number + 1
             progress.history = [line for line in progress.history if line["stage"] != number]
             progress.save(task.number, upper)
-            raise TrainingError(
-                f"stages.{task.number}: {error} The same command with another "
-                f"stages.{task.number}.lr goes on from there."
-            ) from error
+            raise LossError(f"stages.{task.number}: {error}") from error
         progress.proofs.append(_prove(task, frozen, state))
         _tell_proof(progress.proofs[-1], progress.console)
         progress.save(task.number + 1, upper)
         request.obey()
+
+
+def _threads(task: Task) -> int | None:
+    only_vectors = len(task.model.line.shape) == 1
+    return 1 if only_vectors else None
 
 
 def _go(
@@ -177,11 +186,13 @@ def _go(
     state: State,
     request: interrupt.Request,
 ) -> None:
+    if state.finished:
+        return
     stage, model = task.stage, task.model
     how = how_of(task)
     rate = partial(schedules.factor, warmup=stage.warmup, schedule=stage.schedule)
-    images = len(task.examples_of(state.epoch).rows)
-    steps = loop.step_count(images, how)
+    steps = loop.step_count(task.images, how)
+    batches = loop.batch_count(task.images, stage.batch_size)
     lines = loop.train(
         model.upper,
         optimizer,
@@ -196,12 +207,20 @@ def _go(
     shown = progress.console.bar(steps - state.step, "training", "step")
     with contextlib.closing(lines), shown as bar:
         for line in lines:
+            scores_next = False
             if line is None:
                 mean = state.loss_sum / state.seen
                 bar.advance(1, f"loss {mean:.4f}, accuracy {state.right / state.seen:.4f}")
+                scores_next = state.batch == batches or state.step == steps
             else:
-                _note_epoch(task, progress, line)
-            if request.number or progress.clock.is_due():
+                try:
+                    _note_epoch(task, progress, line)
+                except TrainingError:
+                    # A tracker failed; the training is as good as ever.
+                    progress.save(task.number, model.upper, optimizer, state)
+                    raise
+            is_due = progress.clock.is_due() or (scores_next and state.scoring_s > LONG_S)
+            if request.number or is_due:
                 progress.save(task.number, model.upper, optimizer, state)
             request.obey()
 
@@ -219,53 +238,58 @@ def _note_epoch(task: Task, progress: Progress, line: dict[str, Any]) -> None:
         progress.watch.histograms(tensors, len(progress.history))
 
 
-def trial(task: Task) -> Callable[[float], float]:
-    """Returns a function that trains a copy of suffix and head for one batch at a rate.
+@contextlib.contextmanager
+def trial(task: Task) -> Iterator[Callable[[float], float]]:
+    """Gives a function that trains a copy of suffix and head for one step at a rate.
 
-    For the learning-rate finder: the rate is the head's, the suffix's follows as in the stage.
+    For the learning-rate finder: the rate is the head's, the suffix's follows as in the stage, and
+    all else is as in the stage but for what comes of many steps: no average, no early end.
 
     Args:
         task: The stage; it stays as it is.
+
+    Yields:
+        A rate to the loss of the step, which is NaN where it is no longer a number.
     """
-    model = task.model
+    model, stage = task.model, task.stage
     task = replace(task, model=replace(model, upper=copy.deepcopy(model.upper)))
     upper = task.model.upper
     upper.requires_grad_(True)
-    set_dropout(upper, task.stage.dropout)
-    optimizer = make_optimizer(task)
-    loop.train_mode(upper, task.stage.batch_norm)
-    batches = _endless(task)
-    device = model.engine.device
+    set_dropout(upper, stage.dropout)
+    state, now = State(), 0.0
+    lines = loop.train(
+        upper,
+        make_optimizer(task),
+        lambda step, steps: now / stage.lr,
+        task.source.fetch,
+        task.examples_of,
+        None,
+        replace(how_of(task), steps=sys.maxsize, ema=0.0, patience=0),
+        model.engine.device,
+        state,
+    )
 
     def step(rate: float) -> float:
-        x, targets = next(batches)
-        for group in optimizer.param_groups:
-            group["lr"] = group["peak_lr"] / task.stage.lr * rate
-        optimizer.zero_grad(set_to_none=True)
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.manual_seed(task.seed)
-            logits = upper(x.to(device))
-        smoothing = task.stage.label_smoothing
-        loss = objectives.loss(logits, targets.to(device), model.targets, smoothing)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        return float(loss.item())
+        nonlocal now
+        now = rate
+        loss_sum, seen = state.loss_sum, state.seen
+        try:
+            while next(lines) is not None:
+                # An epoch has ended, and its sums begin anew.
+                loss_sum, seen = 0.0, 0
+        except LossError:
+            return math.nan
+        return (state.loss_sum - loss_sum) / (state.seen - seen)
 
-    return step
-
-
-def _endless(task: Task) -> Iterator[tuple[Tensor, Tensor]]:
-    for epoch in itertools.count(1):
-        examples = task.examples_of(epoch)
-        generator = torch.Generator().manual_seed(task.seed + epoch)
-        order = torch.randperm(len(examples.rows), generator=generator).tolist()
-        yield from loop.batches(task.source.fetch, examples, order, task.stage.batch_size)
+    with contextlib.closing(lines), engines.threads(_threads(task)):
+        yield step
 
 
 def make_optimizer(task: Task) -> torch.optim.Optimizer:
     """Returns the stage's optimiser over suffix and head."""
     stage, upper = task.stage, task.model.upper
     depths = models.depths(task.model) if stage.layer_decay < 1 else None
+    undecayed: Collection[str] = getattr(task.model.module, "no_weight_decay", tuple)()
     made = parameters.groups(
         upper.suffix,
         upper.head,
@@ -274,6 +298,7 @@ def make_optimizer(task: Task) -> torch.optim.Optimizer:
         stage.weight_decay,
         depths,
         stage.layer_decay,
+        undecayed,
     )
     return parameters.make_optimizer(stage.optimizer, made)
 
@@ -396,11 +421,17 @@ def bound_to(model: Classifier, listing: str) -> dict[str, str]:
 
     Args:
         model: Before anything is trained.
-        listing: The digest of the images with their labels.
+        listing: The digest of the images with their labels and splits.
     """
-    state = model.module.state_dict()
-    parts: list[bytes | memoryview] = []
-    for name in sorted(state):
-        value = state[name].detach().cpu().contiguous()
-        parts += [name.encode(), value.reshape(-1).view(torch.uint8).numpy().data]
-    return {"images": listing, "weights": files.digest(*parts)}
+    return {"images": listing, "weights": files.tensors_digest(model.module)}
+
+
+def ground_of(model: Classifier) -> dict[str, str]:
+    """Returns what a run goes on, and the last bits with it: threads, device, precision, engine."""
+    engine = model.engine
+    return {
+        "threads": str(torch.get_num_threads()),
+        "device": engine.device.type,
+        "precision": models.PRECISION_NAMES[model.upper.compute],
+        "engine": engine.name.partition("-")[0],
+    }

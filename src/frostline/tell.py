@@ -45,7 +45,7 @@ def images(listing: Listing, targets: str, console: Console) -> None:
 
 def views(policy: Policy, count: int, live: bool, refresh: float, console: Console) -> None:
     """Says how training images are varied: nothing is switched on or off silently."""
-    if policy == Policy():
+    if not policy.varies:
         console.say("views: 1 of each image, center; no augmentation")
         return
     parts = [

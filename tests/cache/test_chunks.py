@@ -2,6 +2,7 @@ import json
 import os
 import resource
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -155,3 +156,20 @@ def test_a_full_disk_is_said_and_leaves_nothing_half_written(tmp_path: Path, fol
         signal.signal(signal.SIGXFSZ, handler)
     assert sorted(folder.iterdir()) == before
     assert open_store(tmp_path, KEY).fetch(rows_of(4)).shape[0] == 4
+
+
+def test_what_is_held_is_read_part_by_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, values = rows_of(10), values_of(10)
+    write_chunk(KEY.folder(tmp_path), KEY, rows, values)
+    store = open_store(tmp_path, KEY)
+    fetched: list[int] = []
+    fetch = chunks.Store.fetch
+
+    def noted(self: chunks.Store, rows: Sequence[bytes]) -> torch.Tensor:
+        fetched.append(len(rows))
+        return fetch(self, rows)
+
+    monkeypatch.setattr(chunks.Store, "fetch", noted)
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 4 * store.chunks[0].row_bytes)
+    assert torch.equal(resident(store, rows).fetch(rows), values)
+    assert fetched == [4, 4, 2]

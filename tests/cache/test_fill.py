@@ -15,7 +15,7 @@ from frostline.cache.chunks import open_store
 from frostline.cache.fill import Computed, fill
 from frostline.cache.key import Key, row_id
 from frostline.console import QUIET
-from frostline.errors import DiskError
+from frostline.errors import BackboneError, DiskError
 
 KEY = Key("net", "block", "00" * 20, {}, "1", "eager", "float32", (8,))
 ROW_BYTES = 32
@@ -210,3 +210,34 @@ def test_a_damaged_chunk_of_an_opened_store_is_told_once(
     assert filled.store.damaged == ()
     again = fill(tmp_path, KEY, wanted(6), ROW_BYTES, compute, console, store=filled.store)
     assert (len(told), again.kept) == (1, 6)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "engine", "advice"),
+    [
+        (torch.float16, "eager-cpu-float32-folded", "another --line, or use --precision bf16."),
+        (torch.bfloat16, "eager-cpu-bfloat16-folded", "Use --precision fp32."),
+        (torch.float32, "eager-cpu-bfloat16-folded via x", "Use --precision fp32."),
+        (torch.float32, "eager-cpu-float32-folded", "its weights may be no numbers."),
+    ],
+)
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_what_is_not_finite_is_refused(
+    tmp_path: Path, dtype: torch.dtype, engine: str, advice: str, value: float
+) -> None:
+    key = Key("net", "block", "00" * 20, {}, "1", engine, str(dtype).removeprefix("torch."), (8,))
+    many = wanted(10)
+
+    def broken(paths: Sequence[str]) -> Iterator[Computed]:
+        for positions, made, bad in compute(paths):
+            assert made is not None
+            if 5 in positions:
+                made[1, 3] = value
+            yield positions, made.to(dtype), bad
+
+    with pytest.raises(BackboneError) as raised:
+        fill(tmp_path, key, many, 8 * dtype.itemsize, broken, QUIET)
+    words = str(raised.value)
+    assert words.startswith("line block: activations must be finite numbers, and those of 1 of 4 ")
+    assert words.endswith(advice)
+    assert not open_store(tmp_path, key).places

@@ -154,6 +154,22 @@ def test_a_digest_tells_policies_apart_and_not_their_spelling() -> None:
         *(Policy(zoom=0.5), Policy(crop=0.5), Policy(color=1), Policy(fill="constant")),
     ]
     assert len({policy.digest for policy in several}) == len(several)
+    # Equal to Python, and still two: what one is told must not depend on the other.
+    assert Policy(flip=1).digest != Policy(flip=True).digest  # type: ignore[arg-type]
+
+
+def test_a_digest_is_worked_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = Policy(flip=True, rotate=12.25)
+    first = policy.digest
+    monkeypatch.setattr(augment, "digest_json", lambda _: pytest.fail("worked out again"))
+    assert Policy(flip=True, rotate=12.25).digest == first
+
+
+def test_what_fills_the_edges_varies_nothing_by_itself() -> None:
+    assert not Policy().varies
+    assert not Policy(fill="constant").varies
+    assert Policy(fill="constant", rotate=1.0).varies
+    assert all(policy.varies for name, policy in PRESETS.items() if name != "none")
 
 
 def test_presets() -> None:

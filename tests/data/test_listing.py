@@ -456,6 +456,19 @@ def test_csv_shows_the_first_faults_of_many(tmp_path: Path) -> None:
     assert ": 100 problems: " in message
 
 
+def test_classes_that_look_alike_are_told(tmp_path: Path) -> None:
+    names = ("Cat", "cat", "a dog", "a  dog", "cow")
+    for number in range(5):
+        picture(tmp_path / f"{number}.png")
+    lines = "".join(f"{number}.png,{name}\n" for number, name in enumerate(names))
+    listing = listings.scan(write(tmp_path / "table.csv", "path,label\n" + lines))
+    told = listings.report_lines(listing)
+    end = "differ in case or spaces only, and are told apart"
+    assert f"classes 'Cat', 'cat' {end}" in told
+    assert f"classes 'a  dog', 'a dog' {end}" in told
+    assert sum(end in line for line in told) == 2
+
+
 def test_csv_splits_are_for_all_or_none(tmp_path: Path) -> None:
     for number in range(2):
         picture(tmp_path / f"{number}.png", number)

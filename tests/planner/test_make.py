@@ -1,5 +1,6 @@
 """The planner with made-up rates: what it works out, what it chooses, and what it says."""
 
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -8,18 +9,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from frostline import passes, pipeline, recipe
+from frostline import classifier as models
+from frostline import engines, passes, pipeline, recipe
 from frostline.cache import chunks
 from frostline.classifier import Classifier
 from frostline.console import QUIET, Console
-from frostline.errors import RecipeError
+from frostline.engines import Engine
+from frostline.errors import BackboneError, DiskError, RecipeError
 from frostline.extract import Item
 from frostline.places import cache_folder
 from frostline.planner import Plan, measure
 from frostline.planner.measure import Disk, Step
+from frostline.planner.options import Case
+from frostline.planner.rates import placings, trust
+from frostline.planner.views import epochs_of, most_epochs
 from frostline.recipe import BackboneChoice, Budget, Compute, Data, Recipe, Stage, Views
 from frostline.runfolder import RunFolder
+from frostline.training import loop
+from frostline.training.loop import How
 
 NETWORK = BackboneChoice("timm:test_resnet?pretrained=false", image_px=48)
 AUTO = Compute(device="cpu", precision="fp32", engine="eager")
@@ -90,21 +99,24 @@ def test_the_estimate_is_what_one_works_out_by_hand(photos: Path, rates: Rates) 
     found = plan(photos, wanted)
     train, val = counts(photos)
     size = row_bytes(found)
-    rows = train + val + 4 * train
-    first = 36 * 0.010 + 4 * train * 0.012 + rows * size / 1e6
-    epoch = train * (0.002 + size / 1e8) + val * (0.0005 + size / 1e8)
+    # At layer3, and derived from that at the top: all views, and of validation the center.
+    rows, derived = train + val + 4 * train, val + 4 * train
+    room = rows * size + derived * BYTES["pooled"]
+    first = 36 * 0.010 + 4 * train * 0.012 + derived * 0.001 + room / 1e6
+    steps = 10 * (train * 0.002 + val * 0.0005)
+    epochs = steps + (train + val) * (4 * BYTES["pooled"] + 6 * size) / 1e8
     kept = options(found)[True, 4]
-    assert kept["new_bytes"] == rows * size
-    assert kept["memory_bytes"] == rows * size
+    assert kept["new_bytes"] == kept["memory_bytes"] == room
     assert kept["first_pass_s"] == pytest.approx(first, abs=1e-3)
-    assert kept["epoch_s"] == pytest.approx(epoch, abs=1e-3)
-    assert kept["total_s"] == pytest.approx(first + rows * 0.001 + 10 * epoch, abs=2e-3)
+    assert kept["epoch_s"] == pytest.approx(epochs / 10, abs=1e-3)
+    assert kept["total_s"] == pytest.approx(first + epochs, abs=2e-3)
     live = options(found)[False, 4]
-    epoch = train * (0.002 + 0.012) + val * (0.0005 + 0.010)
+    # The first stage goes on from layer3 to the top in every epoch.
+    epochs = steps + 10 * (train * 0.012 + val * 0.010) + 4 * (train + val) * 0.001
     assert live["new_bytes"] == live["memory_bytes"] == 0
     assert live["first_pass_s"] == pytest.approx(36 * 0.004, abs=1e-3)
-    assert live["epoch_s"] == pytest.approx(epoch, abs=1e-3)
-    assert live["total_s"] == pytest.approx(36 * 0.004 + 10 * epoch, abs=2e-3)
+    assert live["epoch_s"] == pytest.approx(epochs / 10, abs=1e-3)
+    assert live["total_s"] == pytest.approx(36 * 0.004 + epochs, abs=2e-3)
 
 
 def test_a_probe_alone_takes_one_pass(photos: Path, rates: Rates) -> None:
@@ -120,7 +132,69 @@ def test_the_probe_needs_what_is_derived_for_it(photos: Path, rates: Rates) -> N
     with_probe = options(plan(photos, wanted))[True, 4]["total_s"]
     random = replace(wanted, head=replace(wanted.head, start="random"))
     without = options(plan(photos, random))[True, 4]["total_s"]
-    assert with_probe - without == pytest.approx(36 * 0.001, abs=2e-3)
+    each = 0.001 + BYTES["pooled"] / 1e6
+    assert with_probe - without == pytest.approx(36 * each, abs=2e-3)
+
+
+def test_a_probe_on_what_is_not_kept_goes_on_to_the_top(photos: Path, rates: Rates) -> None:
+    wanted = replace(RECIPE, stages=RECIPE.stages[1:], compute=replace(AUTO, cache="never"))
+    with_probe = options(plan(photos, wanted))[False, 4]["total_s"]
+    random = replace(wanted, head=replace(wanted.head, start="random"))
+    without = options(plan(photos, random))[False, 4]["total_s"]
+    assert with_probe - without == pytest.approx(36 * 0.011, abs=2e-3)
+
+
+def test_a_stage_of_center_views_pays_for_no_other(photos: Path, rates: Rates) -> None:
+    wanted = replace(RECIPE, stages=RECIPE.stages[1:], compute=replace(AUTO, cache="never"))
+    plain = replace(wanted, stages=(replace(wanted.stages[0], augment=False),))
+    train, _ = counts(photos)
+    varied_s = options(plan(photos, wanted))[False, 4]["epoch_s"]
+    (only,) = plan(photos, plain).facts["options"]
+    assert varied_s - only["epoch_s"] == pytest.approx(train * 0.002, abs=2e-3)
+
+
+def test_live_with_a_probe_passes_each_picture_once(photos: Path, rates: Rates) -> None:
+    views, stage = Views(flip=True, live=True), Stage(line="layer3", epochs=1)
+    wanted = replace(RECIPE, views=views, stages=(stage,), compute=replace(AUTO, engine="auto"))
+    found = plan(photos, wanted)
+    (only,) = found.facts["options"]
+    room = 36 * (row_bytes(found) + BYTES["pooled"])
+    assert only["new_bytes"] == room
+    assert only["first_pass_s"] == pytest.approx(36 * 0.011 + room / 1e6, abs=1e-3)
+
+
+def test_without_deriving_later_lines_are_computed_from_pixels(photos: Path, rates: Rates) -> None:
+    head = replace(RECIPE.head, start="random")
+    derived = options(plan(photos, replace(RECIPE, head=head)))[True, 4]
+    compute = replace(AUTO, derive=False)
+    direct = options(plan(photos, replace(RECIPE, head=head, compute=compute)))[True, 4]
+    train, val = counts(photos)
+    more = val * 0.010 + 4 * train * 0.012
+    assert direct["first_pass_s"] - derived["first_pass_s"] == pytest.approx(more, abs=1e-3)
+    assert direct["new_bytes"] == derived["new_bytes"]
+
+
+def test_memory_is_bounded_line_by_line(
+    photos: Path, rates: Rates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passes, "RESIDENT_BYTES", 5000)
+    assert options(plan(photos))[True, 4]["memory_bytes"] == 2 * 5000
+
+
+def test_break_even_counts_what_comes_first_in_both_ways(photos: Path, rates: Rates) -> None:
+    words = StringIO()
+    found = options(plan(photos, console=Console(words)))
+    kept, anew = found[True, 4], found[False, 4]
+    more = kept["first_pass_s"] - anew["first_pass_s"]
+    even = more / (anew["epoch_s"] - kept["epoch_s"])
+    assert f"  {even:.1f} epochs  " in next(
+        line for line in words.getvalue().splitlines() if "4 views" in line
+    )
+    # The probe alone costs more where nothing is kept.
+    rates.decode_s = 1.0
+    words = StringIO()
+    plan(photos, console=Console(words))
+    assert words.getvalue().count("  0.0 epochs  ") == 3
 
 
 def test_what_is_made_of_pixels_that_are_kept_is_counted_too(photos: Path, rates: Rates) -> None:
@@ -130,8 +204,9 @@ def test_what_is_made_of_pixels_that_are_kept_is_counted_too(photos: Path, rates
     alone = options(plan(photos, replace(random, stages=stages[1:])))[True, 4]
     train, val = counts(photos)
     read_s = 3 * 48 * 48 / 1e8
+    read_s = BYTES["pooled"] / 1e8
     epochs = 4 * (train * (0.002 + read_s) + val * (0.0005 + read_s))
-    derived = (36 + 4 * train) * 0.001
+    derived = (val + 4 * train) * (0.001 + BYTES["pooled"] / 1e6)
     assert both["total_s"] - alone["total_s"] == pytest.approx(epochs + derived, abs=3e-3)
 
 
@@ -140,12 +215,14 @@ def test_views_that_are_replaced_take_room_and_time_too(photos: Path, rates: Rat
     plain = options(plan(photos, replace(RECIPE, views=views)))[True, 2]
     found = plan(photos, replace(RECIPE, views=replace(views, refresh=0.25)))
     train, _ = counts(photos)
-    # Of six epochs the first has none, the second a quarter, each other one half of its views.
-    fresh = round((0.25 + 4 * 0.5) * train)
-    fresh_s = fresh * (0.012 + row_bytes(found) / 1e6)
+    # Of ten epochs the first has none, the second a quarter, each other one half of its views.
+    first, second = round((0.25 + 2 * 0.5) * train), round(6 * 0.5 * train)
+    room = (first + second) * row_bytes(found) + first * BYTES["pooled"]
+    fresh_s = (first + second) * 0.012 + first * 0.001 + room / 1e6
     got = options(found)[True, 2]
-    assert got["new_bytes"] - plain["new_bytes"] == fresh * row_bytes(found)
+    assert got["new_bytes"] - plain["new_bytes"] == room
     assert got["total_s"] - plain["total_s"] == pytest.approx(fresh_s, abs=2e-3)
+    assert got["first_pass_s"] == plain["first_pass_s"]
 
 
 def test_what_refresh_was_estimated_to_take_is_what_it_takes(
@@ -172,6 +249,19 @@ def test_what_is_kept_already_costs_nothing(photos: Path, tmp_path: Path, rates:
     assert after["total_s"] < before["total_s"]
 
 
+def test_of_what_is_derived_only_what_is_not_kept_costs(
+    photos: Path, tmp_path: Path, rates: Rates
+) -> None:
+    only = replace(settled(RECIPE), stages=RECIPE.stages[1:])
+    pipeline.train(photos, tmp_path / "run", only, cache_folder(), QUIET)
+    train, _ = counts(photos)
+    # The probe has left the center views at the top.
+    found = options(plan(photos))[True, 4]
+    assert found["new_bytes"] == 4 * train * BYTES["pooled"]
+    each = 0.001 + BYTES["pooled"] / 1e6
+    assert found["first_pass_s"] == pytest.approx(4 * train * each, abs=1e-3)
+
+
 def settled(wanted: Recipe) -> Recipe:
     return replace(
         wanted,
@@ -189,6 +279,20 @@ def test_steps_are_counted_as_epochs(photos: Path, rates: Rates) -> None:
     assert by_steps["epoch_s"] == pytest.approx(by_epochs[True, 4]["epoch_s"], abs=2e-3)
 
 
+@pytest.mark.parametrize(
+    ("steps", "images", "batch_size", "accumulate", "epochs"),
+    [(10, 20, 8, 1, 10 / 3), (10, 20, 8, 2, 5.0), (1, 20, 8, 2, 0.5), (4, 20, 32, 8, 4.0)],
+)
+def test_steps_make_as_many_epochs_as_training_takes(
+    steps: int, images: int, batch_size: int, accumulate: int, epochs: float
+) -> None:
+    stage = Stage(steps=steps, batch_size=batch_size, accumulate=accumulate)
+    assert epochs_of(stage, images) == pytest.approx(epochs)
+    how = How(epochs=most_epochs(stage, images), batch_size=batch_size, accumulate=accumulate)
+    assert loop.step_count(images, replace(how, epochs=how.epochs - 1)) < steps
+    assert loop.step_count(images, how) >= steps
+
+
 # What it chooses.
 
 
@@ -196,8 +300,9 @@ def test_what_pays_is_kept_and_what_does_not_is_not(photos: Path, rates: Rates) 
     words = StringIO()
     found = plan(photos, console=Console(words))
     assert (found.keep, found.recipe.compute.cache, found.recipe.views.count) == (True, "always", 4)
-    assert found.facts["why"] == "soonest"
-    assert "<- chosen: soonest\n" in words.getvalue()
+    assert found.facts["why"] == "soonest with 4 views"
+    assert "<- chosen: soonest with 4 views\n" in words.getvalue()
+    assert plan(photos, replace(RECIPE, views=Views())).facts["why"] == "soonest"
     # A prefix that costs nothing, and a disk that is slow.
     rates.center_s = rates.view_s = 1e-5
     rates.disk = Disk(1e4, 1e5)
@@ -224,13 +329,16 @@ def test_what_was_asked_for_is_done_whatever_is_faster(
 def test_as_many_views_as_the_disk_may_take(photos: Path, rates: Rates) -> None:
     train, val = counts(photos)
     size = row_bytes(plan(photos))
-    # Recomputing has the most views and is never out of room, so it must not be asked for.
     kept = replace(RECIPE, compute=replace(AUTO, cache="always"))
     for count in (4, 2, 1):
-        room = (train + val + count * train) * size
-        found = plan(photos, replace(kept, budget=Budget(disk_gib=(room + 100) / 2**30)))
-        assert found.recipe.views.count == found.facts["views"] == count
-        assert found.facts["estimate"]["new_bytes"] == room
+        room = (train + val + count * train) * (size + BYTES["pooled"])
+        budget = Budget(disk_gib=(room + 100) / 2**30)
+        # Recomputing has the most views and is never out of room, but takes longer.
+        for wanted in (kept, RECIPE):
+            found = plan(photos, replace(wanted, budget=budget))
+            assert found.keep
+            assert found.recipe.views.count == found.facts["views"] == count
+            assert found.facts["estimate"]["new_bytes"] == room
     short = replace(kept, budget=Budget(disk_gib=(room - 100) / 2**30))
     with pytest.raises(RecipeError, match=r"budget: nothing fits within disk .* Raise it, choose"):
         plan(photos, short)
@@ -244,9 +352,12 @@ def test_without_room_nothing_is_kept(photos: Path, rates: Rates) -> None:
     assert "<- chosen: not kept: the budget has no room\n" in words.getvalue()
 
 
-def test_a_line_to_be_chosen_moves_up_where_the_disk_is_small(photos: Path, rates: Rates) -> None:
+@pytest.mark.parametrize("cache", ["always", "auto"])
+def test_a_line_to_be_chosen_moves_up_where_the_disk_is_small(
+    photos: Path, rates: Rates, cache: str
+) -> None:
     stages = (RECIPE.stages[0], replace(RECIPE.stages[1], line="auto"))
-    kept = replace(RECIPE, compute=replace(AUTO, cache="always"), stages=stages)
+    kept = replace(RECIPE, compute=replace(AUTO, cache=cache), stages=stages)
     found = plan(photos, kept)
     assert found.facts["lines"] == ["pooled", "layer3"]
     train, _ = counts(photos)
@@ -259,6 +370,69 @@ def test_a_line_to_be_chosen_moves_up_where_the_disk_is_small(photos: Path, rate
     assert row_bytes(small) < row_bytes(found)
     assert small.facts["estimate"]["new_bytes"] <= room * 2**30
     assert "auto" not in [stage.line for stage in small.recipe.stages]
+    assert small.keep
+
+
+def test_no_line_moves_up_where_recomputing_is_sooner_anyway(photos: Path, rates: Rates) -> None:
+    rates.center_s = rates.view_s = 1e-5
+    rates.disk = Disk(1e4, 1e5)
+    wanted = replace(RECIPE, stages=(replace(RECIPE.stages[1], line="auto"),))
+    found = plan(photos, replace(wanted, budget=Budget(disk_gib=1 * KIB)))
+    assert not found.keep
+    assert found.recipe.stages[0].line == "layer3"
+    assert found.facts["why"] == "not kept: recomputing is faster"
+    assert {one["line"] for one in found.facts["options"]} == {"layer3"}
+
+
+def test_no_line_moves_above_that_of_an_earlier_stage(photos: Path, rates: Rates) -> None:
+    model, listing = pipeline._planned(photos, RECIPE, cache_folder(), QUIET)[1:]
+    names = ("layer4", "auto", "layer2", "auto")
+    stages = tuple(Stage(line=name) for name in names)
+    wanted = replace(RECIPE, stages=stages)
+    policy = pipeline.policy_of(wanted)
+    case = Case(model, listing, wanted, policy, cache_folder(), QUIET, Disk(1.0, 1.0))
+    by_name = {line.name: line for line in model.traced.lines}
+    lines = tuple(by_name[name] for name in ("layer4", "layer2", "layer2", "layer1"))
+    found = list(placings(case, lines))
+    assert found[0] == lines
+    assert len(found) > 1
+    for placed in found:
+        assert all(one.index >= other.index for one, other in itertools.pairwise(placed))
+        assert (placed[0], placed[2]) == (lines[0], lines[2])
+    assert found[-1] == (lines[0], lines[0], lines[2], lines[2])
+
+
+def test_what_the_disk_has_free_is_a_limit_too(photos: Path, rates: Rates) -> None:
+    wanted = replace(RECIPE, stages=RECIPE.stages[1:])
+    needs = options(plan(photos, wanted))
+    rates.disk = replace(rates.disk, free=needs[True, 2]["new_bytes"])
+    assert plan(photos, wanted).recipe.views.count == 2
+    rates.disk = replace(rates.disk, free=100)
+    found = plan(photos, wanted)
+    assert not found.keep
+    assert found.facts["why"] == "not kept: the disk has no room"
+    always = replace(wanted, compute=replace(AUTO, cache="always"))
+    with pytest.raises(DiskError, match=r"the activations need .* and the disk has 100 bytes free"):
+        plan(photos, always)
+    budget = replace(always, budget=Budget(time_min=60.0))
+    with pytest.raises(RecipeError, match=r"60 min .*, the 100 bytes that the disk has free"):
+        plan(photos, budget)
+
+
+def test_what_is_told_of_a_budget_are_the_needs_of_one_way(photos: Path, rates: Rates) -> None:
+    found = options(plan(photos))
+    few, anew = found[True, 1], found[False, 4]
+    room = few["new_bytes"] / 2**30
+    short = Budget(disk_gib=0.9 * room, time_min=0.9 * few["total_s"] / 60)
+    with pytest.raises(RecipeError) as raised:
+        plan(photos, replace(RECIPE, budget=short))
+    assert f"(needs {few['new_bytes'] / 1024:.3g} KiB)" in str(raised.value)
+    assert f"(needs {few['total_s']:.3g} s)" in str(raised.value)
+    # Nearly no disk: what is nearest keeps nothing.
+    with pytest.raises(RecipeError) as raised:
+        plan(photos, replace(RECIPE, budget=replace(short, disk_gib=KIB / 1024)))
+    assert "(needs 0 bytes)" in str(raised.value)
+    assert f"(needs {anew['total_s']:.3g} s)" in str(raised.value)
 
 
 def test_a_budget_of_time(photos: Path, rates: Rates) -> None:
@@ -273,7 +447,39 @@ def test_a_budget_of_time(photos: Path, rates: Rates) -> None:
 def test_without_augmentation_there_is_one_view(photos: Path, rates: Rates) -> None:
     found = plan(photos, replace(RECIPE, views=Views()))
     assert found.recipe.views.count == 1
-    assert options(found)[True, 1]["new_bytes"] == 36 * row_bytes(found)
+    room = 36 * (row_bytes(found) + BYTES["pooled"])
+    assert options(found)[True, 1]["new_bytes"] == room
+    # What stands at the edges varies nothing by itself.
+    filled = plan(photos, replace(RECIPE, views=Views(fill="constant")))
+    assert filled.recipe.views.count == 1
+    assert options(filled)[True, 1]["new_bytes"] == room
+
+
+def test_views_are_counted_over_all_stages(photos: Path, rates: Rates) -> None:
+    stages = tuple(replace(stage, epochs=2) for stage in RECIPE.stages)
+    assert plan(photos, replace(RECIPE, stages=stages)).recipe.views.count == 4
+    plain = (replace(stages[0], augment=False), stages[1])
+    assert plan(photos, replace(RECIPE, stages=plain)).recipe.views.count == 2
+    by_steps = (Stage(line="layer3", steps=3, batch_size=1000),)
+    assert plan(photos, replace(RECIPE, stages=by_steps)).recipe.views.count == 2
+
+
+def test_the_run_goes_on_with_the_engine_that_was_made(
+    photos: Path, tmp_path: Path, rates: Rates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def make(name: str, eager: Engine, *_: object) -> Engine:
+        made.append(name)
+        return eager
+
+    monkeypatch.setattr(engines, "make", make)
+    compute = replace(AUTO, cache="always", engine="openvino")
+    for name, wanted in (("measured", RECIPE), ("settled", settled(RECIPE))):
+        one = replace(wanted, compute=compute)
+        pipeline.train(photos, tmp_path / name, one, cache_folder(), QUIET)
+        assert made == ["openvino"], name
+        made.clear()
 
 
 # What it leaves to nobody.
@@ -296,7 +502,7 @@ def test_what_was_chosen_is_written_out_and_gives_the_run_again(
     resolved = recipe.read(first.recipe)
     assert resolved.compute.cache in ("always", "never")
     assert resolved.compute.engine == "eager"
-    assert resolved.views.count == 2
+    assert resolved.views.count == 4
     assert resolved.views.flip is True
     assert [stage.line for stage in resolved.stages] == ["top", "layer3"]
 
@@ -346,6 +552,34 @@ def test_nothing_is_measured_where_all_was_asked_for(
     assert found.facts["measured_s"] == 0
     with pytest.raises(AssertionError, match="it measured"):
         plan(photos, replace(settled(RECIPE), budget=Budget(disk_gib=1.0)))
+
+
+@pytest.mark.parametrize(
+    ("scale", "engine", "words"),
+    [
+        (
+            1e6,
+            "eager",
+            r"must be finite .* Choose another --line, or use --precision bf16\.",
+        ),
+        (1.0, "openvino", r"differ from those in float32 by .* Use --engine eager\."),
+    ],
+)
+def test_what_an_engine_gives_on_the_sample_must_hold(
+    photos: Path, rates: Rates, scale: float, engine: str, words: str
+) -> None:
+    model, listing = pipeline._planned(photos, RECIPE, cache_folder(), QUIET)[1:]
+    with torch.no_grad():
+        model.module.bn1.weight.mul_(scale)  # type: ignore[union-attr, operator]
+    base = models.recut(model, "layer1")
+    if engine != "eager":
+        own = base.engine.module
+        assert own is not None
+        base = replace(base, engine=replace(base.engine, runner=lambda x: 1.1 * own(x)))
+    policy = pipeline.policy_of(RECIPE)
+    case = Case(model, listing, RECIPE, policy, cache_folder(), QUIET, Disk(1.0, 1.0))
+    with pytest.raises(BackboneError, match=words):
+        trust(case, base)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The measurements: they are of the right size, they change nothing, they leave nothing."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,7 @@ def items(photos: Path) -> list[Item]:
 
 def test_a_disk_is_measured_and_left_as_it_was(tmp_path: Path) -> None:
     found = measure.disk(tmp_path / "new" / "cache")
+    assert 0 < found.free <= shutil.disk_usage(tmp_path).total
     assert found.write > 0
     assert found.read > 0
     assert list((tmp_path / "new" / "cache").iterdir()) == []

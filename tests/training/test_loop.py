@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from frostline.classifier import Upper
-from frostline.errors import TrainingError
+from frostline.errors import LossError, TrainingError
 from frostline.training import checkpoint, loop, objectives, parameters
 from frostline.training.loop import Examples, How, Score, State
 from frostline.training.schedules import factor
@@ -156,6 +156,30 @@ def test_frozen_batch_norm_keeps_its_statistics_and_trains_its_scale() -> None:
     assert not torch.equal(norm.running_mean, torch.zeros(6))
 
 
+def test_a_head_s_own_batch_norm_learns_what_to_normalise_by() -> None:
+    model = upper()
+    model.head = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(54), nn.Linear(54, 2))
+    train(model, validation=None)
+    assert model.head[1].num_batches_tracked == 20
+    assert not model.suffix[1].num_batches_tracked
+    averaged = upper()
+    averaged.head = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(54), nn.Linear(54, 2))
+    train(averaged, dataclasses.replace(PLAIN, ema=0.9), validation=None)
+    assert 0 < averaged.head[1].running_mean.norm() < model.head[1].running_mean.norm()
+
+
+@pytest.mark.parametrize("batch_norm", ["train", "frozen"])
+def test_batch_norms_are_not_trained_on_one_image_alone(batch_norm: str) -> None:
+    one = Examples(TRAINING.rows[:1], TRAINING.targets[:1])
+    model = upper()
+    how = dataclasses.replace(PLAIN, batch_norm=batch_norm)
+    if batch_norm == "frozen":
+        train(model, how, training=one)
+        model.head = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(54), nn.Linear(54, 2))
+    with pytest.raises(TrainingError, match="one training image alone is nothing to take a mean"):
+        train(model, how, training=one)
+
+
 def test_a_stage_never_leaves_the_model_worse_on_val_than_it_found_it() -> None:
     model = upper()
     train(model)
@@ -208,9 +232,27 @@ def test_a_loss_that_is_no_number_stops_at_once_and_keeps_the_last_good_state(
         train(model, how, lr=1e30, name="sgd", validation=validation)
     assert str(raised.value) == (
         "the loss is no longer a number in epoch 1, step 1; the state of before this stage is "
-        "kept. Try a learning rate ten times smaller, clip = 1.0, or --precision fp32."
+        "kept. Try a learning rate ten times smaller or clip = 1.0, with which the same command "
+        "goes on from there."
     )
     assert same(weights(model), before)
+
+
+def test_another_precision_is_advised_with_another_folder_and_only_in_half_precision() -> None:
+    model = upper()
+    model.compute = torch.bfloat16
+    with pytest.raises(LossError, match=r"; or --precision fp32 with another --out\.$"):
+        train(model, lr=1e30, name="sgd")
+    other = " Try --precision fp32 with another --out."
+    for compute, advice in ((torch.bfloat16, other), (torch.float32, "")):
+        model = upper()
+        model.compute = compute
+        with pytest.raises(LossError) as raised:
+            train(model, fetch=lambda rows: fetch(rows) * math.inf)
+        assert str(raised.value) == (
+            "the loss on validation is no number before the first step: the activations of the "
+            f"network itself are too large.{advice}"
+        )
 
 
 def test_a_loss_that_breaks_later_leaves_the_epoch_that_was_kept() -> None:
@@ -278,10 +320,10 @@ class Gradients:
         self.seen.append([p.grad.clone() for p in self.parameters if p.grad is not None])
 
 
-def gradients(how: How, dropout: float = 0.0) -> list[list[Tensor]]:
-    model = upper(dropout=dropout)
+def gradients(how: How, **changed: Any) -> list[list[Tensor]]:
+    model = upper(dropout=0.0)
     noted: Any = Gradients(model)
-    train(model, how, optimizer=noted, validation=None)
+    train(model, how, optimizer=noted, validation=None, **changed)
     seen: list[list[Tensor]] = noted.seen
     return seen
 
@@ -295,6 +337,17 @@ def test_accumulating_gives_the_gradients_of_the_larger_batch(size: int, accumul
     for one, two in zip(small, large, strict=True):
         assert len(one) == 6
         torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("size", "accumulate"), [(1, 40), (8, 5), (14, 3)])
+def test_accumulating_gives_the_gradients_of_the_larger_batch_with_weights_too(
+    size: int, accumulate: int
+) -> None:
+    rare = Examples(TRAINING.rows, torch.tensor([0] * 36 + [1] * 4))
+    how = How(epochs=1, batch_size=size, accumulate=accumulate, balance="weights")
+    (small,) = gradients(how, training=rare)
+    (large,) = gradients(How(epochs=1, batch_size=40, balance="weights"), training=rare)
+    torch.testing.assert_close(small, large, rtol=1e-5, atol=1e-5)
 
 
 def test_what_is_left_of_an_epoch_makes_a_step_of_its_own() -> None:
@@ -377,6 +430,20 @@ def test_mixup_and_noise_change_what_is_seen_and_still_learn() -> None:
         lines = train(upper(), dataclasses.replace(how, **changed))
         assert lines[0]["train_loss"] != plain[0]["train_loss"]
         assert lines[-1]["val_accuracy"] > 0.8
+
+
+def test_mixup_tells_how_often_the_label_of_the_larger_share_is_right() -> None:
+    """A network that reads the class off: it says whichever has the larger share."""
+    sure = dict(zip(TRAINING.rows, TRAINING.targets, strict=True))
+    tell = lambda rows: torch.stack([sure[row] * 2.0 - 1 for row in rows])[:, None]  # noqa: E731
+    head = nn.Linear(1, 2)
+    with torch.no_grad():
+        head.weight.copy_(torch.tensor([[-9.0], [9.0]]))
+        head.bias.zero_()
+    model = Upper(nn.Identity(), head, torch.float32)
+    how = How(epochs=3, batch_size=4, mixup=0.4)
+    lines = train(model, how, fetch=tell, validation=None, lr=1e-9)
+    assert [line["train_accuracy"] for line in lines] == [1.0] * 3
 
 
 def test_mixup_never_writes_into_what_it_was_given() -> None:

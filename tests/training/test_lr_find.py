@@ -113,6 +113,7 @@ def test_a_loss_that_never_falls_is_refused_with_what_to_try() -> None:
     said = str(caught.value)
     assert said.startswith("lr-find: the loss falls at no rate from 6.4e-07 to ")
     assert "Try more steps or larger batches" in said
+    assert "so try --set head.start=random, or a line further down." in said
 
 
 def test_a_loss_that_breaks_at_once_is_refused() -> None:

@@ -30,8 +30,10 @@ def test_one_sigmoid_is_the_cross_entropy_of_two_classes() -> None:
             got = objectives.loss(one, YES, "binary", smoothing, weights)
             if smoothing and weights is not None:
                 continue  # PyTorch weighs what is smoothed class by class, ours image by image.
-            want = functional.cross_entropy(two, YES, weights, label_smoothing=smoothing)
-            torch.testing.assert_close(got, want)
+            want = functional.cross_entropy(
+                two, YES, weights, reduction="sum", label_smoothing=smoothing
+            )
+            torch.testing.assert_close(got, want / 6)
 
 
 def test_binary_weights_with_smoothing_weigh_each_image_by_its_class() -> None:
@@ -41,7 +43,14 @@ def test_binary_weights_with_smoothing_weigh_each_image_by_its_class() -> None:
     each = functional.binary_cross_entropy_with_logits(
         logits(6, 1).flatten(), soft, reduction="none"
     )
-    torch.testing.assert_close(got, (each * weights[YES]).sum() / weights[YES].sum())
+    torch.testing.assert_close(got, (each * weights[YES]).mean())
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "binary"])
+def test_weights_count_in_a_batch_of_one_image_too(kind: str) -> None:
+    x, weights = logits(1, 1 if kind == "binary" else 2), torch.tensor([0.5, 3.0])
+    plain = objectives.loss(x, YES[-1:], kind)
+    torch.testing.assert_close(objectives.loss(x, YES[-1:], kind, 0.0, weights), 3 * plain)
 
 
 def test_several_labels_are_a_sigmoid_each() -> None:

@@ -63,6 +63,15 @@ def test_without_decay_by_layer_depths_make_no_groups() -> None:
     assert len(parameters.groups(suffix, head, 1e-2, 1.0, 0.05, depths)) == 4
 
 
+def test_what_the_network_wants_spared_is_not_decayed() -> None:
+    suffix, head = parts()
+    made = parameters.groups(suffix, head, 1e-2, 0.1, 0.05, undecayed={"0.0.*", "weight"})
+    assert names([group for group in made if group["weight_decay"]], suffix, head) == [
+        ["1.0.weight"],
+        ["weight"],
+    ]
+
+
 def test_a_suffix_of_nothing_has_no_groups() -> None:
     made = parameters.groups(nn.Identity(), nn.Linear(6, 2), 1e-2, 0.1, 0.0)
     assert [group["name"] for group in made] == ["head", "head"]

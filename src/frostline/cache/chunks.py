@@ -40,6 +40,7 @@ FACTS = "key.json"
 CLOSE_AFTER_S = 5.0
 CLOSE_AFTER_SHARE = 0.05
 _READ_BYTES = 8 << 20
+_CPU = torch.device("cpu")
 _DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32, "U8": torch.uint8}
 
 
@@ -145,10 +146,18 @@ class Resident:
         return self.values[[self.places[row] for row in rows]]
 
 
-def resident(store: Store, rows: Iterable[bytes]) -> Resident:
-    """Reads those of `rows` that are kept into memory, each once."""
+def resident(store: Store, rows: Iterable[bytes], device: torch.device = _CPU) -> Resident:
+    """Reads those of `rows` that are kept into a device's memory, each once."""
     rows = [row for row in dict.fromkeys(rows) if row in store.places]
-    return Resident({row: place for place, row in enumerate(rows)}, store.fetch(rows))
+    places = {row: place for place, row in enumerate(rows)}
+    first = store.chunks[0]
+    values = torch.empty((len(rows), *first.shape), dtype=first.dtype, device=device)
+    # A GPU's memory may be larger than this machine's.
+    count = max(1, CHUNK_BYTES // first.row_bytes)
+    for start in range(0, len(rows), count):
+        part = store.fetch(rows[start : start + count])
+        values[start : start + len(part)] = part
+    return Resident(places, values)
 
 
 def open_store(cache: Path, key: Key, threads: int = 2) -> Store:

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+import torch
 from torch import Tensor
 
 from frostline.cache.chunks import CHUNK_BYTES, Store, Writer, open_store, read_chunk
 from frostline.cache.key import Key
 from frostline.console import Console
-from frostline.errors import DiskError
+from frostline.errors import BackboneError, DiskError
 from frostline.files import is_unicode
 
 T = TypeVar("T")
@@ -67,6 +68,7 @@ def fill(
         what: Words for the progress.
 
     Raises:
+        BackboneError: Where activations are not finite; those are not kept.
         DiskError: Before anything is computed, where the rows would not fit on the disk; or while
             writing. What was finished before is kept, and the next call goes on from there.
     """
@@ -85,6 +87,7 @@ def fill(
             try:
                 for positions, activations, failed in compute(values):
                     if activations is not None:
+                        check_finite(activations, key.line, key.compute)
                         writer.add([missing[index] for index in positions], activations)
                     problems |= {missing[index]: reason for index, reason in failed.items()}
                     bar.advance(len(positions) + len(failed))
@@ -102,6 +105,33 @@ def fill(
         computed=len(missing) - len(problems),
         row_bytes=row_bytes,
         seconds=time.perf_counter() - begun,
+    )
+
+
+def check_finite(activations: Tensor, line: str, compute: str) -> None:
+    """Checks activations as they were computed: none may be infinite, or no number.
+
+    Args:
+        activations: [n, *shape], as they are stored.
+        line: Where they were read off.
+        compute: How they were computed, as a key says it.
+
+    Raises:
+        BackboneError: Saying what can be done.
+    """
+    if not activations.is_floating_point() or bool(activations.isfinite().all()):
+        return
+    advice = "Choose another --line, or another --backbone: its weights may be no numbers."
+    if "bfloat16" in compute:
+        advice = "Use --precision fp32."
+    elif activations.dtype == torch.float16:
+        # Its largest number is 65504.
+        advice = "Choose another --line, or use --precision bf16."
+    count = int((~activations.flatten(1).isfinite().all(1)).sum())
+    raise BackboneError(
+        f"line {line}: activations must be finite numbers, and those of {count} of "
+        f"{len(activations)} pictures in a batch are not ({compute}, stored as "
+        f"{str(activations.dtype).removeprefix('torch.')}). {advice}"
     )
 
 

@@ -113,26 +113,27 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace | int:
             return 0
     command, _, words = said.getvalue().rpartition(": error: ")
     command = command.rpartition("\n")[2]
-    return _refuse(f"{words.strip()}.{_meant(words, parser)} See {command} --help.")
+    typed = sys.argv[1:] if argv is None else argv
+    return _refuse(f"{words.strip()}.{_meant(words, typed, parser)} See {command} --help.")
 
 
-def _meant(words: str, parser: argparse.ArgumentParser) -> str:
+def _meant(words: str, argv: Sequence[str], parser: argparse.ArgumentParser) -> str:
     if choice := _CHOICES.search(words):
         return did_you_mean(choice["got"], re.split(r"[', ]+", choice["known"].strip("'")))
     if strange := _STRANGE.search(words):
-        close = nearest(strange["got"].partition("=")[0], _options(parser), count=1)
+        close = nearest(strange["got"].partition("=")[0], _options(parser, argv), count=1)
         return f" Did you mean {close[0]}?" if close else ""
     return ""
 
 
-def _options(parser: argparse.ArgumentParser) -> set[str]:
-    """Returns the names of all options of all commands."""
+def _options(parser: argparse.ArgumentParser, argv: Sequence[str]) -> set[str]:
+    """Returns the names of all options of the command that was typed."""
     found: set[str] = set()
     for action in parser._actions:
         found |= set(action.option_strings)
         if isinstance(action, argparse._SubParsersAction):
-            for below in action.choices.values():
-                found |= _options(below)
+            typed = next((word for word in argv if word in action.choices), None)
+            found |= _options(action.choices[typed], argv) if typed else set()
     return found
 
 

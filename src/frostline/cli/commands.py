@@ -108,7 +108,7 @@ def summary(arguments: Namespace) -> int:
         head=given.head,
         pooling=given.pooling,
         image_px=given.image_px,
-        classes=given.classes,
+        classes=given.classes or 0,
         targets=given.targets,
         on=given.on,
         depth=summaries.ALL if given.all else summaries.BLOCKS,
@@ -127,7 +127,9 @@ def predict(arguments: Namespace) -> int:
     console = Console()
     if arguments.top_k < 1:
         raise FrostlineError(f"--top-k: must be at least 1, not {arguments.top_k}.")
-    model = predicting.open_model(arguments.model, arguments.device, arguments.precision)
+    model = predicting.open_model(
+        arguments.model, arguments.device, arguments.precision, arguments.flip
+    )
     said = predicting.predict(model, arguments.pictures, arguments.top_k, console)
     show = {"table": _predictions_table, "csv": _predictions_csv, "json": _predictions_json}
     unread = show[arguments.format](said)
@@ -144,7 +146,9 @@ def evaluate(arguments: Namespace) -> int:
     from frostline.data import listing as listings
 
     console = Console()
-    model = predicting.open_model(arguments.model, arguments.device, arguments.precision)
+    model = predicting.open_model(
+        arguments.model, arguments.device, arguments.precision, arguments.flip
+    )
     scored, listing = predicting.evaluate_on(model, arguments.photos, arguments.split, console)
     for line in listings.report_lines(listing):
         console.say(line)
@@ -229,6 +233,7 @@ def embed(arguments: Namespace) -> int:
     given = arguments
     console = Console()
     embedding.writer_for(given.out)
+    pipeline.keep_apart(given.photos, {"--out": given.out})
     choice = BackboneChoice(given.backbone, given.weights, given.partial, given.image_px)
     compute = Compute(given.device, given.precision)
     activations, rows = pipeline.embed(

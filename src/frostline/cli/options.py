@@ -56,7 +56,8 @@ def recipe_of(arguments: Namespace) -> "Recipe":
     from frostline import recipe as recipes
 
     typed = vars(arguments)
-    given = {key: typed[name] for name, key in _OPTIONS.items() if typed[name] is not None}
+    # A command need not have all of them.
+    given = {key: typed[name] for name, key in _OPTIONS.items() if typed.get(name) is not None}
     given |= {
         f"budget.{key}": value
         for key, value in (
@@ -66,7 +67,9 @@ def recipe_of(arguments: Namespace) -> "Recipe":
         )
         if value is not None
     }
-    stage = {key: typed[name] for name, key in _STAGE_OPTIONS.items() if typed[name] is not None}
+    stage = {
+        key: typed[name] for name, key in _STAGE_OPTIONS.items() if typed.get(name) is not None
+    }
     return recipes.compose(arguments.recipe, arguments.set, given, stage)
 
 

@@ -52,7 +52,8 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
     """Tells defaults, where there is one."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        says_nothing = action.default is None or action.default is False or action.default == ""
+        # 0 equals False, and says something.
+        says_nothing = action.default is False or action.default in (None, "", [])
         return action.help if says_nothing else super()._get_help_string(action)
 
 
@@ -103,7 +104,7 @@ def _lr_find(commands: "_Commands[argparse.ArgumentParser]") -> None:
     parser.add_argument("--start", type=float, default=1e-7, metavar="RATE", help="first rate")
     parser.add_argument("--end", type=float, default=10.0, metavar="RATE", help="last rate")
     parser.add_argument("--steps", type=int, default=100, metavar="N", help="rates tried")
-    _recipe_options(parser)
+    _recipe_options(parser, trains=False)
     _cache_dir(parser)
     _json(parser, "print rates, losses and the suggestion")
 
@@ -130,7 +131,7 @@ def _summary(commands: "_Commands[argparse.ArgumentParser]") -> None:
     add("--head", default="", metavar="HEAD", help="linear, or mlp:WIDTH[,WIDTH…][,dropout=P]")
     add("--pooling", choices=POOLINGS, default="", help="how a map becomes a vector")
     add("--on", default="", metavar="LINE", help="the line that a new head sits on")
-    add("--classes", type=int, default=0, metavar="N", help="classes of a new head (2)")
+    add("--classes", type=int, metavar="N", help="classes of a new head (2)")
     add("--targets", choices=TARGETS[1:], default="", help="binary is one score, by one sigmoid")
     _image_px(parser, 0)
     add("--all", action="store_true", help="every layer, not only blocks")
@@ -166,8 +167,13 @@ def _settings(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _recipe_options(parser: argparse.ArgumentParser) -> None:
-    """What says how to train; nothing has a default here, for the recipe has them all."""
+def _recipe_options(parser: argparse.ArgumentParser, trains: bool = True) -> None:
+    """What says how to train; nothing has a default here, for the recipe has them all.
+
+    Args:
+        parser: Where they are added.
+        trains: Whether a whole stage is trained: without, what would mean nothing is left out.
+    """
     add = parser.add_argument
     add(
         "--recipe",
@@ -178,13 +184,14 @@ def _recipe_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("instead of --recipe, one stage")
     add = group.add_argument
     add("--line", metavar="LINE", help="the frost line: train what is above it (top)")
-    add("--epochs", type=int, metavar="N", help="passes over the images (5)")
-    add("--lr", type=float, metavar="RATE", help="peak learning rate of the head (0.001)")
+    if trains:
+        add("--epochs", type=int, metavar="N", help="passes over the images (5)")
+        add("--lr", type=float, metavar="RATE", help="peak learning rate of the head (0.001)")
     add(
         "--suffix-lr",
         type=float,
         metavar="SHARE",
-        help="rate of the suffix, as a share of --lr (0.1)",
+        help="rate of the suffix, as a share of the head's (0.1)",
     )
     add("--optimizer", choices=OPTIMIZERS, help="adamw, adam, sgd or rmsprop (adamw)")
     add("--batch-size", type=int, metavar="N", help="images per step (32)")
@@ -227,25 +234,21 @@ def _recipe_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--disk", metavar="SIZE", help="most bytes of new activations, such as 4GiB or 500MB")
     add("--memory", metavar="SIZE", help="most memory of the process, such as 2GiB")
-    add("--time", metavar="TIME", help="most time the plan may take, such as 90s, 10m or 2h")
-    add(
-        "--tracker",
-        action="append",
-        metavar="NAME",
-        help="tensorboard, mlflow, wandb …; may be given again",
-    )
-    add(
-        "--histograms",
-        action="store_true",
-        default=None,
-        help="of weights and gradients, to TensorBoard",
-    )
-    add(
-        "--flip",
-        action="store_true",
-        default=None,
-        help="predict by the mean over a picture and its mirror image",
-    )
+    add("--time", metavar="TIME", help="most time for passes and epochs, such as 90s, 10m or 2h")
+    if trains:
+        add(
+            "--tracker",
+            action="append",
+            metavar="NAME",
+            help="tensorboard, mlflow, wandb …; may be given again",
+        )
+        add(
+            "--histograms",
+            action="store_true",
+            default=None,
+            help="of weights and gradients, to TensorBoard",
+        )
+        _flip(group)
 
 
 def _predict(commands: "_Commands[argparse.ArgumentParser]") -> None:
@@ -260,6 +263,7 @@ def _predict(commands: "_Commands[argparse.ArgumentParser]") -> None:
     parser.add_argument(
         "--format", choices=("table", "json", "csv"), default="table", help="what to print"
     )
+    _flip(parser)
     _compute(parser, "recorded")
 
 
@@ -275,6 +279,7 @@ def _evaluate(commands: "_Commands[argparse.ArgumentParser]") -> None:
         default="auto",
         help="which part; auto is val where PHOTOS has splits, all otherwise",
     )
+    _flip(parser)
     _compute(parser, "recorded")
     _json(parser, "print the scores in the shape of metrics.json")
 
@@ -375,6 +380,15 @@ def _backbone(parser: argparse.ArgumentParser) -> None:
     )
     add("--weights", default="", metavar="FILE", help="local weights for the named architecture")
     add("--partial", action="store_true", help="let --weights fit in part only")
+
+
+def _flip(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--flip",
+        action="store_true",
+        default=None,
+        help="predict by the mean over a picture and its mirror image",
+    )
 
 
 def _compute(parser: argparse.ArgumentParser, precision: str = "auto") -> None:

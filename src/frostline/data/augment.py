@@ -13,7 +13,9 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -88,12 +90,23 @@ class Policy:
     @property
     def digest(self) -> str:
         """The digest of all fields, and of the version of the code that makes views by them."""
-        # 10 and 10.0, or 0.0 and -0.0, are one policy.
-        fields = {
-            name: value + 0.0 if type(value) in (int, float) else value
-            for name, value in vars(self).items()
-        }
-        return digest_json({"version": VERSION, **fields})
+        return _digest(**vars(self))
+
+    @property
+    def varies(self) -> bool:
+        """Whether anything is done to an image at all: `fill` alone does nothing."""
+        return self != Policy(fill=self.fill)
+
+
+# Each view of each picture is named by it.
+@lru_cache(maxsize=64, typed=True)
+def _digest(**fields: Any) -> str:
+    # 10 and 10.0, or 0.0 and -0.0, are one policy.
+    same = {
+        name: value + 0.0 if type(value) in (int, float) else value
+        for name, value in fields.items()
+    }
+    return digest_json({"version": VERSION, **same})
 
 
 def _problems(policy: Policy) -> list[str]:

@@ -138,9 +138,22 @@ def report_lines(listing: Listing) -> list[str]:
         *_left_out(listing),
         *_twins(listing),
         *_thin_classes(listing),
+        *_alike(listing),
         *_of_several(listing),
         *_passed_over(listing),
         *_conversions(listing),
+    ]
+
+
+def _alike(listing: Listing) -> list[str]:
+    """Names classes that a slip of the pen may have made two of."""
+    spelt: dict[str, list[str]] = defaultdict(list)
+    for name in listing.labels:
+        spelt[" ".join(name.casefold().split())].append(name)
+    return [
+        f"classes {', '.join(map(repr, names))} differ in case or spaces only, and are told apart"
+        for names in spelt.values()
+        if len(names) > 1
     ]
 
 

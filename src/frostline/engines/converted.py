@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from frostline.errors import BackboneError
-from frostline.files import digest, disk_error
+from frostline.files import digest, disk_error, tensors_digest
 from frostline.frost import Half
 
 _PRECISION = {torch.bfloat16: "bf16", torch.float16: "f16", torch.float32: "f32"}
@@ -114,18 +114,9 @@ def network_digest(half: Half, shape_in: tuple[int, ...]) -> str:
     That is code, settings, weights and buffers, the input's shape, and who traced and converted.
     """
     made_by = [f"{name} {version(name)}" for name in ("torch", "timm", "openvino")]
-    parts: list[bytes | memoryview] = [
-        repr((shape_in, made_by)).encode(),
-        repr(half).encode(),
-        half.graph.python_code("self").src.encode(),
-    ]
-    # Not its state dict, in which buffers that are no weights are absent.
-    tensors = {**dict(half.named_parameters()), **dict(half.named_buffers())}
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        parts.append(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        parts.append(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest(*parts)
+    code = half.graph.python_code("self").src
+    told = repr((shape_in, made_by))
+    return tensors_digest(half, told.encode(), repr(half).encode(), code.encode())
 
 
 def _convert(half: Half, shape_in: tuple[int, ...]) -> Any:

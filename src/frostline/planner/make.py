@@ -16,11 +16,12 @@ from frostline.classifier import Classifier
 from frostline.console import Console
 from frostline.data.augment import Policy
 from frostline.data.listing import Listing
-from frostline.errors import BackboneError, RecipeError
+from frostline.engines import Engine
+from frostline.errors import BackboneError, DiskError, RecipeError
 from frostline.frost import Line
 from frostline.planner import measure
 from frostline.planner.measure import Disk
-from frostline.planner.options import Case, Option, Rates, fits, memory_of, options_of
+from frostline.planner.options import Case, Option, Rates, derives, fits, limits, options_of
 from frostline.planner.rates import AUTO, placings, rates_of, trust, with_engine
 from frostline.recipe import Recipe, to_dict
 
@@ -36,10 +37,12 @@ class Plan:
     Attributes:
         recipe: With every choice written out.
         facts: What was measured, estimated and chosen, for `plan.json`.
+        engine: What runs the prefix at the earliest line, where it was made ready already.
     """
 
     recipe: Recipe
     facts: dict[str, Any]
+    engine: Engine | None = None
 
     @property
     def keep(self) -> bool:
@@ -70,6 +73,7 @@ def make(
 
     Raises:
         RecipeError: Where a budget leaves no choice.
+        DiskError: Where the disk has no room for any.
         BackboneError: Where an engine was asked for that cannot run this network, or does not
             agree with it.
     """
@@ -82,7 +86,7 @@ def make(
     for placed in placings(case, lines):
         for rates in rates_of(case, placed):
             options += [(option, rates) for option in options_of(case, rates)]
-        if any(fits(case, option) for option, _ in options):
+        if _is_enough(case, [option for option, rates in options if rates.lines == placed]):
             break
     chosen, rates, why = _trusted_choice(case, options)
     recipe = _written(case, chosen, rates)
@@ -108,7 +112,7 @@ def make(
         "estimate": _rounded(dataclasses.asdict(chosen)),
         "options": [_rounded(dataclasses.asdict(option)) for option, _ in options],
     }
-    return Plan(recipe, facts)
+    return Plan(recipe, facts, rates.base.engine)
 
 
 def _is_settled(wanted: Recipe, policy: Policy) -> bool:
@@ -117,7 +121,7 @@ def _is_settled(wanted: Recipe, policy: Policy) -> bool:
     return (
         compute.engine != AUTO
         and (compute.cache != AUTO or views.live)
-        and (views.count > 0 or views.live or policy == Policy())
+        and (views.count > 0 or views.live or not policy.varies)
         and all(stage.line != AUTO for stage in wanted.stages)
         and not any(vars(wanted.budget).values())
     )
@@ -146,7 +150,8 @@ def _settled(case: Case, lines: Sequence[Line]) -> Plan:
         "cache": wanted.compute.cache,
         "why": "all was asked for",
     }
-    return Plan(replace(wanted, views=replace(wanted.views, count=count, **fields)), facts)
+    recipe = replace(wanted, views=replace(wanted.views, count=count, **fields))
+    return Plan(recipe, facts, base.engine)
 
 
 def _trusted_choice(
@@ -156,6 +161,7 @@ def _trusted_choice(
 
     Raises:
         RecipeError: Where a budget leaves none.
+        DiskError: Where the disk does.
         BackboneError: Where no engine agrees.
     """
     while True:
@@ -173,45 +179,83 @@ def _trusted_choice(
 
 
 def _choose(case: Case, options: Sequence[tuple[Option, Rates]]) -> tuple[Option, Rates, str]:
-    """Returns the choice and why: of those with the most views that fit, the soonest.
+    """Returns the choice and why.
+
+    Of the kept options that fit it is the soonest of those with the most views; computing anew is
+    chosen only where that is sooner still, or where nothing that is kept fits.
 
     Raises:
         RecipeError: Where a budget leaves none.
+        DiskError: Where the disk does.
     """
     fitting = [pair for pair in options if fits(case, pair[0])]
     if not fitting:
-        raise RecipeError(_nothing_fits(case, [option for option, _ in options]))
-    most = max(option.views for option, _ in fitting)
-    best = min((pair for pair in fitting if pair[0].views == most), key=lambda p: p[0].total_s)
-    option, rates = best
-    asked = case.wanted.compute.cache
+        raise _nothing_fits(case, [option for option, _ in options])
+    kept = [pair for pair in fitting if pair[0].keep]
+    best = min(kept, key=lambda pair: (-pair[0].views, pair[0].total_s), default=None)
+    anew = [
+        pair
+        for pair in fitting
+        if not pair[0].keep and (best is None or pair[0].total_s < best[0].total_s)
+    ]
+    if anew:
+        # At the lines that were asked for, if that is among them.
+        lines = anew[0][1].lines
+        best = min((pair for pair in anew if pair[1].lines == lines), key=lambda p: p[0].total_s)
+    assert best is not None
+    return *best, _why(case, best[0], [one for one, _ in options], [one for one, _ in fitting])
+
+
+def _why(case: Case, chosen: Option, options: Sequence[Option], fitting: Sequence[Option]) -> str:
+    asked, has_budget = case.wanted.compute.cache, any(vars(case.wanted.budget).values())
     if case.wanted.views.live:
-        why = "new views in every epoch were asked for"
-    elif asked != "auto":
-        why = f"cache {asked} was asked for"
-    elif option.keep:
-        within = " within the budget" if any(vars(case.wanted.budget).values()) else ""
-        why = "soonest" if len(fitting) > 1 else f"the only way{within}"
-    else:
-        others = [one for one, _ in options if one.keep]
-        cheaper = all(one.total_s >= option.total_s for one in others)
-        why = "not kept: recomputing is faster" if cheaper else "not kept: the budget has no room"
-    return option, rates, why
+        return "new views in every epoch were asked for"
+    if asked != "auto":
+        return f"cache {asked} was asked for"
+    if chosen.keep and len(fitting) == 1:
+        return "the only way" + (" within the budget" if has_budget else "")
+    if chosen.keep:
+        if any(one.total_s < chosen.total_s for one in fitting):
+            return f"soonest with {chosen.views} views"
+        # What is sooner still does not fit.
+        is_soonest = all(one.total_s >= chosen.total_s for one in options)
+        return "soonest" if is_soonest else "soonest that fits"
+    others = [one for one in options if one.keep and one.line == chosen.line]
+    if any(one.keep for one in fitting) or all(one.total_s > chosen.total_s for one in others):
+        return "not kept: recomputing is faster"
+    return f"not kept: the {'budget' if has_budget else 'disk'} has no room"
 
 
-def _nothing_fits(case: Case, options: Sequence[Option]) -> str:
-    budget = case.wanted.budget
+def _is_enough(case: Case, options: Sequence[Option]) -> bool:
+    """Whether lines need not move up: something is kept, or computing anew is sooner anyway."""
+    fitting = [option for option in options if fits(case, option)]
+    if any(option.keep for option in fitting):
+        return True
+    anew_s = min((option.total_s for option in fitting), default=math.inf)
+    return bool(fitting) and all(one.total_s > anew_s for one in options if one.keep)
+
+
+def _nothing_fits(case: Case, options: Sequence[Option]) -> RecipeError | DiskError:
+    """Returns the error, with the needs of the option that misses by the smallest factor."""
+
+    def miss(option: Option) -> float:
+        return max(need / max(limit, 1e-9) for need, limit in limits(case, option).values())
+
+    found = limits(case, min(options, key=miss))
+    room, free = found.pop("free")
+    if not found:
+        return DiskError(
+            f"{case.cache}: the activations need {_size(room)} and the disk has {_size(free)} "
+            "free. Make room, name another place with --cache-dir, choose a later line or fewer "
+            "views, or run with --cache never."
+        )
     parts = []
-    if budget.disk_gib is not None:
-        least = min(option.new_bytes for option in options)
-        parts.append(f"disk {_size(budget.disk_gib * 2**30)} (needs {_size(least)})")
-    if budget.memory_gib is not None:
-        least = min(memory_of(option) for option in options)
-        parts.append(f"memory {_size(budget.memory_gib * 2**30)} (needs {_size(least)})")
-    if budget.time_min is not None:
-        soonest = min(option.total_s for option in options)
-        parts.append(f"time {_time(budget.time_min * 60)} (needs {_time(soonest)})")
-    return (
+    for name, (need, limit) in found.items():
+        show = _time if name == "time" else _size
+        parts.append(f"{name} {show(limit)} (needs {show(need)})")
+    if room > free:
+        parts.append(f"the {_size(free)} that the disk has free (needs {_size(room)})")
+    return RecipeError(
         f"budget: nothing fits within {', '.join(parts)}. Raise it, choose a later line, fewer "
         "views or fewer epochs."
     )
@@ -238,10 +282,7 @@ def _written(case: Case, chosen: Option, rates: Rates) -> Recipe:
         replace(stage, line=line.name if stage.line == AUTO else stage.line)
         for stage, line in zip(wanted.stages, rates.lines, strict=True)
     )
-    # Deriving and computing go on with the same layers; what differs is reading a row or making it.
-    read_s = passes.row_bytes(rates.base) / case.disk.read
-    derive = wanted.compute.derive and (rates.kept or read_s < rates.center_s)
-    compute = replace(wanted.compute, engine=chosen.engine, derive=derive)
+    compute = replace(wanted.compute, engine=chosen.engine, derive=derives(case, rates))
     if not wanted.views.live:
         compute = replace(compute, cache="always" if chosen.keep else "never")
     fields: dict[str, Any] = dict(vars(case.policy))
@@ -251,14 +292,10 @@ def _written(case: Case, chosen: Option, rates: Rates) -> Recipe:
 
 def _say(case: Case, options: Sequence[Option], chosen: Option, why: str, seconds: float) -> None:
     case.console.say(f"plan: measured in {seconds:.1f} s on this machine")
-    unkept = min((option.epoch_s for option in options if not option.keep), default=None)
     rows = [["way", "storage", "bytes", "first pass", "per epoch", "break-even", "total", ""]]
     for option in options:
-        views = f", {option.views} views" if case.policy != Policy() and option.keep else ""
+        views = f", {option.views} views" if case.policy.varies and option.keep else ""
         way = f"keep at {option.line}{views}" if option.keep else f"recompute from {option.line}"
-        even = "-"
-        if option.keep and unkept is not None and unkept > option.epoch_s:
-            even = f"{option.first_pass_s / (unkept - option.epoch_s):.1f} epochs"
         rows.append(
             [
                 f"{way} ({option.engine})",
@@ -266,12 +303,22 @@ def _say(case: Case, options: Sequence[Option], chosen: Option, why: str, second
                 f"{option.new_bytes / 2**20:.1f} MiB",
                 f"{option.first_pass_s:.1f} s",
                 f"{option.epoch_s:.2f} s",
-                even,
+                _break_even(option, options),
                 f"{option.total_s:.1f} s",
                 f"<- chosen: {why}" if option is chosen else "",
             ]
         )
     tell.table(rows, case.console)
+
+
+def _break_even(option: Option, options: Sequence[Option]) -> str:
+    """Says after how many epochs keeping has paid, against computing the same line anew."""
+    anew = [one for one in options if not one.keep and one.line == option.line]
+    other = min(anew, key=lambda one: one.total_s, default=option)
+    if not option.keep or other.epoch_s <= option.epoch_s:
+        return "-"
+    more_s = option.first_pass_s - other.first_pass_s
+    return f"{max(0.0, more_s / (other.epoch_s - option.epoch_s)):.1f} epochs"
 
 
 def _rate_facts(rates: Rates) -> dict[str, Any]:

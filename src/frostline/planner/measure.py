@@ -2,7 +2,9 @@
 
 import copy
 import itertools
+import math
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -35,10 +37,12 @@ class Disk:
     Attributes:
         write: Bytes a second.
         read: Bytes a second.
+        free: Bytes that nothing takes yet.
     """
 
     write: float
     read: float
+    free: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,8 @@ def disk(folder: Path) -> Disk:
             done = time.perf_counter()
     except OSError as error:
         raise disk_error(error, folder) from error
-    return Disk(DISK_BYTES / (written - begun), DISK_BYTES / (done - written))
+    free = shutil.disk_usage(folder).free
+    return Disk(DISK_BYTES / (written - begun), DISK_BYTES / (done - written), free)
 
 
 def derived_s(model: Classifier, below: Line) -> float:
@@ -162,7 +167,8 @@ def step(model: Classifier, stage: Stage, images: int = 1 << 20) -> Step:
         upper.eval()
         with torch.inference_mode():
             begun = time.perf_counter()
-            upper(batch.to(device))
+            # Scores come back to the CPU, and a GPU is waited for.
+            upper(batch.to(device)).cpu()
             scored = time.perf_counter() - begun
     steady = taken[1:] or taken
     return Step(sum(steady) / len(steady) / count, scored / count)

@@ -1,13 +1,12 @@
 """The ways to carry out a recipe, and what each is expected to take: arithmetic on rates."""
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from frostline import passes
 from frostline.cache.chunks import rows_in
+from frostline.cache.key import Key
 from frostline.classifier import Classifier
 from frostline.console import Console
 from frostline.data.augment import CENTER, Policy, View
@@ -16,7 +15,8 @@ from frostline.extract import Item
 from frostline.frost import Line
 from frostline.passes import items_of
 from frostline.planner.measure import Disk, Step
-from frostline.recipe import Recipe
+from frostline.planner.views import epochs_before, epochs_of, most_epochs, view_count, views_of
+from frostline.recipe import Recipe, Stage
 
 MOST_VIEWS = 4
 
@@ -31,11 +31,12 @@ class Option:
         views: Kept views of a training image.
         keep: Whether activations are kept.
         storage: The type they are kept in.
-        new_bytes: What the disk must take.
+        new_bytes: What the disk must take, at all lines.
         memory_bytes: What is held in memory of them.
-        first_pass_s: Seconds until all is kept; conversions are done by then.
+        first_pass_s: Seconds before the first epoch: until all is kept, what is derived included.
         epoch_s: Seconds of a mean epoch.
-        total_s: Seconds of the pass and all epochs.
+        total_s: Seconds of the pass and all epochs. Making the engine ready is not among them: it
+            is done before a choice is made, and the run goes on with what was made.
     """
 
     line: str
@@ -65,7 +66,22 @@ class Case:
 
 @dataclass(frozen=True)
 class Rates:
-    """What was measured for one placing of the lines."""
+    """What was measured for one placing of the lines.
+
+    Attributes:
+        base: The network, cut at the earliest line.
+        lines: Of the stages.
+        engine: What runs the prefix.
+        setup_s: Seconds to make it ready; that is done before a choice is made.
+        center_s: Seconds from a file to the activation of its `center` view.
+        view_s: Likewise of a varied view.
+        decode_s: Seconds from a file to pixels.
+        derive_s: By a later line's index, seconds from an activation at the earliest to one there.
+        steps: What training takes in each stage.
+        keys: By line, what `eager` would keep activations under that it computes from pixels.
+        sizes: By line, the bytes of an activation.
+        kept: Whether all activations at the earliest line are there already.
+    """
 
     base: Classifier
     lines: tuple[Line, ...]
@@ -76,7 +92,18 @@ class Rates:
     decode_s: float
     derive_s: Mapping[int, float]
     steps: tuple[Step, ...]
+    keys: Mapping[int, Key]
+    sizes: Mapping[int, int]
     kept: bool = False
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """What keeping all rows takes that are not kept yet."""
+
+    new_bytes: int
+    memory_bytes: int
+    seconds: float
 
 
 def options_of(case: Case, rates: Rates) -> list[Option]:
@@ -84,136 +111,176 @@ def options_of(case: Case, rates: Rates) -> list[Option]:
     found = []
     cache, live = case.wanted.compute.cache, case.wanted.views.live
     counts = counts_of(case)
+    there = {} if cache == "never" else _there(case, rates)
     if cache != "never" and not live:
-        found += [_kept(case, rates, count) for count in counts]
+        found += [_kept(case, rates, count, there) for count in counts]
     # Where all is kept, computing it again is no choice, and was not measured.
     if live or (cache != "always" and (case.wanted.stages or cache == "never") and not rates.kept):
-        found.append(_unkept(case, rates, max(counts)))
+        found.append(_unkept(case, rates, max(counts), there))
     return found
 
 
 def counts_of(case: Case) -> list[int]:
     """Returns how many views of a training image come into question, the most first."""
-    if case.policy == Policy():
+    if not case.policy.varies:
         return [1]
     if case.wanted.views.count:
         return [case.wanted.views.count]
-    epochs = [stage.epochs for stage in case.wanted.stages if stage.augment]
-    most = min(MOST_VIEWS, max(epochs, default=1))
-    return [count for count in (8, 4, 2, 1) if count <= most] or [1]
+    wanted, train = case.wanted, len(case.listing.of("train"))
+    most = min(MOST_VIEWS, epochs_before(wanted, len(wanted.stages), train))
+    return [count for count in (MOST_VIEWS, 2, 1) if count <= most] or [1]
 
 
-def _kept(case: Case, rates: Rates, count: int) -> Option:
-    base, listing, stages = rates.base, case.listing, case.wanted.stages
-    train = listing.of("train")
-    rows = rows_of(case, count)
-    key = passes.cache_key(base)
-    there = rows_in(key.folder(case.cache))
-    missing = sum(row not in there for row in rows)
-    new_centers = sum(row not in there for row in items_of(listing.usable))
-    size = passes.row_bytes(base)
-    pass_s = new_centers * rates.center_s + (missing - new_centers) * rates.view_s
-    pass_s += missing * size / case.disk.write
-    derived = sum(
-        rates.derive_s.get(line.index, 0.0) * len(rows)
-        for line in {line.index: line for line in rates.lines}.values()
-    )
-    top = case.model.top.index
-    if case.wanted.head.start == "probe" and top not in {line.index for line in rates.lines}:
-        derived += rates.derive_s.get(top, 0.0) * len(listing.usable)
-    read_s = size / case.disk.read
-    epochs_s, epochs = 0.0, 0.0
-    for stage, step in zip(stages, rates.steps, strict=True):
-        once = len(train) * (step.train_s + read_s)
-        once += len(listing.of("val")) * (step.eval_s + read_s)
-        length = _epochs(stage, len(train))
-        epochs_s, epochs = epochs_s + once * length, epochs + length
-    fresh = round(_refreshed(case, count) * len(train))
-    fresh_s = fresh * (rates.view_s + size / case.disk.write)
-    resident = min(len(rows) * size, passes.RESIDENT_BYTES)
+def derives(case: Case, rates: Rates) -> bool:
+    """Whether later lines are derived: where reading a row takes less than making one."""
+    # Both go on with the same layers.
+    read_s = rates.sizes[rates.base.line.index] / case.disk.read
+    return case.wanted.compute.derive and (rates.kept or read_s < rates.center_s)
+
+
+def _there(case: Case, rates: Rates) -> dict[int, set[bytes]]:
+    """Returns which rows are kept already at each line, under the keys that the run will use."""
+    base, derive = rates.base, derives(case, rates)
+    found = {}
+    for index, key in rates.keys.items():
+        compute = key.compute.replace("eager", rates.engine, 1)
+        if derive and index != base.line.index:
+            compute = passes.via(base.line, base.engine.name, key.compute)
+        found[index] = rows_in(replace(key, compute=compute).folder(case.cache))
+    return found
+
+
+def _pass(case: Case, rates: Rates, count: int, there: Mapping[int, set[bytes]]) -> _Pass:
+    base, derive = rates.base.line.index, derives(case, rates)
+    new_bytes, memory_bytes, seconds = 0, 0, 0.0
+    for index, rows in rows_at(case, rates.base.line, rates.lines, count).items():
+        size, above_s = rates.sizes[index], rates.derive_s.get(index, 0.0)
+        new = [item.view for row, item in rows.items() if row not in there[index]]
+        new_bytes += len(new) * size
+        memory_bytes += min(len(rows) * size, passes.RESIDENT_BYTES)
+        seconds += len(new) * (above_s + size / case.disk.write)
+        if index == base or not derive:
+            centers = new.count(CENTER)
+            seconds += centers * rates.center_s + (len(new) - centers) * rates.view_s
+    return _Pass(new_bytes, memory_bytes, seconds)
+
+
+def _kept(case: Case, rates: Rates, count: int, there: Mapping[int, set[bytes]]) -> Option:
+    first = _pass(case, rates, count, there)
+    train, val = len(case.listing.of("train")), len(case.listing.of("val"))
+    base, derive = rates.base.line.index, derives(case, rates)
+    new_bytes, epochs_s, epochs = first.new_bytes, 0.0, 0.0
+    for number, (stage, line, step) in enumerate(_stages(case, rates)):
+        size, above_s = rates.sizes[line.index], rates.derive_s.get(line.index, 0.0)
+        read_s = size / case.disk.read
+        length = epochs_of(stage, train)
+        epochs += length
+        epochs_s += length * (train * (step.train_s + read_s) + val * (step.eval_s + read_s))
+        # A view that is replaced is kept at the earliest line and, derived from that, at its own.
+        fresh = round(_refreshed(case, number, count) * train)
+        through = {base, line.index} if derive else {line.index}
+        fresh_bytes = fresh * sum(rates.sizes[index] for index in through)
+        new_bytes += fresh_bytes
+        epochs_s += fresh * (rates.view_s + above_s) + fresh_bytes / case.disk.write
     return Option(
-        base.line.name,
+        rates.base.line.name,
         rates.engine,
         count,
         True,
-        str(base.engine.storage).removeprefix("torch."),
-        (missing + fresh) * size,
-        resident,
-        pass_s,
+        str(rates.base.engine.storage).removeprefix("torch."),
+        new_bytes,
+        first.memory_bytes,
+        first.seconds,
         epochs_s / (epochs or 1.0),
-        pass_s + derived + fresh_s + epochs_s,
+        first.seconds + epochs_s,
     )
 
 
-def _unkept(case: Case, rates: Rates, count: int) -> Option:
+def _unkept(case: Case, rates: Rates, count: int, there: Mapping[int, set[bytes]]) -> Option:
     train, val = len(case.listing.of("train")), len(case.listing.of("val"))
-    live = case.wanted.views.live
-    keeps_val = live and case.wanted.compute.cache != "never"
-    first = len(case.listing.usable) * (rates.center_s if keeps_val else rates.decode_s)
-    if case.wanted.head.start == "probe":
-        first += (train + val) * rates.center_s
+    keeps_val = case.wanted.views.live and case.wanted.compute.cache != "never"
+    if keeps_val:
+        first = _pass(case, rates, count, there)
+    else:
+        seconds = len(case.listing.usable) * rates.decode_s
+        if case.wanted.head.start == "probe":
+            above_s = rates.derive_s.get(case.model.top.index, 0.0)
+            seconds += (train + val) * (rates.center_s + above_s)
+        first = _Pass(0, 0, seconds)
     epochs_s, epochs = 0.0, 0.0
-    for stage, step in zip(case.wanted.stages, rates.steps, strict=True):
-        once = train * (step.train_s + rates.view_s)
-        once += val * (step.eval_s + (0.0 if keeps_val else rates.center_s))
-        length = _epochs(stage, train)
-        epochs_s, epochs = epochs_s + once * length, epochs + length
-    size = passes.row_bytes(rates.base) * len(case.listing.usable) if keeps_val else 0
-    storage = str(rates.base.engine.storage).removeprefix("torch.")
-    mean = epochs_s / (epochs or 1.0)
+    for stage, line, step in _stages(case, rates):
+        above_s = rates.derive_s.get(line.index, 0.0)
+        read_s = rates.sizes[line.index] / case.disk.read
+        center_s = read_s if keeps_val else rates.center_s + above_s
+        varied = stage.augment and case.policy.varies
+        train_s = step.train_s + (rates.view_s + above_s if varied else center_s)
+        length = epochs_of(stage, train)
+        epochs += length
+        epochs_s += length * (train * train_s + val * (step.eval_s + center_s))
     return Option(
         rates.base.line.name,
         rates.engine,
         count,
         False,
-        storage,
-        size,
-        0,
-        first,
-        mean,
-        first + epochs_s,
+        str(rates.base.engine.storage).removeprefix("torch."),
+        first.new_bytes,
+        first.memory_bytes,
+        first.seconds,
+        epochs_s / (epochs or 1.0),
+        first.seconds + epochs_s,
     )
+
+
+def _stages(case: Case, rates: Rates) -> list[tuple[Stage, Line, Step]]:
+    return list(zip(case.wanted.stages, rates.lines, rates.steps, strict=True))
 
 
 def training_s(case: Case, rates: Rates) -> float:
     """Returns what steps and scoring take in all, whatever the engine."""
     train, val = len(case.listing.of("train")), len(case.listing.of("val"))
     return sum(
-        (train * step.train_s + val * step.eval_s) * _epochs(stage, train)
-        for stage, step in zip(case.wanted.stages, rates.steps, strict=True)
+        (train * step.train_s + val * step.eval_s) * epochs_of(stage, train)
+        for stage, _, step in _stages(case, rates)
     )
 
 
-def _epochs(stage: Any, images: int) -> float:
-    """Returns how many epochs a stage takes, where it counts steps too."""
-    if not stage.steps:
-        return float(stage.epochs)
-    return float(stage.steps * stage.accumulate * stage.batch_size / max(images, 1))
-
-
-def _refreshed(case: Case, count: int) -> float:
-    """Returns how many views of an image are replaced by new ones, in the mean."""
-    share, train = case.wanted.views.refresh, len(case.listing.of("train"))
-    if case.policy == Policy():
+def _refreshed(case: Case, number: int, count: int) -> float:
+    """Returns how many views of an image stage `number` replaces by new ones, in the mean."""
+    wanted, train = case.wanted, len(case.listing.of("train"))
+    stage, share = wanted.stages[number], wanted.views.refresh
+    if not stage.augment or not case.policy.varies:
         return 0.0
-    epochs = max((_epochs(one, train) for one in case.wanted.stages if one.augment), default=0.0)
+    begun = epochs_before(wanted, number, train)
     # An epoch meets a view that was new `count` epochs ago, or was there from the start.
-    return sum(min(1.0, share * min(epoch, count)) for epoch in range(math.ceil(epochs)))
+    epochs = range(begun, begun + most_epochs(stage, train))
+    return sum(min(1.0, share * min(epoch, count)) for epoch in epochs)
 
 
-def _views(case: Case, count: int) -> list[View]:
-    if case.policy == Policy() or not any(stage.augment for stage in case.wanted.stages):
-        return [CENTER]
-    epochs = max(
-        count if stage.steps else stage.epochs for stage in case.wanted.stages if stage.augment
-    )
-    return [CENTER, *(View(number, case.policy) for number in range(min(count, epochs)))]
+def rows_at(
+    case: Case, base: Line, lines: Sequence[Line], count: int
+) -> dict[int, dict[bytes, Item]]:
+    """Returns the rows that are kept before the first epoch of their stage, by the line's index.
 
-
-def rows_of(case: Case, count: int) -> dict[bytes, Item]:
-    """Returns all rows of the first pass, with so many views of each training image."""
+    Args:
+        case: Whose images and stages.
+        base: The earliest line.
+        lines: Of the stages.
+        count: Views of each training image.
+    """
+    wanted = replace(case.wanted, views=replace(case.wanted.views, count=count))
+    train = case.listing.of("train")
     others = [row for row in case.listing.usable if row.split != "train"]
-    return {**items_of(others), **items_of(case.listing.of("train"), _views(case, count))}
+    varied = [View(number, case.policy) for number in range(view_count(wanted, case.policy))]
+    found = {base.index: {**items_of(others), **items_of(train, [CENTER, *varied])}}
+    val = items_of(case.listing.of("val"))
+    for number, line in enumerate(lines):
+        if line.index != base.index:
+            views = views_of(wanted, case.policy, number, len(train))
+            found.setdefault(line.index, {}).update({**val, **items_of(train, views)})
+    top = case.model.top.index
+    if wanted.head.start == "probe" and top != base.index:
+        found.setdefault(top, {}).update({**val, **items_of(train)})
+    return found
 
 
 def is_kept(case: Case, base: Classifier) -> bool:
@@ -221,7 +288,8 @@ def is_kept(case: Case, base: Classifier) -> bool:
     if case.wanted.compute.cache == "never" or case.wanted.views.live:
         return False
     there = rows_in(passes.cache_key(base).folder(case.cache))
-    return bool(there) and all(row in there for row in rows_of(case, max(counts_of(case))))
+    rows = rows_at(case, base.line, (), max(counts_of(case)))[base.line.index]
+    return bool(there) and all(row in there for row in rows)
 
 
 def has_rows(case: Case, base: Classifier, engine: str) -> bool:
@@ -230,14 +298,22 @@ def has_rows(case: Case, base: Classifier, engine: str) -> bool:
     return bool(rows_in(passes.cache_key(base, name).folder(case.cache)))
 
 
-def fits(case: Case, option: Option) -> bool:
-    """Says whether an option keeps within the budget."""
+def limits(case: Case, option: Option) -> dict[str, tuple[float, float]]:
+    """Returns what an option needs and what it may take, by name; `free` is what the disk has."""
     budget = case.wanted.budget
-    return (
-        (budget.disk_gib is None or option.new_bytes <= budget.disk_gib * 2**30)
-        and (budget.time_min is None or option.total_s <= budget.time_min * 60)
-        and (budget.memory_gib is None or memory_of(option) <= budget.memory_gib * 2**30)
-    )
+    found: dict[str, tuple[float, float]] = {"free": (option.new_bytes, case.disk.free)}
+    if budget.disk_gib is not None:
+        found["disk"] = (option.new_bytes, budget.disk_gib * 2**30)
+    if budget.memory_gib is not None:
+        found["memory"] = (memory_of(option), budget.memory_gib * 2**30)
+    if budget.time_min is not None:
+        found["time"] = (option.total_s, budget.time_min * 60)
+    return found
+
+
+def fits(case: Case, option: Option) -> bool:
+    """Says whether an option keeps within the budget, and within what the disk has free."""
+    return all(need <= limit for need, limit in limits(case, option).values())
 
 
 def memory_of(option: Option) -> int:

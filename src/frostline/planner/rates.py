@@ -8,9 +8,10 @@ from pathlib import Path
 import torch
 
 from frostline import classifier as models
-from frostline import engines, extract
+from frostline import engines, extract, passes
+from frostline.cache.fill import check_finite
 from frostline.classifier import Classifier
-from frostline.data.augment import Policy, View
+from frostline.data.augment import View
 from frostline.errors import BackboneError
 from frostline.extract import Item
 from frostline.frost import Line
@@ -45,19 +46,27 @@ def with_engine(model: Classifier, name: str, cache: Path) -> Classifier:
 
 
 def placings(case: Case, lines: Sequence[Line]) -> Iterator[tuple[Line, ...]]:
-    """Yields where the stages' lines may lie: as asked, then `auto` ones higher and higher."""
+    """Yields where the stages' lines may lie: as asked, then `auto` ones higher and higher.
+
+    None is moved above the line of an earlier stage.
+    """
     yield tuple(lines)
     autos = [i for i, stage in enumerate(case.wanted.stages) if stage.line == AUTO]
     if not autos:
         return
-    top = case.model.top
+    first = autos[0]
+    bound = lines[first - 1] if first else case.model.top
     higher = [
         line
-        for line in case.model.traced.lines
-        if line.block and lines[autos[0]].index < line.index < top.index
+        for line in (*case.model.traced.lines, bound)
+        if (line.block or line == bound) and lines[first].index < line.index <= bound.index
     ]
-    for line in (*higher, top):
-        yield tuple(line if i in autos else one for i, one in enumerate(lines))
+    for line in dict.fromkeys(higher):
+        placed: list[Line] = []
+        for i, one in enumerate(lines):
+            wanted = line if i in autos else one
+            placed.append(min([wanted, *placed[-1:]], key=lambda line: line.index))
+        yield tuple(placed)
 
 
 def rates_of(case: Case, lines: tuple[Line, ...]) -> Iterator[Rates]:
@@ -97,7 +106,9 @@ def _measure(
         begun = time.perf_counter()
         base = with_engine(base, engine, case.cache)
         setup_s = time.perf_counter() - begun
-    all_kept = is_kept(case, base)
+    # Without deriving, later lines may have something left to compute.
+    has_later = len({line.index for line in lines}) > 1
+    all_kept = (case.wanted.compute.derive or not has_later) and is_kept(case, base)
     center, varied = sample_of(case)
     if other is not None and all_kept:
         # Not a single forward pass where none is left to do.
@@ -113,19 +124,28 @@ def _measure(
         )
     center_s = 0.0 if all_kept else 1 / measure.rows_per_s(base, center)
     view_s = 1 / measure.rows_per_s(base, varied) if varied and not all_kept else center_s
-    cut = {line.index: models.recut(base, line) for line in (*lines, case.model.top)}
-    derive_s = {
-        index: measure.derived_s(model, base.line)
-        for index, model in cut.items()
-        if index != base.line.index
-    }
+    later = {line.index: line for line in (*lines, case.model.top) if line != base.line}
+    above = {index: models.recut(base, line) for index, line in later.items()}
+    derive_s = {index: measure.derived_s(model, base.line) for index, model in above.items()}
+    cut = {base.line.index: base, **above}
     steps = tuple(
         measure.step(cut[line.index], stage, len(case.listing.of("train")))
         for line, stage in zip(lines, case.wanted.stages, strict=True)
     )
     decode_s = 0.0 if all_kept else 1 / measure.decoded_per_s(base, varied or center)
     return Rates(
-        base, lines, engine, setup_s, center_s, view_s, decode_s, derive_s, steps, all_kept
+        base=base,
+        lines=lines,
+        engine=engine,
+        setup_s=setup_s,
+        center_s=center_s,
+        view_s=view_s,
+        decode_s=decode_s,
+        derive_s=derive_s,
+        steps=steps,
+        keys={index: passes.cache_key(model) for index, model in cut.items()},
+        sizes={index: passes.row_bytes(model) for index, model in cut.items()},
+        kept=all_kept,
     )
 
 
@@ -134,7 +154,7 @@ def sample_of(case: Case) -> tuple[list[Item], list[Item]]:
     rows = case.listing.of("train") or case.listing.usable
     some = rows[:: max(1, len(rows) // SAMPLE)][:SAMPLE]
     center = list(items_of(some).values())
-    if case.policy == Policy():
+    if not case.policy.varies:
         return center, []
     views = [View(number, case.policy) for number in range(2)]
     return center, list(items_of(some, views).values())
@@ -160,13 +180,19 @@ def trust(case: Case, base: Classifier) -> None:
     if not pixels:
         return
     batch = torch.cat(pixels)
-    found = engines.agreement(exact(batch), base.engine(batch), base.engine.compute)
+    got = base.engine(batch)
+    check_finite(got, base.line.node, base.engine.name)
+    found = engines.agreement(exact(batch), got, base.engine.compute)
     if not found.agrees:
         limit = engines.TOLERANCE[base.engine.compute]
+        advice = "Use --precision fp32."
+        if base.engine.compute == torch.float32:
+            advice = (
+                "Choose another --line." if base.engine.runner is None else "Use --engine eager."
+            )
         raise BackboneError(
             f"engine {base.engine.name}: its activations at {base.line.name} differ from those in "
-            f"float32 by {found.worst_relative:.2g} of their size, above {limit:g}. "
-            "Use --precision fp32."
+            f"float32 by {found.worst_relative:.2g} of their size, above {limit:g}. {advice}"
         )
     case.console.say(
         f"engine {base.engine.name}: agrees with float32 to {found.worst_relative:.1%} on "

@@ -50,10 +50,10 @@ def problems_of(recipe: Recipe) -> list[str]:
     _check_parts(recipe, found)
     found += problems_of_head(recipe.head)
     _check_watch(recipe, found)
+    kinds = [(one.get("type"), one.get("kind")) for one in recipe.head.layers]
     for number, stage in enumerate(recipe.stages):
-        _check_stage(stage, f"stages.{number}.", found)
-    if not recipe.head.on:
-        _check_order([stage.line.strip() for stage in recipe.stages], found)
+        _check_stage(stage, f"stages.{number}.", ("norm", "batch") in kinds, found)
+    _check_order([stage.line.strip() for stage in recipe.stages], recipe.head.on, found)
     return found
 
 
@@ -108,7 +108,10 @@ def _check_parts(recipe: Recipe, found: list[str]) -> None:
             'views.live makes new views in every epoch, which compute.cache = "always" cannot '
             "keep. Leave one of them out."
         )
-    varied = views.preset != "none" or views.policy()
+    values = {key: value for key, value in views.policy().items() if key != "fill"}
+    varied = views.preset != "none" or any(
+        value != 1 if key == "crop" else value for key, value in values.items()
+    )
     if views.live and not varied and compute.cache != "always":
         found.append(
             "views.live makes new views in every epoch, and nothing varies them. Name a "
@@ -158,13 +161,13 @@ def _check_line(line: str, at: str, found: list[str]) -> None:
     )
 
 
-def _check_order(lines: list[str], found: list[str]) -> None:
+def _check_order(lines: list[str], on: str, found: list[str]) -> None:
     """Checks that lines do not go up, as far as words tell; the rest is for the network to say."""
     for number, (before, line) in enumerate(itertools.pairwise(lines), start=1):
-        above_pixels = before == "pixels" and line not in ("pixels", "0", "0%")
-        back_to_top = line == "top" and before != "top"
-        shares = [_SHARE.fullmatch("85%" if x == "auto" else x) for x in (before, line)]
-        more_below = all(shares) and float(shares[0][1]) < float(shares[1][1])  # type: ignore[index]
+        above_pixels = before == "pixels" and line not in ("pixels", "0") and _share(line) != 0
+        # A head on a line in the middle makes that the top.
+        back_to_top = line == "top" and before not in ("top", on)
+        more_below = 0 <= _share(before) < _share(line)
         if above_pixels or back_to_top or more_below or _blocks(before) > _blocks(line) > 0:
             found.append(
                 f"stages.{number}.line must not lie above that of stages.{number - 1}, {before!r}, "
@@ -172,12 +175,18 @@ def _check_order(lines: list[str], found: list[str]) -> None:
             )
 
 
+def _share(line: str) -> float:
+    """Returns what a share of the work or `auto` says; -1 for other words."""
+    share = _SHARE.fullmatch("85%" if line == "auto" else line)
+    return float(share[1]) if share else -1.0
+
+
 def _blocks(line: str) -> int:
     """Returns N of `last N blocks`, else 0."""
     return int(line.split()[1]) if _LAST_BLOCKS.fullmatch(line) else 0
 
 
-def _check_stage(stage: Stage, at: str, found: list[str]) -> None:
+def _check_stage(stage: Stage, at: str, has_norms: bool, found: list[str]) -> None:
     def must(holds: bool, key: str, rule: str, got: Any) -> None:
         _must(found, holds, at + key, rule, got)
 
@@ -194,8 +203,12 @@ def _check_stage(stage: Stage, at: str, found: list[str]) -> None:
     _choice(found, at + "balance", stage.balance, BALANCES)
     must(0 <= stage.warmup < 1, "warmup", "a share in [0, 1)", stage.warmup)
     must(stage.weight_decay >= 0, "weight_decay", "at least 0", stage.weight_decay)
-    least = 2 if stage.batch_norm == "train" else 1
-    rule = "at least 1" if least == 1 else "at least 2 where batch norms are trained"
+    # Batches are made as even as can be, so those of three at most have two images at least.
+    least = 3 if has_norms or stage.batch_norm == "train" else 1
+    rule = f"at least {least}"
+    if least > 1:
+        is_told = stage.batch_norm == "train"
+        rule += f" where {'batch norms are trained' if is_told else 'head.layers has a batch norm'}"
     must(stage.batch_size >= least, "batch_size", rule, stage.batch_size)
     must(stage.accumulate >= 1, "accumulate", "at least 1", stage.accumulate)
     must(stage.clip >= 0, "clip", "at least 0", stage.clip)
@@ -207,5 +220,7 @@ def _check_stage(stage: Stage, at: str, found: list[str]) -> None:
     must(0 <= stage.label_smoothing < 1, "label_smoothing", "in [0, 1)", stage.label_smoothing)
     is_share = stage.dropout is None or 0 <= stage.dropout < 1
     must(is_share, "dropout", "in [0, 1)", stage.dropout)
-    must(0 <= stage.mixup <= 10, "mixup", "in [0, 10]", stage.mixup)
+    must(
+        stage.mixup == 0 or 0.001 <= stage.mixup <= 10, "mixup", "0, or in [0.001, 10]", stage.mixup
+    )
     must(0 <= stage.noise <= 10, "noise", "in [0, 10]", stage.noise)

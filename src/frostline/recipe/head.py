@@ -5,7 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from frostline.errors import RecipeError, did_you_mean, raise_all
-from frostline.recipe.head_layers import LayerSpec, layers_from, read_layers, to_table, words
+from frostline.recipe.head_layers import (
+    MOST_WIDE,
+    LayerSpec,
+    layers_from,
+    read_layers,
+    to_table,
+    words,
+)
 from frostline.recipe.schema import INITS, POOLINGS, HeadChoice
 
 KINDS = ("linear", "mlp")
@@ -90,17 +97,23 @@ def _parse_text(text: str) -> tuple[tuple[int, ...], float]:
     dropout = 0.0
     for part in filter(None, rest.split(",")):
         key, equals, value = part.partition("=")
-        if not equals and part.isdecimal() and int(part) > 0:
+        if not equals and part.isdecimal() and _is_width(part):
             widths.append(int(part))
         elif equals and key == "dropout" and _is_share(value):
             dropout = float(value)
         else:
             raise RecipeError(
-                f"head: {part!r} in {text!r} must be a width, or dropout=P with P in [0, 1)."
+                f"head: {part!r} in {text!r} must be a width from 1 to {MOST_WIDE}, or dropout=P "
+                "with P in [0, 1)."
             )
     if (kind == "mlp") != bool(widths) or (kind == "linear" and rest):
         raise RecipeError(f"head: write linear, or mlp with at least one width; got {text!r}.")
     return tuple(widths), dropout
+
+
+def _is_width(text: str) -> bool:
+    # The length first: Python refuses to read numbers of thousands of digits.
+    return len(text) <= len(str(MOST_WIDE)) and 0 < int(text) <= MOST_WIDE
 
 
 def _is_share(text: str) -> bool:
@@ -160,6 +173,18 @@ def describe(spec: HeadSpec) -> str:
 def problems_of_head(choice: HeadChoice) -> list[str]:
     """Returns what does not hold of a recipe's head, as far as it can be said without shapes."""
     layers, problems = read_layers(choice.layers, "head.layers")
+    if choice.start == "probe" and layers:
+        last = layers[-1]
+        if last.type != "linear":
+            problems.append(
+                "head.start: the probe is put in place of the head's last layer, which must be "
+                f'linear; here it is {last.type}. Leave it out, or write start = "random".'
+            )
+        elif not last.bias:
+            problems.append(
+                "head.start: the probe has a bias, and the head's last layer has bias = false. "
+                'Leave one of them out, or write start = "random".'
+            )
     # Poolings and initialisers out of range are told by whoever checks single values.
     pooling = choice.pooling if choice.pooling in POOLINGS else "avg"
     try:

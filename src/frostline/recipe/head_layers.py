@@ -11,6 +11,7 @@ from typing import Any
 from frostline.errors import RecipeError, did_you_mean, raise_all
 
 LAYERS = ("conv", "pool", "flatten", "linear", "norm", "activation", "dropout")
+MOST_WIDE = 65536
 WEIGHTED = ("conv", "linear")
 
 
@@ -63,8 +64,10 @@ _RULES: Mapping[str, _Rule] = {
     "activation": _Rule(needs=("kind",), kinds=_ACTIVATIONS),
     "dropout": _Rule(needs=("rate",)),
 }
+# What may not follow the scores.
+_ARTICLES = {"activation": "an activation", "norm": "a norm", "dropout": "a dropout"}
 _RANGES: Mapping[str, tuple[int, int]] = {
-    "out": (0, 65536),
+    "out": (0, MOST_WIDE),
     "kernel": (1, 255),
     "stride": (1, 255),
     "padding": (0, 255),
@@ -176,11 +179,14 @@ def _order_problems(tables: Sequence[Any], at: str) -> list[str]:
     ]
     if not weighted and all(name in LAYERS for name in types):
         problems.append(f"{at} must hold a conv or a linear layer, to give the scores.")
-    if weighted and types[-1] == "activation":
-        problems.append(
-            f"{at}.{len(types) - 1} must not be an activation: what comes last are scores, of "
-            "which training and prediction make probabilities by themselves."
-        )
+    if weighted:
+        after = enumerate(types[weighted[-1] + 1 :], start=weighted[-1] + 1)
+        problems += [
+            f"{at}.{number} must not be {_ARTICLES[name]}: layer {weighted[-1]} gives the scores, "
+            "of which training and prediction make probabilities by themselves. Move it up."
+            for number, name in after
+            if name in _ARTICLES
+        ]
     return problems
 
 

@@ -150,15 +150,16 @@ class Stage:
         schedule: `cosine` to zero after a linear warm-up, `one-cycle`, `step` (a tenth after half
             and again after three quarters), or `constant`.
         warmup: Share of the steps spent warming up, in [0, 1).
-        weight_decay: On weights only; never on biases and norms.
+        weight_decay: On weights only; never on biases, norms and what a backbone wants spared.
         batch_size: Images per forward pass.
         accumulate: Forward passes per step.
         clip: Largest norm of all gradients together; 0 for no limit.
         ema: Decay of the moving average of the weights that is validated and kept; 0 for none.
         patience: Epochs without a better validation score after which the stage ends; 0 for all.
         label_smoothing: In [0, 1).
-        batch_norm: `frozen` keeps the stored statistics, `train` updates those above the line.
-        dropout: What every dropout above the line is set to; none leaves them.
+        batch_norm: `frozen` keeps the backbone's stored statistics, `train` updates those above
+            the line. A head's own are always updated.
+        dropout: What every dropout layer above the line is set to; none leaves them.
         balance: Classes that are rare count more (`weights`), are drawn more often (`sampling`),
             or not (`none`).
         mixup: Pairs of activations are mixed by Beta(mixup, mixup); 0 for none.

@@ -114,7 +114,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_bytes().decode("utf-8", "surrogateescape"))
     except FileNotFoundError as error:
         raise RecipeError(f"{path}: no such recipe file.") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    # Numbers of thousands of digits and lists thousands deep are beyond Python, and are no recipe.
+    except (OSError, ValueError, RecursionError) as error:
         raise RecipeError(f"{path}: cannot be read as TOML: {error}.") from error
 
 
@@ -146,7 +147,7 @@ def _put(values: dict[str, Any], key: str, value: Any, problems: list[str]) -> N
 def _toml_value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -243,12 +244,23 @@ def _build(kind: type, values: Mapping[str, Any], at: str, problems: list[str]) 
     arguments: dict[str, Any] = {}
     for key, value in values.items():
         if key not in known:
-            problems.append(f"{at}{key} is no key of a recipe.{did_you_mean(key, known)}")
+            meant = did_you_mean(key, known) if at else _meant(key, known)
+            problems.append(f"{at}{key} is no key of a recipe.{meant}")
             continue
         built = _value(hints[key], value, f"{at}{key}", problems)
         if built is not None:
             arguments[key] = built
     return kind(**arguments)
+
+
+def _meant(key: str, known: Iterable[str]) -> str:
+    """Returns where a key stands that was written without its table, or what comes near."""
+    homes = []
+    for name, hint in get_type_hints(Recipe).items():
+        inner = get_args(hint)[0] if get_origin(hint) is tuple else hint
+        if key in getattr(inner, "__dataclass_fields__", {}):
+            homes.append(f"{name}.{key}" if inner is hint else f"{name}.0.{key}")
+    return f" Did you mean {', '.join(homes)}?" if homes else did_you_mean(key, known)
 
 
 def _value(hint: Any, value: Any, at: str, problems: list[str]) -> Any:

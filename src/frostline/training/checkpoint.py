@@ -22,11 +22,12 @@ from frostline.errors import RunError
 from frostline.files import save_tensors, write_atomic
 from frostline.training.loop import Score, State
 
-FORMAT = 1
+FORMAT = 2
 # A kill loses at most this long; and writing takes at most this share of the time, where both fit.
 AT_MOST_S = 30.0
 AT_LEAST_S = 1.0
-SHARE = 0.01
+# Half of what all checkpoints may take: where stages begin and end, others come on top.
+SHARE = 0.005
 
 
 @dataclass(frozen=True)

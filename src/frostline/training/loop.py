@@ -21,7 +21,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from frostline.classifier import Upper
-from frostline.errors import TrainingError
+from frostline.errors import LossError, TrainingError
 from frostline.training import objectives
 
 Fetch = Callable[[Sequence[bytes]], Tensor]
@@ -60,7 +60,7 @@ class How:
         batch_size: Images per forward pass.
         accumulate: Forward passes per step.
         label_smoothing: In [0, 1).
-        batch_norm: `frozen` keeps the stored statistics, `train` updates them.
+        batch_norm: `frozen` keeps the suffix's stored statistics, `train` updates them.
         clip: Largest norm of all gradients together; 0 for no limit.
         ema: Decay of the moving average of the weights; 0 for none.
         patience: Epochs without a better score after which the stage ends; 0 for all.
@@ -107,6 +107,7 @@ class State:
         kept: The weights of that time.
         averaged: The moving average of the weights; empty for none.
         finished: Whether the stage is over.
+        scoring_s: What the last scoring on validation took.
     """
 
     epoch: int = 1
@@ -122,6 +123,7 @@ class State:
     kept: dict[str, Tensor] = field(default_factory=dict)
     averaged: dict[str, Tensor] = field(default_factory=dict)
     finished: bool = False
+    scoring_s: float = 0.0
 
 
 def batches(
@@ -222,11 +224,18 @@ def train(
         None after each step, and after each epoch its history record.
 
     Raises:
-        TrainingError: Where the loss is no longer a number; `upper` is left at its best state.
+        LossError: Where the loss is no longer a number; `upper` is left at its best state.
+        TrainingError: Where batch norms are trained on a single image.
     """
     if state.finished:
         return
     training = examples_of(state.epoch)
+    train_mode(upper, how.batch_norm)
+    if len(training.rows) == 1 and any(_is_trained_norm(module) for module in upper.modules()):
+        raise TrainingError(
+            "batch norms are trained, and one training image alone is nothing to take a mean and "
+            'a deviation of. Add images, or write batch_norm = "frozen" and a head without them.'
+        )
     run = _Run(upper, optimizer, rate, fetch, how, device, step_count(len(training.rows), how))
     weights = None
     if how.balance == "weights":
@@ -257,12 +266,12 @@ class _Run:
 
 def _begin(run: _Run, validation: Examples | None, state: State) -> None:
     if validation:
-        state.first = score(run.upper, run.fetch, validation, run.device, run.how.kind)
-        state.best = state.first
+        state.first = state.best = _scored(run, validation, state)
         if not math.isfinite(state.first.loss):
-            raise TrainingError(
-                "the loss on validation is no number before the first step: the network's own "
-                "activations are too large. Try --precision fp32."
+            advice = " Try --precision fp32 with another --out." if _is_half(run.upper) else ""
+            raise LossError(
+                "the loss on validation is no number before the first step: the activations of "
+                f"the network itself are too large.{advice}"
             )
     state.kept = copy.deepcopy(run.upper.state_dict())
     if run.how.ema:
@@ -309,6 +318,8 @@ def _add_gradients(
     other, share = wanted, 1.0
     if how.mixup:
         share = float(torch.distributions.Beta(how.mixup, how.mixup).sample())
+        # Each image keeps the larger share, so that its own label is what is right.
+        share = max(share, 1 - share)
         partner = torch.randperm(len(x)).to(run.device)
         x, other = torch.lerp(x[partner].float(), x.float(), share), wanted[partner]
     if how.noise:
@@ -329,7 +340,7 @@ def _add_gradients(
     value = told.item()
     if not math.isfinite(value):
         run.upper.load_state_dict(state.kept)
-        raise _no_number(state)
+        raise _no_number(run, state)
     (loss * (len(targets) / images)).backward()  # type: ignore[no-untyped-call]
     state.loss_sum += value * len(targets)
     state.right += objectives.right(logits.detach(), wanted, how.kind)
@@ -361,17 +372,17 @@ def _close(run: _Run, validation: Examples | None, state: State) -> dict[str, An
     if state.averaged:
         run.upper.load_state_dict(state.averaged)
     if validation and state.best:
-        now = score(run.upper, run.fetch, validation, run.device, how.kind)
+        now = _scored(run, validation, state)
         if not math.isfinite(now.loss):
             run.upper.load_state_dict(state.kept)
-            raise _no_number(state)
+            raise _no_number(run, state)
         line |= {"val_loss": now.loss, "val_accuracy": now.accuracy}
         if now.better_than(state.best):
             state.best, state.best_epoch = now, state.epoch
             state.kept = copy.deepcopy(run.upper.state_dict())
     elif not all(bool(value.isfinite().all()) for value in run.upper.parameters()):
         run.upper.load_state_dict(state.kept)
-        raise _no_number(state)
+        raise _no_number(run, state)
     else:
         state.kept, state.best_epoch = copy.deepcopy(run.upper.state_dict()), state.epoch
     idle = state.epoch - state.best_epoch >= how.patience > 0
@@ -384,6 +395,13 @@ def _close(run: _Run, validation: Examples | None, state: State) -> dict[str, An
     state.epoch, state.batch = state.epoch + 1, 0
     state.loss_sum, state.right, state.seen, state.seconds = 0.0, 0, 0, 0.0
     return {**line, "seconds": round(seconds, 3)}
+
+
+def _scored(run: _Run, validation: Examples, state: State) -> Score:
+    begun = time.perf_counter()
+    found = score(run.upper, run.fetch, validation, run.device, run.how.kind)
+    state.scoring_s = time.perf_counter() - begun
+    return found
 
 
 def _order(training: Examples, how: How, epoch: int) -> list[int]:
@@ -402,18 +420,32 @@ def _seed(*numbers: int) -> int:
     return int.from_bytes(hashlib.sha256(text).digest()[:7], "little")
 
 
-def _no_number(state: State) -> TrainingError:
+def _no_number(run: _Run, state: State) -> LossError:
     kept = f"epoch {state.best_epoch}" if state.best_epoch else "before this stage"
-    return TrainingError(
+    other = "; or --precision fp32 with another --out" if _is_half(run.upper) else ""
+    return LossError(
         f"the loss is no longer a number in epoch {state.epoch}, step {state.step}; the state of "
-        f"{kept} is kept. Try a learning rate ten times smaller, clip = 1.0, or --precision fp32."
+        f"{kept} is kept. Try a learning rate ten times smaller or clip = 1.0, with which the same "
+        f"command goes on from there{other}."
     )
 
 
-def train_mode(upper: nn.Module, batch_norm: str) -> None:
-    """Puts `upper` in training mode; batch norms stay in eval mode where they are `frozen`."""
+def _is_half(upper: Upper) -> bool:
+    return upper.compute.itemsize == 2
+
+
+def train_mode(upper: Upper, batch_norm: str) -> None:
+    """Puts `upper` in training mode.
+
+    Where batch norms are `frozen`, those of the suffix stay in eval mode. The head's are new, so
+    they always learn what to normalise by.
+    """
     upper.train()
     if batch_norm == "frozen":
-        for module in upper.modules():
+        for module in upper.suffix.modules():
             if isinstance(module, _BatchNorm):
                 module.eval()
+
+
+def _is_trained_norm(module: nn.Module) -> bool:
+    return isinstance(module, _BatchNorm) and module.training

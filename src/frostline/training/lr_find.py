@@ -118,7 +118,7 @@ def suggest(rates: Sequence[float], losses: Sequence[float]) -> float:
         raise TrainingError(
             f"lr-find: the loss falls at no rate from {rates[0]:.1e} to {rates[-1]:.1e}. "
             "Try more steps or larger batches; a head that starts from the probe may be as good "
-            "as it gets, so try one that does not, or a line further down."
+            "as it gets, so try --set head.start=random, or a line further down."
         )
     return rates[last - (longest - 1) // 2]
 

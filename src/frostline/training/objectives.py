@@ -17,7 +17,10 @@ def loss(
     smoothing: float = 0.0,
     weights: Tensor | None = None,
 ) -> Tensor:
-    """Returns the mean loss of a batch.
+    """Returns the mean loss of a batch: the sum over its images, divided by their number.
+
+    Weights do not change what it is divided by. So an image counts as much in a small batch as in a
+    large one, whatever classes it meets there.
 
     Args:
         logits: What the head gives.
@@ -27,16 +30,18 @@ def loss(
         weights: From `class_weights`.
     """
     if kind == "multiclass":
-        return functional.cross_entropy(logits, targets, weights, label_smoothing=smoothing)
+        total = functional.cross_entropy(
+            logits, targets, weights, reduction="sum", label_smoothing=smoothing
+        )
+        return total / len(targets)
     wanted = targets.to(logits.dtype).reshape(logits.shape)
     soft = wanted * (1 - smoothing) + smoothing / 2
     if kind == "multilabel":
         return functional.binary_cross_entropy_with_logits(logits, soft, pos_weight=weights)
     each = functional.binary_cross_entropy_with_logits(logits, soft, reduction="none")
-    if weights is None:
-        return each.mean()
-    share = weights[targets.long().reshape(-1)].reshape(each.shape)
-    return (each * share).sum() / share.sum()
+    if weights is not None:
+        each = each * weights[targets.long().reshape(-1)].reshape(each.shape)
+    return each.mean()
 
 
 def right(logits: Tensor, targets: Tensor, kind: str) -> int:

@@ -1,6 +1,7 @@
 """Which parameters are trained, with which rates."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
@@ -15,10 +16,12 @@ def groups(
     weight_decay: float,
     depths: Mapping[str, int] | None = None,
     layer_decay: float = 1.0,
+    undecayed: Collection[str] = (),
 ) -> list[dict[str, Any]]:
     """Returns an optimiser's parameter groups: head and suffix, with and without weight decay.
 
-    Biases and the scales of norms (everything with one axis) are not decayed.
+    Biases and the scales of norms (everything with one axis) are not decayed, nor is what the
+    network itself wants left alone, such as the embeddings of positions.
 
     Args:
         suffix: The layers above the line, at `lr * suffix_lr`.
@@ -29,13 +32,15 @@ def groups(
         depths: For the suffix's parameters, how many blocks lie above; 0 where one is not named.
         layer_decay: What the rate is multiplied by from one depth to the next (Clark et al.,
             "ELECTRA", 2020).
+        undecayed: Names of the suffix's parameters that are not decayed; `*` stands for any part.
     """
     depths = depths or {}
     made: dict[tuple[str, int, bool], dict[str, Any]] = {}
     for part, module in (("suffix", suffix), ("head", head)):
         for name, parameter in module.named_parameters():
             depth = depths.get(name, 0) if part == "suffix" and layer_decay < 1 else 0
-            decayed = parameter.ndim > 1
+            is_spared = part == "suffix" and any(fnmatchcase(name, one) for one in undecayed)
+            decayed = parameter.ndim > 1 and not is_spared
             rate = lr * suffix_lr * layer_decay**depth if part == "suffix" else lr
             group = made.setdefault(
                 (part, -depth, decayed),
