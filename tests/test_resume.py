@@ -615,8 +615,8 @@ def test_another_thread_count_is_said_and_the_run_goes_on(
     torch.set_num_threads(2)
     words = said(photos, tmp_path / "run")
     assert (
-        "threads: the run was begun with 1 and goes on with 2; results agree, but not to the last "
-        "bit\n"
+        "threads: the checkpoint is of 1, and the run goes on with 2; results agree, but not to "
+        "the last bit\n"
     ) in words
     assert RunFolder(tmp_path / "run").is_finished()
 
@@ -645,9 +645,9 @@ def test_other_ground_is_said_and_the_run_goes_on(
     assert RunFolder(tmp_path / "run").checkpoint.is_file()
     words = said(photos, tmp_path / "run")
     more = "; results agree, but not to the last bit\n"
-    assert f"device: the run was begun with cuda and goes on with cpu{more}" in words
-    assert f"precision: the run was begun with bf16 and goes on with fp32{more}" in words
-    assert f"engine: the run was begun with compile and goes on with eager{more}" in words
+    assert f"device: the checkpoint is of cuda, and the run goes on with cpu{more}" in words
+    assert f"precision: the checkpoint is of bf16, and the run goes on with fp32{more}" in words
+    assert f"engine: the checkpoint is of compile, and the run goes on with eager{more}" in words
     assert "threads:" not in words
 
 

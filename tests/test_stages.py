@@ -601,6 +601,26 @@ def test_without_validation_images_the_last_state_stays(
     )
 
 
+@pytest.mark.parametrize("views", [Views(flip=True, count=2), Views(flip=True, live=True)])
+def test_stages_on_varied_views_need_no_validation_images(
+    photos: Path, tmp_path: Path, views: Views
+) -> None:
+    two = (Stage(line="top", epochs=1), Stage(line="layer3", epochs=1))
+    cache = "auto" if views.live else "always"
+    wanted = replace(
+        only(),
+        data=Data(val=0.0),
+        views=views,
+        stages=two,
+        head=HeadChoice("mlp:4"),
+        compute=replace(only().compute, cache=cache),
+    )
+    made = run(photos, tmp_path / "run", wanted)
+    proofs = made.read_metrics()["stages"]
+    assert [proof["line"] for proof in proofs] == ["pooled", "layer3"]
+    assert all(proof["cached_against_live"] < 0.01 for proof in proofs)
+
+
 @pytest.mark.parametrize(
     ("views", "wanted", "words"),
     [

@@ -22,7 +22,7 @@ from frostline.recipe import PRECISIONS, TARGETS
 
 HEAD_FILE = "head.safetensors"
 TOP = "top"
-_LAST_BLOCKS = re.compile(r"last (\d+) blocks?")
+_LAST_BLOCKS = re.compile(r"last (\d{1,6}) blocks?")
 _SHARE = re.compile(r"(\d+(?:\.\d+)?) ?%")
 PRECISION_NAMES = {torch.bfloat16: "bf16", torch.float32: "fp32"}
 

@@ -89,7 +89,9 @@ def _resident_bytes(device: torch.device) -> int:
     if device.type != "cuda":
         return RESIDENT_BYTES
     free, _ = torch.cuda.mem_get_info(device)
-    return free // 4
+    # What PyTorch has set aside and does not use is free as well.
+    idle = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return (free + idle) // 4
 
 
 def items_of(rows: Iterable[Row], views: Sequence[View] = (CENTER,)) -> dict[bytes, Item]:
@@ -130,6 +132,7 @@ class Kept:
     _problems: dict[bytes, str] = field(default_factory=dict)
     _store: Store | None = None
     _resident: Resident | None = None
+    _is_settled: bool = False
 
     def need(self, items: Items) -> dict[bytes, str]:
         """Computes those of `items` that are not kept; see `Source.need`."""
@@ -194,7 +197,7 @@ class Kept:
 
     def _note(self, filled: Filled) -> None:
         self._problems |= filled.problems
-        self._store, self._resident = filled.store, None
+        self._store, self._resident, self._is_settled = filled.store, None, False
         self.kept += filled.kept
         self.computed += filled.computed
         self.seconds += filled.seconds
@@ -207,12 +210,13 @@ class Kept:
             )
 
     def _hold(self) -> Resident | None:
-        if self._resident is not None or self._store is None:
-            return self._resident
-        device = self.model.engine.device
-        good = [row for row in self._items if row not in self._problems]
-        if good and len(good) * row_bytes(self.model) <= _resident_bytes(device):
-            self._resident = resident(self._store, good, device)
+        # Settled once after each fill, for a fetch must not go through all rows.
+        if not self._is_settled and self._store is not None:
+            self._is_settled = True
+            device = self.model.engine.device
+            good = [row for row in self._items if row not in self._problems]
+            if good and len(good) * row_bytes(self.model) <= _resident_bytes(device):
+                self._resident = resident(self._store, good, device)
         return self._resident
 
 

@@ -91,9 +91,7 @@ def train(photos: Path, out: Path, wanted: Recipe, cache: Path, console: Console
         content = resume.digest(listing)
         listing = splits.assign(listing, wanted.data.val, wanted.data.test, wanted.seed)
         plan = _plan_of(run, earlier, job, model, lines, listing, wanted)
-        # What `auto` came to here, so that the recipe says elsewhere what this run computed in.
-        precision = models.PRECISION_NAMES[job.compute]
-        wanted = replace(plan.recipe, compute=replace(plan.recipe.compute, precision=precision))
+        wanted = plan.recipe
         lines = _lines_of(model, wanted)
         bound = stages.bound_to(model, content)
         found = resume.checkpoint_of(run, bound, listing, photos)
@@ -189,8 +187,7 @@ def _planned(
     tell.backbone(job.opened, console)
     model = job.assemble(listing.labels)
     lines = _lines_of(model, wanted)
-    plan = planner.make(model, lines, listing, wanted, policy_of(wanted), cache, console)
-    return plan, model, listing
+    return _make_plan(job, model, lines, listing, wanted), model, listing
 
 
 def lr_find(
@@ -408,8 +405,17 @@ def _plan_of(
             # Stages may have been changed since; what is asked now is what going on looks for.
             facts |= {"asked": recipe.to_dict(wanted)}
         return Plan(earlier, facts)
-    policy = policy_of(wanted)
-    return planner.make(model, lines, listing, wanted, policy, job.cache, job.console)
+    return _make_plan(job, model, lines, listing, wanted)
+
+
+def _make_plan(
+    job: _Job, model: Classifier, lines: Sequence[Line], listing: Listing, wanted: Recipe
+) -> Plan:
+    plan = planner.make(model, lines, listing, wanted, policy_of(wanted), job.cache, job.console)
+    # What `auto` came to here, so that the recipe says elsewhere what this run computed in.
+    precision = models.PRECISION_NAMES[job.compute]
+    compute = replace(plan.recipe.compute, precision=precision)
+    return replace(plan, recipe=replace(plan.recipe, compute=compute))
 
 
 def _first_pass(sources: Sources, listing: Listing, wanted: Recipe) -> Listing:
@@ -475,6 +481,8 @@ def _task(
 
     if validation is not None:
         source.need(items_of(listing.of("val")))
+    sample = items_of((listing.of("val") or rows)[: stages.SAMPLE])
+    source.need(sample)
     if not wanted.views.refresh:
         source.need(items_of(rows, planner.views_of(wanted, policy, number, len(rows))))
     return stages.Task(
@@ -486,7 +494,7 @@ def _task(
         images=len(rows),
         examples_of=examples_of,
         validation=validation,
-        sample=items_of((listing.of("val") or rows)[: stages.SAMPLE]),
+        sample=sample,
         seed=wanted.seed + number + 1,
     )
 

@@ -92,8 +92,8 @@ class Progress:
             before = found.facts["ground"][name]
             if before != now:
                 self.console.say(
-                    f"{name}: the run was begun with {before} and goes on with {now}; results "
-                    "agree, but not to the last bit"
+                    f"{name}: the checkpoint is of {before}, and the run goes on with {now}; "
+                    "results agree, but not to the last bit"
                 )
 
     def note(self, line: dict[str, Any]) -> None:

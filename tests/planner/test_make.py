@@ -203,7 +203,6 @@ def test_what_is_made_of_pixels_that_are_kept_is_counted_too(photos: Path, rates
     both = options(plan(photos, replace(random, stages=stages)))[True, 4]
     alone = options(plan(photos, replace(random, stages=stages[1:])))[True, 4]
     train, val = counts(photos)
-    read_s = 3 * 48 * 48 / 1e8
     read_s = BYTES["pooled"] / 1e8
     epochs = 4 * (train * (0.002 + read_s) + val * (0.0005 + read_s))
     derived = (val + 4 * train) * (0.001 + BYTES["pooled"] / 1e6)

@@ -24,6 +24,7 @@ from frostline.planner.options import (
     has_rows,
     is_kept,
     options_of,
+    rows_at,
     training_s,
 )
 
@@ -107,7 +108,7 @@ def _measure(
         base = with_engine(base, engine, case.cache)
         setup_s = time.perf_counter() - begun
     # Without deriving, later lines may have something left to compute.
-    has_later = len({line.index for line in lines}) > 1
+    has_later = len(rows_at(case, base.line, lines, 1)) > 1
     all_kept = (case.wanted.compute.derive or not has_later) and is_kept(case, base)
     center, varied = sample_of(case)
     if other is not None and all_kept:

@@ -1,7 +1,9 @@
 """Whether a recipe's values hold; every problem is found at once."""
 
 import itertools
+import math
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from frostline.errors import RecipeError, did_you_mean, raise_all
@@ -27,7 +29,8 @@ from frostline.recipe.schema import (
 # More than this is a slip of the pen.
 MOST = 1_000_000
 _SHARE = re.compile(r"(-?\d+(?:\.\d+)?) ?%")
-_LAST_BLOCKS = re.compile(r"last [1-9]\d* blocks?")
+_LAST_BLOCKS = re.compile(r"last [1-9]\d{0,5} blocks?")
+_NUMBER = re.compile(r"-?\d")
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 
 
@@ -50,10 +53,11 @@ def problems_of(recipe: Recipe) -> list[str]:
     _check_parts(recipe, found)
     found += problems_of_head(recipe.head)
     _check_watch(recipe, found)
-    kinds = [(one.get("type"), one.get("kind")) for one in recipe.head.layers]
+    tables = [one for one in recipe.head.layers if isinstance(one, Mapping)]
+    kinds = [(one.get("type"), one.get("kind")) for one in tables]
     for number, stage in enumerate(recipe.stages):
         _check_stage(stage, f"stages.{number}.", ("norm", "batch") in kinds, found)
-    _check_order([stage.line.strip() for stage in recipe.stages], recipe.head.on, found)
+    _check_order([stage.line.strip() for stage in recipe.stages], found)
     return found
 
 
@@ -161,24 +165,17 @@ def _check_line(line: str, at: str, found: list[str]) -> None:
     )
 
 
-def _check_order(lines: list[str], on: str, found: list[str]) -> None:
-    """Checks that lines do not go up, as far as words tell; the rest is for the network to say."""
+def _check_order(lines: list[str], found: list[str]) -> None:
+    """Checks that lines do not go up where words alone are sure; the network tells the rest."""
     for number, (before, line) in enumerate(itertools.pairwise(lines), start=1):
-        above_pixels = before == "pixels" and line not in ("pixels", "0") and _share(line) != 0
-        # A head on a line in the middle makes that the top.
-        back_to_top = line == "top" and before not in ("top", on)
-        more_below = 0 <= _share(before) < _share(line)
-        if above_pixels or back_to_top or more_below or _blocks(before) > _blocks(line) > 0:
+        # An index or a share may come to `pixels` too.
+        from_pixels = before == "pixels" and line != "pixels" and not _NUMBER.match(line)
+        fewer = _blocks(before) > (0 if line == "top" else _blocks(line) or math.inf)
+        if from_pixels or fewer:
             found.append(
                 f"stages.{number}.line must not lie above that of stages.{number - 1}, {before!r}, "
                 f"and {line!r} does: what was thawed is not frozen again."
             )
-
-
-def _share(line: str) -> float:
-    """Returns what a share of the work or `auto` says; -1 for other words."""
-    share = _SHARE.fullmatch("85%" if line == "auto" else line)
-    return float(share[1]) if share else -1.0
 
 
 def _blocks(line: str) -> int:
