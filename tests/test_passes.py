@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from frostline import classifier as models
-from frostline import engines, heads, passes, pipeline
+from frostline import engines, extract, heads, passes, pipeline
 from frostline.console import QUIET, Console
 from frostline.data import listing as listings
 from frostline.data.augment import CENTER, Policy, View
@@ -457,6 +457,27 @@ def test_what_is_not_finite_is_not_kept(
     assert live.need(items) == {}
     with pytest.raises(BackboneError, match="must be finite numbers"):
         live.fetch(list(items))
+
+
+def test_sources_of_one_run_look_at_each_picture_once(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (photos / "red" / "000.png").write_bytes(b"no picture")
+    items = items_of(listings.scan_files([photos]).rows)
+    looked: list[int] = []
+    real = extract.pixels
+
+    def counting(wanted: Any, *args: Any) -> Any:
+        looked.append(len(wanted))
+        return real(wanted, *args)
+
+    monkeypatch.setattr(extract, "pixels", counting)
+    checked: dict[str, str] = {}
+    model = network("layer1")
+    found = [passes.unkept(model, QUIET, checked).need(items) for _ in range(2)]
+    assert looked == [36]
+    assert found[0] == found[1]
+    assert len(found[0]) == 1
 
 
 def test_what_is_derived_must_be_finite_too(photos: Path, tmp_path: Path) -> None:

@@ -228,28 +228,29 @@ class Unkept:
         live: What computes them.
         model: Cut at the line.
         console: Where words go.
+        checked: Pictures that were decoded to see whether they can be, each with what is wrong
+            with it, or nothing; sources of one run share it.
         computed: Rows that were computed.
     """
 
     live: extract.Live
     model: Classifier
     console: Console
+    checked: dict[str, str] = field(default_factory=dict)
     computed: int = 0
-    _problems: dict[str, str] = field(default_factory=dict)
-    _seen: set[str] = field(default_factory=set)
 
     def need(self, items: Items) -> dict[bytes, str]:
         """Sees to it that every picture among `items` can be read; see `Source.need`."""
         self.hold(items)
         paths = dict.fromkeys(item.path for item in items.values())
-        new = [Item(path) for path in paths if path not in self._seen]
+        new = [Item(path) for path in paths if path not in self.checked]
         if new:
             with self.console.bar(len(new), "decoding") as bar:
                 for good, _, bad in extract.pixels(new, self.model.preprocessing):
-                    self._problems |= {new[index].path: reason for index, reason in bad.items()}
+                    self.checked |= {new[index].path: "" for index in good}
+                    self.checked |= {new[index].path: reason for index, reason in bad.items()}
                     bar.advance(len(good) + len(bad))
-            self._seen |= set(paths)
-        found = {row: self._problems.get(item.path, "") for row, item in items.items()}
+        found = {row: self.checked[item.path] for row, item in items.items()}
         return {row: reason for row, reason in found.items() if reason}
 
     def hold(self, items: Items) -> None:
@@ -355,11 +356,17 @@ def via(line: Line, made_by: str, own: str) -> str:
     return f"{own if line.name == 'pixels' else made_by} via {line.node}"
 
 
-def unkept(model: Classifier, console: Console) -> Unkept:
-    """Returns activations that are computed again whenever they are asked for."""
+def unkept(model: Classifier, console: Console, checked: dict[str, str] | None = None) -> Unkept:
+    """Returns activations that are computed again whenever they are asked for.
+
+    Args:
+        model: Cut at the line.
+        console: Where words go.
+        checked: See `Unkept`; None for nothing so far.
+    """
     engine = model.engine
     live = extract.Live(model.preprocessing, engine, engine.on_cpu)
-    return Unkept(live, model, console)
+    return Unkept(live, model, console, {} if checked is None else checked)
 
 
 def cache_key(model: Classifier, compute: str = "") -> Key:

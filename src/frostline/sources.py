@@ -38,6 +38,7 @@ class Sources:
         self._plan, self._cache, self._console = plan, cache, console
         self._top, self._lines = model, tuple(lines)
         self._made: dict[int, tuple[Classifier, Source]] = {}
+        self._checked: dict[str, str] = {}
         self.base = model
         earliest = min(lines, key=lambda line: line.index, default=model.top)
         if earliest.index != model.line.index:
@@ -79,7 +80,7 @@ class Sources:
                 kept = passes.from_pixels(model, self._cache, self._console)
         if keep and not is_live:
             return model, kept
-        live = passes.unkept(model, self._console)
+        live = passes.unkept(model, self._console, self._checked)
         # Where some are kept, only training images are seen anew in every epoch.
         return model, passes.Mixed(kept, live) if keep else live
 

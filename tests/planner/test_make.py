@@ -21,6 +21,7 @@ from frostline.errors import BackboneError, DiskError, RecipeError
 from frostline.extract import Item
 from frostline.places import cache_folder
 from frostline.planner import Plan, measure
+from frostline.planner import rates as planner_rates
 from frostline.planner.measure import Disk, Step
 from frostline.planner.options import Case
 from frostline.planner.rates import placings, trust
@@ -117,6 +118,25 @@ def test_the_estimate_is_what_one_works_out_by_hand(photos: Path, rates: Rates) 
     assert live["first_pass_s"] == pytest.approx(36 * 0.004, abs=1e-3)
     assert live["epoch_s"] == pytest.approx(epochs / 10, abs=1e-3)
     assert live["total_s"] == pytest.approx(36 * 0.004 + epochs, abs=2e-3)
+
+
+def test_engines_of_later_lines_count_where_they_run_from_pixels(
+    photos: Path, rates: Rates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_setup(seconds: float) -> dict[tuple[bool, int], dict[str, Any]]:
+        real = planner_rates._measure
+
+        def slow(*args: Any) -> Any:
+            return replace(real(*args), setup_s=seconds)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(planner_rates, "_measure", slow)
+            return options(plan(photos))
+
+    free, dear = with_setup(0.0), with_setup(3.0)
+    # One later line: the top, where the first stage and the probe are.
+    assert dear[False, 4]["total_s"] - free[False, 4]["total_s"] == pytest.approx(3.0)
+    assert dear[True, 4] == free[True, 4]
 
 
 def test_a_probe_alone_takes_one_pass(photos: Path, rates: Rates) -> None:

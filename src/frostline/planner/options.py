@@ -35,8 +35,8 @@ class Option:
         memory_bytes: What is held in memory of them.
         first_pass_s: Seconds before the first epoch: until all is kept, what is derived included.
         epoch_s: Seconds of a mean epoch.
-        total_s: Seconds of the pass and all epochs. Making the engine ready is not among them: it
-            is done before a choice is made, and the run goes on with what was made.
+        total_s: Seconds of the pass and all epochs. Making the earliest line's engine ready is not
+            among them: it is done before a choice is made, and the run goes on with what was made.
     """
 
     line: str
@@ -169,6 +169,8 @@ def _kept(case: Case, rates: Rates, count: int, there: Mapping[int, set[bytes]])
     first = _pass(case, rates, count, there)
     train, val = len(case.listing.of("train")), len(case.listing.of("val"))
     base, derive = rates.base.line.index, derives(case, rates)
+    if not derive:
+        first = replace(first, seconds=first.seconds + _later_engines_s(case, rates))
     new_bytes, epochs_s, epochs = first.new_bytes, 0.0, 0.0
     for number, (stage, line, step) in enumerate(_stages(case, rates)):
         size, above_s = rates.sizes[line.index], rates.derive_s.get(line.index, 0.0)
@@ -207,6 +209,7 @@ def _unkept(case: Case, rates: Rates, count: int, there: Mapping[int, set[bytes]
             above_s = rates.derive_s.get(case.model.top.index, 0.0)
             seconds += (train + val) * (rates.center_s + above_s)
         first = _Pass(0, 0, seconds)
+    first = replace(first, seconds=first.seconds + _later_engines_s(case, rates))
     epochs_s, epochs = 0.0, 0.0
     for stage, line, step in _stages(case, rates):
         above_s = rates.derive_s.get(line.index, 0.0)
@@ -229,6 +232,13 @@ def _unkept(case: Case, rates: Rates, count: int, there: Mapping[int, set[bytes]
         epochs_s / (epochs or 1.0),
         first.seconds + epochs_s,
     )
+
+
+def _later_engines_s(case: Case, rates: Rates) -> float:
+    """Returns what making engines takes that run from pixels to lines above the earliest."""
+    probed = [case.model.top] if case.wanted.head.start == "probe" else []
+    later = {line.index for line in (*rates.lines, *probed)} - {rates.base.line.index}
+    return len(later) * rates.setup_s
 
 
 def _stages(case: Case, rates: Rates) -> list[tuple[Stage, Line, Step]]:
