@@ -104,7 +104,7 @@ def main() -> None:
     print("| what | way | median |\n| --- | --- | --- |")
     for what, ways in table.items():
         for way, rate in ways.items():
-            print(f"| {what} | {way} | {rate:.3g} |")
+            print(f"| {what} | {way} | {rate:,.3f} |")
 
 
 if __name__ == "__main__":
