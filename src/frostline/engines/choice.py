@@ -20,8 +20,8 @@ NAMES = ("eager", "compile", "openvino")
 def candidates(device: torch.device) -> tuple[str, ...]:
     """Returns the names of what can be had on `device`, `eager` first.
 
-    `compile` is for GPUs: on a CPU it takes minutes to build and gains little, where OpenVINO takes
-    seconds and gains much (`docs/benchmarks.md`, "Engines").
+    `compile` is for GPUs: on a CPU it takes half a minute to build and gains little, where OpenVINO
+    takes a second and gains much (`docs/benchmarks.md`, "Engines").
     """
     names = ["eager"]
     if device.type == "cuda" and _can_compile():
