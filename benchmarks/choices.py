@@ -19,11 +19,12 @@ import simplejpeg
 import torch
 from PIL import Image
 
-from frostline import classifier, engines
-from frostline.backbones import catalog
-from frostline.data import augment, listing
-from frostline.engines import eager
-from frostline.preprocessing import Preprocessing
+from frostline.activations import engines
+from frostline.activations.engines import eager
+from frostline.images import augment, listing
+from frostline.images.preprocessing import Preprocessing
+from frostline.model import classifier
+from frostline.networks import catalog
 from frostline.training import probe
 
 
@@ -47,13 +48,13 @@ def gradients(view: torch.Tensor) -> float:
     return float(inner.diff(dim=1).square().sum() + inner.diff(dim=2).square().sum())
 
 
-def sharpness(files: list[bytes], how: Preprocessing, oversample: float) -> float:
+def sharpness(files: list[bytes], settings: Preprocessing, oversample: float) -> float:
     """Returns the squared gradients of turned views over those of `center`: the median."""
     usual, augment._OVERSAMPLE = augment._OVERSAMPLE, oversample
     turned = augment.View(0, augment.Policy(rotate=15.0))
     found = []
     for number, file in enumerate(files):
-        center, view = augment.load(file, how, [augment.CENTER, turned], str(number))
+        center, view = augment.load(file, settings, [augment.CENTER, turned], str(number))
         found.append(gradients(view) / max(gradients(center), 1.0))
     augment._OVERSAMPLE = usual
     return statistics.median(found)
@@ -97,9 +98,10 @@ def main() -> None:
 
     fitting = {f"{count} threads": lambda c=count: fit(c) for count in (1, threads)}
     table["probe, 1,000 × 1,280, fits/s"] = rates(args.repeats, 1, fitting)
-    how = opened.record.preprocessing
+    settings = opened.record.preprocessing
     table["sharpness of a turned view, share"] = {
-        f"oversampled {times:g} times": sharpness(files, how, times) for times in (1.0, 1.5, 2.0)
+        f"oversampled {times:g} times": sharpness(files, settings, times)
+        for times in (1.0, 1.5, 2.0)
     }
     print("| what | way | median |\n| --- | --- | --- |")
     for what, ways in table.items():

@@ -14,11 +14,13 @@ from collections.abc import Callable
 import torch
 
 from common import middle, note, parser, table, workplace
-from frostline import classifier, engines, extract
-from frostline.backbones import catalog
-from frostline.data import listing
-from frostline.engines import Engine
-from frostline.preprocessing import Preprocessing
+from frostline.activations import engines
+from frostline.activations import extraction as extract
+from frostline.activations.engines import Engine
+from frostline.images import listing
+from frostline.images.preprocessing import Preprocessing
+from frostline.model import classifier
+from frostline.networks import catalog
 
 
 def rate(count: int, work: Callable[[], object]) -> float:
@@ -32,8 +34,8 @@ def network(batches: list[torch.Tensor], engine: Engine) -> None:
         engine(batch)
 
 
-def files(items: list[extract.Item], how: Preprocessing, engine: Engine) -> None:
-    for _ in extract.activations(items, how, engine, engine.on_cpu):
+def files(items: list[extract.ImageView], settings: Preprocessing, engine: Engine) -> None:
+    for _ in extract.activations(items, settings, engine, engine.on_cpu):
         pass
 
 
@@ -49,27 +51,27 @@ def main() -> None:
     )
     args = arguments.parse_args()
     found = listing.scan_files([args.photos]).usable[: args.images]
-    items = [extract.Item(row.path, row.digest) for row in found]
+    items = [extract.ImageView(row.path, row.digest) for row in found]
     opened = catalog.find(args.weights)
     types = dict.fromkeys(engines.pick_precision(name, device) for name in args.precisions)
     made: dict[str, tuple[Engine, float]] = {}
     with workplace() as work:
         for compute, name in itertools.product(types, args.engines):
             model = classifier.as_it_is(opened, args.line, device, compute)
-            how = model.preprocessing
-            shape = (3, how.height_px, how.width_px)
+            settings = model.preprocessing
+            shape = (3, settings.height_px, settings.width_px)
             note(f"making {name}, {compute}")
             begun = time.perf_counter()
             engine = engines.make(name, model.engine, shape, work)
             made[engine.name] = engine, 0.0 if name == "eager" else time.perf_counter() - begun
-        exact = engines.exact(model.prefix, how, device)
-        ready = [batch for _, batch, _ in extract.pixels(items, how) if batch is not None]
+        exact = engines.exact(model.prefix, settings, device)
+        ready = [batch for _, batch, _ in extract.pixels(items, settings) if batch is not None]
         sample = torch.cat(ready[:4])
         reference = exact(sample)
         rates: dict[str, list[tuple[float, float]]] = {name: [] for name in made}
         for number, (name, (engine, _)) in itertools.product(range(args.rounds + 1), made.items()):
             alone = rate(len(items), lambda engine=engine: network(ready, engine))
-            whole = rate(len(items), lambda engine=engine: files(items, how, engine))
+            whole = rate(len(items), lambda engine=engine: files(items, settings, engine))
             if number:
                 rates[name].append((whole, alone))
         rows: list[list[object]] = []

@@ -24,17 +24,19 @@ from torchvision import datasets, transforms
 from torchvision.transforms import InterpolationMode
 
 from common import bar, middle, note, parser, table, workplace
-from frostline import classifier, engines, heads, passes
-from frostline.backbones import catalog
-from frostline.cache.key import row_id
-from frostline.classifier import Classifier
-from frostline.console import QUIET
-from frostline.data import listing as listings
-from frostline.data.augment import CENTER
-from frostline.data.listing import Row
-from frostline.preprocessing import Preprocessing
+from frostline.activations import engines
+from frostline.activations import sources as passes
+from frostline.activations.cache.key import row_id
+from frostline.base.console import QUIET
+from frostline.images import listing as listings
+from frostline.images.augment import CENTER
+from frostline.images.listing import Row
+from frostline.images.preprocessing import Preprocessing
+from frostline.model import classifier, heads
+from frostline.model.classifier import Classifier
+from frostline.networks import catalog
 from frostline.training import loop, parameters
-from frostline.training.loop import Examples, How, State
+from frostline.training.loop import Examples, TrainSettings, TrainState
 
 RATE, SUFFIX_SHARE, DECAY = 1e-3, 0.1, 0.01
 
@@ -44,8 +46,8 @@ class Whole(nn.Module):
 
     def __init__(self, model: Classifier) -> None:
         super().__init__()
-        self.below, self.above = copy.deepcopy(model.prefix), copy.deepcopy(model.upper.suffix)
-        self.head = copy.deepcopy(model.upper.head)
+        self.below, self.above = copy.deepcopy(model.prefix), copy.deepcopy(model.trainable.suffix)
+        self.head = copy.deepcopy(model.trainable.head)
         self.below.requires_grad_(False)
         self.above.requires_grad_(True)
         self.head.requires_grad_(True)
@@ -55,15 +57,15 @@ class Whole(nn.Module):
         return self.head(self.above(self.below(x)))
 
 
-def prepared(how: Preprocessing) -> Callable:
+def prepared(settings: Preprocessing) -> Callable:
     """Returns torchvision's transform for a network's preprocessing in crop mode `center`."""
-    short_px = math.floor(how.height_px / how.crop_pct)
+    short_px = math.floor(settings.height_px / settings.crop_pct)
     return transforms.Compose(
         [
-            transforms.Resize(short_px, InterpolationMode(how.interpolation)),
-            transforms.CenterCrop((how.height_px, how.width_px)),
+            transforms.Resize(short_px, InterpolationMode(settings.interpolation)),
+            transforms.CenterCrop((settings.height_px, settings.width_px)),
             transforms.ToTensor(),
-            transforms.Normalize(how.mean, how.std),
+            transforms.Normalize(settings.mean, settings.std),
         ]
     )
 
@@ -109,19 +111,19 @@ def our_epochs(
     model: Classifier, fetch: loop.Fetch, training: Examples, batch_size: int
 ) -> Iterator[None]:
     """Trains for one epoch each time it is asked for the next."""
-    upper = model.upper
-    upper.requires_grad_(True)
-    made = parameters.groups(upper.suffix, upper.head, RATE, SUFFIX_SHARE, DECAY)
+    trainable = model.trainable
+    trainable.requires_grad_(True)
+    made = parameters.groups(trainable.suffix, trainable.head, RATE, SUFFIX_SHARE, DECAY)
     lines = loop.train(
-        upper,
+        trainable,
         parameters.make_optimizer("adamw", made),
         lambda *_: 1.0,
         fetch,
         lambda _: training,
         None,
-        How(epochs=1000, batch_size=batch_size),
+        TrainSettings(epochs=1000, batch_size=batch_size),
         model.engine.device,
-        State(),
+        TrainState(),
     )
     for line in lines:
         if line is not None:
@@ -158,7 +160,7 @@ def main() -> None:
     ]
     with workplace() as work:
         source = passes.from_pixels(model, work, QUIET)
-        source.need(passes.items_of((*train, *val)))
+        source.need(passes.image_views_of((*train, *val)))
         ways = {
             "frostline, from the cache": our_epochs(
                 model, source.fetch, examples(train, labels), args.batch_size
@@ -175,7 +177,7 @@ def main() -> None:
                 taken[name].append(seconds)
         for epochs in ways.values():
             epochs.close()
-        score = loop.score(model.upper, source.fetch, examples(val, labels), cpu)
+        score = loop.score(model.trainable, source.fetch, examples(val, labels), cpu)
     accuracies = [score.accuracy, rival_accuracy(net, loaders[1], compute)]
     rows = [
         [name, f"{len(train) / middle(s):.0f}", f"{middle(s):.2f}", f"{accuracy:.4f}", len(s)]

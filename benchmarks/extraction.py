@@ -16,9 +16,11 @@ from pathlib import Path
 import torch
 
 from common import table
-from frostline import classifier, engines, extract
-from frostline.backbones import catalog
-from frostline.data import listing
+from frostline.activations import engines
+from frostline.activations import extraction as extract
+from frostline.images import listing
+from frostline.model import classifier
+from frostline.networks import catalog
 
 
 def timed(work) -> float:
@@ -42,13 +44,13 @@ def main() -> None:
     device = engines.pick_device(args.device)
     compute = engines.pick_precision(args.precision, device)
     model = classifier.as_it_is(catalog.find(args.backbone), args.line, device, compute)
-    how, engine = model.preprocessing, model.engine
+    settings, engine = model.preprocessing, model.engine
     rows = listing.scan_files([args.photos]).usable[: args.images]
-    items = [extract.Item(row.path, row.digest) for row in rows]
-    ready = [batch for _, batch, _ in extract.pixels(items, how) if batch is not None]
+    items = [extract.ImageView(row.path, row.digest) for row in rows]
+    ready = [batch for _, batch, _ in extract.pixels(items, settings) if batch is not None]
 
     def decode() -> None:
-        for _ in extract.pixels(items, how):
+        for _ in extract.pixels(items, settings):
             pass
 
     def network() -> None:
@@ -56,7 +58,7 @@ def main() -> None:
             engine(batch)
 
     def both() -> None:
-        for _ in extract.activations(items, how, engine, engine.on_cpu):
+        for _ in extract.activations(items, settings, engine, engine.on_cpu):
             pass
 
     for work in (decode, network, both):

@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 
 from common import table
-from frostline.cache.chunks import Store, read_chunk
+from frostline.activations.cache.chunks import Store, read_chunk
 
 
 def store_in(cache: Path) -> Store:

@@ -24,9 +24,10 @@ import torch
 from PIL import Image
 
 from conftest import FinishedRun, make_photos, settled
-from frostline import classifier, files
+from frostline.base import files
 from frostline.cli import main
-from frostline.data import listing as listings
+from frostline.images import listing as listings
+from frostline.model import classifier
 
 NETWORK = ("--backbone", "timm:test_resnet?pretrained=false", "--image-px", "64")
 

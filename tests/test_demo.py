@@ -8,10 +8,10 @@ from typing import NamedTuple
 import pytest
 
 from frostline import demo
+from frostline.base.console import QUIET
+from frostline.base.errors import RunError
 from frostline.cli import main
-from frostline.console import QUIET
-from frostline.data import listing as listings
-from frostline.errors import RunError
+from frostline.images import listing as listings
 
 RUNS = ("source", "transfer", "second_head", "scratch")
 
@@ -29,7 +29,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
         patch.setenv("HF_HUB_OFFLINE", "1")
         patch.setenv("FROSTLINE_CACHE", str(folder.parent / "unused"))
         lines: list[str] = []
-        patch.setattr("frostline.console.Console.say", lambda _, text: lines.append(text))
+        patch.setattr("frostline.base.console.Console.say", lambda _, text: lines.append(text))
         assert main(["demo", "--out", str(folder), "--seed", "0"]) == 0
     return Shown(folder, "\n".join(lines))
 

@@ -24,14 +24,14 @@ from PIL import Image
 import frostline
 from conftest import ROOT, make_photos
 from frostline import recipe
-from frostline.backbones import catalog
 from frostline.cli import main
 from frostline.cli.parser import make_parser
-from frostline.data import augment
-from frostline.heads import LAYERS, layers_from
+from frostline.images import augment
+from frostline.model.heads import LAYERS, layers_from
+from frostline.model.summary import of_target
+from frostline.networks import catalog
 from frostline.recipe import texts
 from frostline.recipe.head_layers import LayerSpec
-from frostline.summary import of_target
 from frostline.training import watch
 
 DOCS = ROOT / "docs"

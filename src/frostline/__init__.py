@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from frostline.api import Backbone, Run, activations, backbone, lr_find, open_run, plan, train
-    from frostline.errors import FrostlineError
+    from frostline.base.errors import FrostlineError
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Backbone": "frostline.api",
-    "FrostlineError": "frostline.errors",
+    "FrostlineError": "frostline.base.errors",
     "Run": "frostline.api",
     "activations": "frostline.api",
     "backbone": "frostline.api",

@@ -8,18 +8,21 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from frostline import frost, pipeline, predict, runfolder
+from frostline import frost
 from frostline import recipe as recipes
-from frostline.backbones import catalog
-from frostline.classifier import Classifier
-from frostline.console import QUIET, Console
-from frostline.data.listing import Row
-from frostline.errors import RecipeError
-from frostline.places import cache_folder
+from frostline.base.console import QUIET, Console
+from frostline.base.errors import RecipeError
+from frostline.base.paths import cache_folder
+from frostline.images.listing import Row
+from frostline.model import predict
+from frostline.model.classifier import Classifier
+from frostline.networks import catalog
+from frostline.pipeline import train as pipeline
 from frostline.planner import Plan
 from frostline.recipe import BackboneChoice, Compute, Recipe
 from frostline.report import build, card, curves
-from frostline.training.lr_find import Found
+from frostline.run import folder as runfolder
+from frostline.training.lr_find import RateSuggestion
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ class Backbone:
     """
 
     module: nn.Module
-    record: catalog.Record
+    record: catalog.BackboneRecord
 
     def lines(self) -> tuple[frost.Line, ...]:
         """Returns every place where it can be cut, from `pixels` to `pooled`.
@@ -187,7 +190,7 @@ def train(
         test: Share kept for a final test.
         seed: Decides splits, new weights and order.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        cache_dir: Where activations are kept; see `frostline.places.cache_folder`.
+        cache_dir: Where activations are kept; see `frostline.base.paths.cache_folder`.
         console: Where words go; standard error by default, `Console(None)` for silence.
 
     Returns:
@@ -292,7 +295,7 @@ def lr_find(
     steps: int = 100,
     cache_dir: str | os.PathLike[str] | None = None,
     console: Console | None = None,
-) -> Found:
+) -> RateSuggestion:
     """Tries rising learning rates on a stage, and suggests one.
 
     Args:

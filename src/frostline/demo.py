@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from frostline import api, engines, files
-from frostline.console import QUIET, Console
-from frostline.errors import RunError
+from frostline import api
+from frostline.activations import engines
+from frostline.base import files
+from frostline.base.console import QUIET, Console
+from frostline.base.errors import RunError
 from frostline.recipe import BackboneChoice, Compute, Data, HeadChoice, Recipe, Stage
-from frostline.runfolder import RunFolder
+from frostline.run.folder import RunFolder
 
 NETWORK = "timm:test_resnet?pretrained=false"
 LINE = "layer1"

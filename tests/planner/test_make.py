@@ -11,25 +11,28 @@ from typing import Any
 import pytest
 import torch
 
-from frostline import classifier as models
-from frostline import engines, passes, pipeline, recipe
-from frostline.cache import chunks
-from frostline.classifier import Classifier
-from frostline.console import QUIET, Console
-from frostline.engines import Engine
-from frostline.errors import BackboneError, DiskError, RecipeError
-from frostline.extract import Item
-from frostline.places import cache_folder
+from frostline import recipe
+from frostline.activations import engines
+from frostline.activations import sources as passes
+from frostline.activations.cache import chunks
+from frostline.activations.engines import Engine
+from frostline.activations.extraction import ImageView
+from frostline.base.console import QUIET, Console
+from frostline.base.errors import BackboneError, DiskError, RecipeError
+from frostline.base.paths import cache_folder
+from frostline.model import classifier as models
+from frostline.model.classifier import Classifier
+from frostline.pipeline import train as pipeline
 from frostline.planner import Plan, measure
-from frostline.planner import rates as planner_rates
-from frostline.planner.measure import Disk, Step
-from frostline.planner.options import Case
-from frostline.planner.rates import placings, trust
+from frostline.planner import throughput as planner_rates
+from frostline.planner.measure import DiskThroughput, StepCost
+from frostline.planner.options import PlanInputs
+from frostline.planner.throughput import placings, trust
 from frostline.planner.views import epochs_of, most_epochs
 from frostline.recipe import BackboneChoice, Budget, Compute, Data, Recipe, Stage, Views
-from frostline.runfolder import RunFolder
+from frostline.run.folder import RunFolder
 from frostline.training import loop
-from frostline.training.loop import How
+from frostline.training.loop import TrainSettings
 
 NETWORK = BackboneChoice("timm:test_resnet?pretrained=false", image_px=48)
 AUTO = Compute(device="cpu", precision="fp32", engine="eager")
@@ -45,7 +48,7 @@ RECIPE = Recipe(
 BYTES = {"layer3": 96 * 6 * 6 * 2, "pooled": 96 * 4}
 
 
-class Rates:
+class Throughput:
     """What the planner is told instead of what it would measure: seconds an image."""
 
     def __init__(self) -> None:
@@ -53,16 +56,16 @@ class Rates:
         self.view_s = 0.012
         self.decode_s = 0.004
         self.derive_s = 0.001
-        self.step = Step(0.002, 0.0005)
-        self.disk = Disk(1e6, 1e8)
+        self.step = StepCost(0.002, 0.0005)
+        self.disk = DiskThroughput(1e6, 1e8)
 
-    def rows_per_s(self, model: Classifier, items: Sequence[Item]) -> float:
+    def rows_per_s(self, model: Classifier, items: Sequence[ImageView]) -> float:
         return 1 / (self.center_s if items[0].view == passes.CENTER else self.view_s)
 
 
 @pytest.fixture
-def rates(monkeypatch: pytest.MonkeyPatch) -> Rates:
-    told = Rates()
+def throughput(monkeypatch: pytest.MonkeyPatch) -> Throughput:
+    told = Throughput()
     monkeypatch.setattr(measure, "rows_per_s", told.rows_per_s)
     monkeypatch.setattr(measure, "decoded_per_s", lambda *_: 1 / told.decode_s)
     monkeypatch.setattr(measure, "derived_s", lambda *_: told.derive_s)
@@ -87,15 +90,15 @@ def row_bytes(found: Plan) -> int:
 
 
 def counts(photos: Path, wanted: Recipe = RECIPE) -> tuple[int, int]:
-    from frostline.data import listing as listings
-    from frostline.data import split as splits
+    from frostline.images import listing as listings
+    from frostline.images import splits
 
     listing = listings.scan(photos, QUIET)
     listing = splits.assign(listing, wanted.data.val, wanted.data.test, wanted.seed)
     return len(listing.of("train")), len(listing.of("val"))
 
 
-def test_the_estimate_is_what_one_works_out_by_hand(photos: Path, rates: Rates) -> None:
+def test_the_estimate_is_what_one_works_out_by_hand(photos: Path, throughput: Throughput) -> None:
     wanted = replace(RECIPE, head=replace(RECIPE.head, start="random"))
     found = plan(photos, wanted)
     train, val = counts(photos)
@@ -121,7 +124,7 @@ def test_the_estimate_is_what_one_works_out_by_hand(photos: Path, rates: Rates) 
 
 
 def test_engines_of_later_lines_count_where_they_run_from_pixels(
-    photos: Path, rates: Rates, monkeypatch: pytest.MonkeyPatch
+    photos: Path, throughput: Throughput, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def with_setup(seconds: float) -> dict[tuple[bool, int], dict[str, Any]]:
         real = planner_rates._measure
@@ -139,7 +142,7 @@ def test_engines_of_later_lines_count_where_they_run_from_pixels(
     assert dear[True, 4] == free[True, 4]
 
 
-def test_a_probe_alone_takes_one_pass(photos: Path, rates: Rates) -> None:
+def test_a_probe_alone_takes_one_pass(photos: Path, throughput: Throughput) -> None:
     found = plan(photos, replace(RECIPE, stages=()))
     (only,) = found.facts["options"]
     first = 36 * 0.010 + 36 * row_bytes(found) / 1e6
@@ -147,7 +150,7 @@ def test_a_probe_alone_takes_one_pass(photos: Path, rates: Rates) -> None:
     assert only["total_s"] == pytest.approx(first, abs=2e-3)
 
 
-def test_the_probe_needs_what_is_derived_for_it(photos: Path, rates: Rates) -> None:
+def test_the_probe_needs_what_is_derived_for_it(photos: Path, throughput: Throughput) -> None:
     wanted = replace(RECIPE, stages=RECIPE.stages[1:])
     with_probe = options(plan(photos, wanted))[True, 4]["total_s"]
     random = replace(wanted, head=replace(wanted.head, start="random"))
@@ -156,7 +159,9 @@ def test_the_probe_needs_what_is_derived_for_it(photos: Path, rates: Rates) -> N
     assert with_probe - without == pytest.approx(36 * each, abs=2e-3)
 
 
-def test_a_probe_on_what_is_not_kept_goes_on_to_the_top(photos: Path, rates: Rates) -> None:
+def test_a_probe_on_what_is_not_kept_goes_on_to_the_top(
+    photos: Path, throughput: Throughput
+) -> None:
     wanted = replace(RECIPE, stages=RECIPE.stages[1:], compute=replace(AUTO, cache="never"))
     with_probe = options(plan(photos, wanted))[False, 4]["total_s"]
     random = replace(wanted, head=replace(wanted.head, start="random"))
@@ -164,7 +169,7 @@ def test_a_probe_on_what_is_not_kept_goes_on_to_the_top(photos: Path, rates: Rat
     assert with_probe - without == pytest.approx(36 * 0.011, abs=2e-3)
 
 
-def test_a_stage_of_center_views_pays_for_no_other(photos: Path, rates: Rates) -> None:
+def test_a_stage_of_center_views_pays_for_no_other(photos: Path, throughput: Throughput) -> None:
     wanted = replace(RECIPE, stages=RECIPE.stages[1:], compute=replace(AUTO, cache="never"))
     plain = replace(wanted, stages=(replace(wanted.stages[0], augment=False),))
     train, _ = counts(photos)
@@ -173,7 +178,7 @@ def test_a_stage_of_center_views_pays_for_no_other(photos: Path, rates: Rates) -
     assert varied_s - only["epoch_s"] == pytest.approx(train * 0.002, abs=2e-3)
 
 
-def test_live_with_a_probe_passes_each_picture_once(photos: Path, rates: Rates) -> None:
+def test_live_with_a_probe_passes_each_picture_once(photos: Path, throughput: Throughput) -> None:
     views, stage = Views(flip=True, live=True), Stage(line="layer3", epochs=1)
     wanted = replace(RECIPE, views=views, stages=(stage,), compute=replace(AUTO, engine="auto"))
     found = plan(photos, wanted)
@@ -183,7 +188,9 @@ def test_live_with_a_probe_passes_each_picture_once(photos: Path, rates: Rates) 
     assert only["first_pass_s"] == pytest.approx(36 * 0.011 + room / 1e6, abs=1e-3)
 
 
-def test_without_deriving_later_lines_are_computed_from_pixels(photos: Path, rates: Rates) -> None:
+def test_without_deriving_later_lines_are_computed_from_pixels(
+    photos: Path, throughput: Throughput
+) -> None:
     head = replace(RECIPE.head, start="random")
     derived = options(plan(photos, replace(RECIPE, head=head)))[True, 4]
     compute = replace(AUTO, derive=False)
@@ -195,13 +202,15 @@ def test_without_deriving_later_lines_are_computed_from_pixels(photos: Path, rat
 
 
 def test_memory_is_bounded_line_by_line(
-    photos: Path, rates: Rates, monkeypatch: pytest.MonkeyPatch
+    photos: Path, throughput: Throughput, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(passes, "RESIDENT_BYTES", 5000)
     assert options(plan(photos))[True, 4]["memory_bytes"] == 2 * 5000
 
 
-def test_break_even_counts_what_comes_first_in_both_ways(photos: Path, rates: Rates) -> None:
+def test_break_even_counts_what_comes_first_in_both_ways(
+    photos: Path, throughput: Throughput
+) -> None:
     words = StringIO()
     found = options(plan(photos, console=Console(words)))
     kept, anew = found[True, 4], found[False, 4]
@@ -211,13 +220,15 @@ def test_break_even_counts_what_comes_first_in_both_ways(photos: Path, rates: Ra
         line for line in words.getvalue().splitlines() if "4 views" in line
     )
     # The probe alone costs more where nothing is kept.
-    rates.decode_s = 1.0
+    throughput.decode_s = 1.0
     words = StringIO()
     plan(photos, console=Console(words))
     assert words.getvalue().count("  0.0 epochs  ") == 3
 
 
-def test_what_is_made_of_pixels_that_are_kept_is_counted_too(photos: Path, rates: Rates) -> None:
+def test_what_is_made_of_pixels_that_are_kept_is_counted_too(
+    photos: Path, throughput: Throughput
+) -> None:
     stages = (RECIPE.stages[0], replace(RECIPE.stages[1], line="pixels"))
     random = replace(RECIPE, head=replace(RECIPE.head, start="random"))
     both = options(plan(photos, replace(random, stages=stages)))[True, 4]
@@ -229,7 +240,9 @@ def test_what_is_made_of_pixels_that_are_kept_is_counted_too(photos: Path, rates
     assert both["total_s"] - alone["total_s"] == pytest.approx(epochs + derived, abs=3e-3)
 
 
-def test_views_that_are_replaced_take_room_and_time_too(photos: Path, rates: Rates) -> None:
+def test_views_that_are_replaced_take_room_and_time_too(
+    photos: Path, throughput: Throughput
+) -> None:
     views = replace(RECIPE.views, count=2)
     plain = options(plan(photos, replace(RECIPE, views=views)))[True, 2]
     found = plan(photos, replace(RECIPE, views=replace(views, refresh=0.25)))
@@ -245,7 +258,7 @@ def test_views_that_are_replaced_take_room_and_time_too(photos: Path, rates: Rat
 
 
 def test_what_refresh_was_estimated_to_take_is_what_it_takes(
-    photos: Path, tmp_path: Path, rates: Rates
+    photos: Path, tmp_path: Path, throughput: Throughput
 ) -> None:
     views = Views(count=2, flip=True, crop=0.7, refresh=0.3)
     stage = Stage(line="layer3", epochs=7, batch_size=8)
@@ -258,7 +271,9 @@ def test_what_refresh_was_estimated_to_take_is_what_it_takes(
     assert options(found)[True, 2]["new_bytes"] == pytest.approx(taken, rel=0.1)
 
 
-def test_what_is_kept_already_costs_nothing(photos: Path, tmp_path: Path, rates: Rates) -> None:
+def test_what_is_kept_already_costs_nothing(
+    photos: Path, tmp_path: Path, throughput: Throughput
+) -> None:
     before = options(plan(photos))[True, 4]
     pipeline.train(photos, tmp_path / "run", settled(RECIPE), cache_folder(), QUIET)
     after = options(plan(photos))[True, 4]
@@ -269,7 +284,7 @@ def test_what_is_kept_already_costs_nothing(photos: Path, tmp_path: Path, rates:
 
 
 def test_of_what_is_derived_only_what_is_not_kept_costs(
-    photos: Path, tmp_path: Path, rates: Rates
+    photos: Path, tmp_path: Path, throughput: Throughput
 ) -> None:
     only = replace(settled(RECIPE), stages=RECIPE.stages[1:])
     pipeline.train(photos, tmp_path / "run", only, cache_folder(), QUIET)
@@ -289,7 +304,7 @@ def settled(wanted: Recipe) -> Recipe:
     )
 
 
-def test_steps_are_counted_as_epochs(photos: Path, rates: Rates) -> None:
+def test_steps_are_counted_as_epochs(photos: Path, throughput: Throughput) -> None:
     train, _ = counts(photos)
     stage = Stage(line="layer3", steps=10 * train, batch_size=1)
     by_steps = options(plan(photos, replace(RECIPE, stages=(stage,))))[True, 4]
@@ -307,7 +322,9 @@ def test_steps_make_as_many_epochs_as_training_takes(
 ) -> None:
     stage = Stage(steps=steps, batch_size=batch_size, accumulate=accumulate)
     assert epochs_of(stage, images) == pytest.approx(epochs)
-    how = How(epochs=most_epochs(stage, images), batch_size=batch_size, accumulate=accumulate)
+    how = TrainSettings(
+        epochs=most_epochs(stage, images), batch_size=batch_size, accumulate=accumulate
+    )
     assert loop.step_count(images, replace(how, epochs=how.epochs - 1)) < steps
     assert loop.step_count(images, how) >= steps
 
@@ -315,7 +332,7 @@ def test_steps_make_as_many_epochs_as_training_takes(
 # What it chooses.
 
 
-def test_what_pays_is_kept_and_what_does_not_is_not(photos: Path, rates: Rates) -> None:
+def test_what_pays_is_kept_and_what_does_not_is_not(photos: Path, throughput: Throughput) -> None:
     words = StringIO()
     found = plan(photos, console=Console(words))
     assert (found.keep, found.recipe.compute.cache, found.recipe.views.count) == (True, "always", 4)
@@ -323,8 +340,8 @@ def test_what_pays_is_kept_and_what_does_not_is_not(photos: Path, rates: Rates) 
     assert "<- chosen: soonest with 4 views\n" in words.getvalue()
     assert plan(photos, replace(RECIPE, views=Views())).facts["why"] == "soonest"
     # A prefix that costs nothing, and a disk that is slow.
-    rates.center_s = rates.view_s = 1e-5
-    rates.disk = Disk(1e4, 1e5)
+    throughput.center_s = throughput.view_s = 1e-5
+    throughput.disk = DiskThroughput(1e4, 1e5)
     words = StringIO()
     found = plan(photos, console=Console(words))
     assert (found.keep, found.recipe.compute.cache) == (False, "never")
@@ -334,18 +351,18 @@ def test_what_pays_is_kept_and_what_does_not_is_not(photos: Path, rates: Rates) 
 
 @pytest.mark.parametrize(("cache", "keep"), [("always", True), ("never", False)])
 def test_what_was_asked_for_is_done_whatever_is_faster(
-    photos: Path, rates: Rates, cache: str, keep: bool
+    photos: Path, throughput: Throughput, cache: str, keep: bool
 ) -> None:
     for cheap in (False, True):
         if cheap:
-            rates.center_s = rates.view_s = 1e-5
-            rates.disk = Disk(1e4, 1e5)
+            throughput.center_s = throughput.view_s = 1e-5
+            throughput.disk = DiskThroughput(1e4, 1e5)
         found = plan(photos, replace(RECIPE, compute=replace(AUTO, cache=cache)))
         assert found.keep is keep
         assert found.facts["why"] == f"cache {cache} was asked for"
 
 
-def test_as_many_views_as_the_disk_may_take(photos: Path, rates: Rates) -> None:
+def test_as_many_views_as_the_disk_may_take(photos: Path, throughput: Throughput) -> None:
     train, val = counts(photos)
     size = row_bytes(plan(photos))
     kept = replace(RECIPE, compute=replace(AUTO, cache="always"))
@@ -363,7 +380,7 @@ def test_as_many_views_as_the_disk_may_take(photos: Path, rates: Rates) -> None:
         plan(photos, short)
 
 
-def test_without_room_nothing_is_kept(photos: Path, rates: Rates) -> None:
+def test_without_room_nothing_is_kept(photos: Path, throughput: Throughput) -> None:
     words = StringIO()
     found = plan(photos, replace(RECIPE, budget=Budget(disk_gib=1 * KIB)), Console(words))
     assert not found.keep
@@ -373,7 +390,7 @@ def test_without_room_nothing_is_kept(photos: Path, rates: Rates) -> None:
 
 @pytest.mark.parametrize("cache", ["always", "auto"])
 def test_a_line_to_be_chosen_moves_up_where_the_disk_is_small(
-    photos: Path, rates: Rates, cache: str
+    photos: Path, throughput: Throughput, cache: str
 ) -> None:
     stages = (RECIPE.stages[0], replace(RECIPE.stages[1], line="auto"))
     kept = replace(RECIPE, compute=replace(AUTO, cache=cache), stages=stages)
@@ -392,9 +409,11 @@ def test_a_line_to_be_chosen_moves_up_where_the_disk_is_small(
     assert small.keep
 
 
-def test_no_line_moves_up_where_recomputing_is_sooner_anyway(photos: Path, rates: Rates) -> None:
-    rates.center_s = rates.view_s = 1e-5
-    rates.disk = Disk(1e4, 1e5)
+def test_no_line_moves_up_where_recomputing_is_sooner_anyway(
+    photos: Path, throughput: Throughput
+) -> None:
+    throughput.center_s = throughput.view_s = 1e-5
+    throughput.disk = DiskThroughput(1e4, 1e5)
     wanted = replace(RECIPE, stages=(replace(RECIPE.stages[1], line="auto"),))
     found = plan(photos, replace(wanted, budget=Budget(disk_gib=1 * KIB)))
     assert not found.keep
@@ -403,13 +422,15 @@ def test_no_line_moves_up_where_recomputing_is_sooner_anyway(photos: Path, rates
     assert {one["line"] for one in found.facts["options"]} == {"layer3"}
 
 
-def test_no_line_moves_above_that_of_an_earlier_stage(photos: Path, rates: Rates) -> None:
+def test_no_line_moves_above_that_of_an_earlier_stage(photos: Path, throughput: Throughput) -> None:
     model, listing = pipeline._planned(photos, RECIPE, cache_folder(), QUIET)[1:]
     names = ("layer4", "auto", "layer2", "auto")
     stages = tuple(Stage(line=name) for name in names)
     wanted = replace(RECIPE, stages=stages)
     policy = pipeline.policy_of(wanted)
-    case = Case(model, listing, wanted, policy, cache_folder(), QUIET, Disk(1.0, 1.0))
+    case = PlanInputs(
+        model, listing, wanted, policy, cache_folder(), QUIET, DiskThroughput(1.0, 1.0)
+    )
     by_name = {line.name: line for line in model.traced.lines}
     lines = tuple(by_name[name] for name in ("layer4", "layer2", "layer2", "layer1"))
     found = list(placings(case, lines))
@@ -421,12 +442,12 @@ def test_no_line_moves_above_that_of_an_earlier_stage(photos: Path, rates: Rates
     assert found[-1] == (lines[0], lines[0], lines[2], lines[2])
 
 
-def test_what_the_disk_has_free_is_a_limit_too(photos: Path, rates: Rates) -> None:
+def test_what_the_disk_has_free_is_a_limit_too(photos: Path, throughput: Throughput) -> None:
     wanted = replace(RECIPE, stages=RECIPE.stages[1:])
     needs = options(plan(photos, wanted))
-    rates.disk = replace(rates.disk, free=needs[True, 2]["new_bytes"])
+    throughput.disk = replace(throughput.disk, free=needs[True, 2]["new_bytes"])
     assert plan(photos, wanted).recipe.views.count == 2
-    rates.disk = replace(rates.disk, free=100)
+    throughput.disk = replace(throughput.disk, free=100)
     found = plan(photos, wanted)
     assert not found.keep
     assert found.facts["why"] == "not kept: the disk has no room"
@@ -438,7 +459,9 @@ def test_what_the_disk_has_free_is_a_limit_too(photos: Path, rates: Rates) -> No
         plan(photos, budget)
 
 
-def test_what_is_told_of_a_budget_are_the_needs_of_one_way(photos: Path, rates: Rates) -> None:
+def test_what_is_told_of_a_budget_are_the_needs_of_one_way(
+    photos: Path, throughput: Throughput
+) -> None:
     found = options(plan(photos))
     few, anew = found[True, 1], found[False, 4]
     room = few["new_bytes"] / 2**30
@@ -454,7 +477,7 @@ def test_what_is_told_of_a_budget_are_the_needs_of_one_way(photos: Path, rates: 
     assert f"(needs {anew['total_s']:.3g} s)" in str(raised.value)
 
 
-def test_a_budget_of_time(photos: Path, rates: Rates) -> None:
+def test_a_budget_of_time(photos: Path, throughput: Throughput) -> None:
     total = plan(photos).facts["estimate"]["total_s"]
     enough = replace(RECIPE, budget=Budget(time_min=(total + 0.1) / 60))
     assert plan(photos, enough).facts["estimate"]["total_s"] == total
@@ -463,7 +486,7 @@ def test_a_budget_of_time(photos: Path, rates: Rates) -> None:
         plan(photos, little)
 
 
-def test_without_augmentation_there_is_one_view(photos: Path, rates: Rates) -> None:
+def test_without_augmentation_there_is_one_view(photos: Path, throughput: Throughput) -> None:
     found = plan(photos, replace(RECIPE, views=Views()))
     assert found.recipe.views.count == 1
     room = 36 * (row_bytes(found) + BYTES["pooled"])
@@ -474,7 +497,7 @@ def test_without_augmentation_there_is_one_view(photos: Path, rates: Rates) -> N
     assert options(filled)[True, 1]["new_bytes"] == room
 
 
-def test_views_are_counted_over_all_stages(photos: Path, rates: Rates) -> None:
+def test_views_are_counted_over_all_stages(photos: Path, throughput: Throughput) -> None:
     stages = tuple(replace(stage, epochs=2) for stage in RECIPE.stages)
     assert plan(photos, replace(RECIPE, stages=stages)).recipe.views.count == 4
     plain = (replace(stages[0], augment=False), stages[1])
@@ -484,7 +507,7 @@ def test_views_are_counted_over_all_stages(photos: Path, rates: Rates) -> None:
 
 
 def test_the_run_goes_on_with_the_engine_that_was_made(
-    photos: Path, tmp_path: Path, rates: Rates, monkeypatch: pytest.MonkeyPatch
+    photos: Path, tmp_path: Path, throughput: Throughput, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[str] = []
 
@@ -505,7 +528,7 @@ def test_the_run_goes_on_with_the_engine_that_was_made(
 
 
 def test_what_was_chosen_is_written_out_and_gives_the_run_again(
-    photos: Path, tmp_path: Path, rates: Rates, monkeypatch: pytest.MonkeyPatch
+    photos: Path, tmp_path: Path, throughput: Throughput, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stages = (
         Stage(line="top", epochs=2, batch_size=8, lr=0.01),
@@ -541,8 +564,10 @@ def test_what_was_chosen_is_written_out_and_gives_the_run_again(
     assert said["measured"]["epoch_s"] > 0
 
 
-def test_what_is_not_derived_is_given_again_too(photos: Path, tmp_path: Path, rates: Rates) -> None:
-    rates.disk = Disk(1e6, 1e3)
+def test_what_is_not_derived_is_given_again_too(
+    photos: Path, tmp_path: Path, throughput: Throughput
+) -> None:
+    throughput.disk = DiskThroughput(1e6, 1e3)
     stages = (
         Stage(line="top", epochs=2, batch_size=8, lr=0.01),
         Stage(line="layer3", epochs=2, batch_size=8, lr=0.01),
@@ -585,7 +610,7 @@ def test_nothing_is_measured_where_all_was_asked_for(
     ],
 )
 def test_what_an_engine_gives_on_the_sample_must_hold(
-    photos: Path, rates: Rates, scale: float, engine: str, words: str
+    photos: Path, throughput: Throughput, scale: float, engine: str, words: str
 ) -> None:
     model, listing = pipeline._planned(photos, RECIPE, cache_folder(), QUIET)[1:]
     with torch.no_grad():
@@ -596,7 +621,9 @@ def test_what_an_engine_gives_on_the_sample_must_hold(
         assert own is not None
         base = replace(base, engine=replace(base.engine, runner=lambda x: 1.1 * own(x)))
     policy = pipeline.policy_of(RECIPE)
-    case = Case(model, listing, RECIPE, policy, cache_folder(), QUIET, Disk(1.0, 1.0))
+    case = PlanInputs(
+        model, listing, RECIPE, policy, cache_folder(), QUIET, DiskThroughput(1.0, 1.0)
+    )
     with pytest.raises(BackboneError, match=words):
         trust(case, base)
 
@@ -617,7 +644,7 @@ def test_what_an_engine_gives_on_the_sample_must_hold(
 @pytest.mark.parametrize("engine", ["auto", "eager"])
 def test_live_keeps_validation_unless_told_not_to(
     photos: Path,
-    rates: Rates,
+    throughput: Throughput,
     change: Callable[[Recipe], Recipe],
     keep: bool,
     engine: str,
@@ -630,7 +657,7 @@ def test_live_keeps_validation_unless_told_not_to(
 
 
 def test_a_run_that_is_gone_on_with_keeps_its_plan(
-    photos: Path, tmp_path: Path, rates: Rates, monkeypatch: pytest.MonkeyPatch
+    photos: Path, tmp_path: Path, throughput: Throughput, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "run"
     with monkeypatch.context() as patched:
@@ -638,14 +665,16 @@ def test_a_run_that_is_gone_on_with_keeps_its_plan(
         with pytest.raises(ZeroDivisionError):
             pipeline.train(photos, out, RECIPE, cache_folder(), QUIET)
     before = recipe.read(RunFolder(out).recipe)
-    rates.center_s = rates.view_s = 1e-5
-    rates.disk = Disk(1e4, 1e5)
+    throughput.center_s = throughput.view_s = 1e-5
+    throughput.disk = DiskThroughput(1e4, 1e5)
     made = pipeline.train(photos, out, RECIPE, cache_folder(), QUIET)
     assert recipe.read(made.recipe) == before
     assert made.read_plan()["cache"] == "always"
 
 
-def test_bytes_are_those_that_are_written(photos: Path, tmp_path: Path, rates: Rates) -> None:
+def test_bytes_are_those_that_are_written(
+    photos: Path, tmp_path: Path, throughput: Throughput
+) -> None:
     found = plan(photos)
     pipeline.train(photos, tmp_path / "run", found.recipe, cache_folder(), QUIET)
     model_rows = [

@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from frostline import classifier as models
-from frostline import heads, pipeline
-from frostline.console import QUIET
-from frostline.data import listing as listings
-from frostline.errors import DiskError
-from frostline.extract import Item
+from frostline.activations.extraction import ImageView
+from frostline.base.console import QUIET
+from frostline.base.errors import DiskError
+from frostline.images import listing as listings
+from frostline.model import classifier as models
+from frostline.model import heads
+from frostline.pipeline import train as pipeline
 from frostline.planner import measure
 from frostline.recipe import OPTIMIZERS, BackboneChoice, Stage
 
@@ -33,8 +34,8 @@ def network(line: str = "layer3", targets: str = "multiclass") -> models.Classif
     return models.assemble(opened, labels, head, line, CPU, torch.float32, "", targets)
 
 
-def items(photos: Path) -> list[Item]:
-    return [Item(row.path, row.digest) for row in listings.scan(photos, QUIET).usable]
+def items(photos: Path) -> list[ImageView]:
+    return [ImageView(row.path, row.digest) for row in listings.scan(photos, QUIET).usable]
 
 
 def test_a_disk_is_measured_and_left_as_it_was(tmp_path: Path) -> None:
@@ -71,7 +72,7 @@ def test_a_picture_that_cannot_be_read_does_not_stop_it(photos: Path) -> None:
 @pytest.mark.parametrize("line", ["top", "layer3", "pixels"])
 def test_a_step_is_measured_and_changes_nothing(line: str, optimizer: str) -> None:
     model = network(line)
-    before = {name: value.clone() for name, value in model.upper.state_dict().items()}
+    before = {name: value.clone() for name, value in model.trainable.state_dict().items()}
     random = torch.get_rng_state()
     stage = Stage(
         line=line,
@@ -86,7 +87,7 @@ def test_a_step_is_measured_and_changes_nothing(line: str, optimizer: str) -> No
     found = measure.step(model, stage)
     assert 0 < found.eval_s < 1
     assert 0 < found.train_s < 1
-    after = model.upper.state_dict()
+    after = model.trainable.state_dict()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
     assert torch.equal(torch.get_rng_state(), random)
 

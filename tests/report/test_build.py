@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from conftest import FinishedRun
-from frostline import evaluate, recipe
-from frostline.data import listing as listings
-from frostline.data.rows import Row
-from frostline.errors import RunError
+from frostline import recipe
+from frostline.base.errors import RunError
+from frostline.images import listing as listings
+from frostline.images.rows import Row
 from frostline.report import build, card
-from frostline.runfolder import RunFolder
+from frostline.run.folder import RunFolder
+from frostline.scores import evaluation as evaluate
 
 
 @pytest.fixture
@@ -88,9 +89,9 @@ def several(run: RunFolder) -> None:
         Row("/gone/1.png", "", "val"),
         Row("/gone/2.png", "green", "val"),
     ]
-    chances = torch.tensor([[0.9, 0.8, 0.6], [0.1, 0.2, 0.3], [0.1, 0.01, 0.6]])
+    probabilities = torch.tensor([[0.9, 0.8, 0.6], [0.1, 0.2, 0.3], [0.1, 0.01, 0.6]])
     labels = ("blue", "green", "red")
-    part = evaluate.scored("val", rows, chances, labels, several=True)
+    part = evaluate.scored("val", rows, probabilities, labels, several=True)
     listings.write_csv(listings.Listing(tuple(rows), several=True), run.listing)
     evaluate.write_predictions(run.predictions, labels, [part])
     run.write_metrics({"val": part.metrics})

@@ -11,7 +11,7 @@ import matplotlib
 import pytest
 from PIL import Image
 
-from frostline.errors import DiskError
+from frostline.base.errors import DiskError
 from frostline.report.curves import write_curves, write_lr
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from frostline.errors import DiskError
-from frostline.metrics import calibration, summarise, summarise_multilabel
+from frostline.base.errors import DiskError
 from frostline.report.charts import Series, escape, line_chart, reliability_chart, ticks
 from frostline.report.page import Example, render, thumbnail, write
+from frostline.scores.metrics import calibration, summarise, summarise_multilabel
 
 VOID = {"meta", "img", "br"}
 NS = "{http://www.w3.org/2000/svg}"
@@ -248,9 +248,9 @@ def test_names_of_stages_close_by_do_not_overlap() -> None:
 
 
 def many_labels() -> dict[str, Any]:
-    chances = [[0.9, 0.2, 0.1], [0.6, 0.7, 0.3], [0.4, 0.5, 0.2], [0.1, 0.1, 0.4]]
+    probabilities = [[0.9, 0.2, 0.1], [0.6, 0.7, 0.3], [0.4, 0.5, 0.2], [0.1, 0.1, 0.4]]
     has = np.array([[1, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 0]], dtype=bool)
-    return summarise_multilabel(chances, has, ["ant", "bee", "cat"])
+    return summarise_multilabel(probabilities, has, ["ant", "bee", "cat"])
 
 
 def test_several_labels_have_tables_of_their_own() -> None:

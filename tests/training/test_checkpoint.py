@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from frostline.errors import DiskError, RunError
+from frostline.base.errors import DiskError, RunError
 from frostline.training import checkpoint, parameters
-from frostline.training.checkpoint import Clock
-from frostline.training.loop import Score, State
+from frostline.training.checkpoint import CheckpointClock
+from frostline.training.loop import Score, TrainState
 
 ADVICE = "Remove it, and the run begins its training anew."
 
@@ -35,10 +35,10 @@ def stepped(width: int = 6, name: str = "adamw") -> tuple[Net, torch.optim.Optim
     return net, optimizer
 
 
-def standing(net: nn.Module) -> State:
+def standing(net: nn.Module) -> TrainState:
     kept = {name: value.clone() + 1 for name, value in net.state_dict().items()}
     averaged = {name: value.clone() + 2 for name, value in net.state_dict().items()}
-    return State(
+    return TrainState(
         epoch=3,
         batch=2,
         step=17,
@@ -54,7 +54,7 @@ def standing(net: nn.Module) -> State:
     )
 
 
-def write(path: Path, name: str = "adamw") -> tuple[Net, torch.optim.Optimizer, State]:
+def write(path: Path, name: str = "adamw") -> tuple[Net, torch.optim.Optimizer, TrainState]:
     net, optimizer = stepped(name=name)
     state = standing(net)
     facts, tensors = checkpoint.pack(net, optimizer, state)
@@ -100,7 +100,7 @@ def test_before_a_stage_s_first_step_only_weights_are_kept(tmp_path: Path) -> No
     assert found is not None
     fresh, optimizer = stepped()
     nn.init.zeros_(fresh.head.weight)
-    assert checkpoint.unpack(found, fresh, optimizer) == State()
+    assert checkpoint.unpack(found, fresh, optimizer) == TrainState()
     assert same(net.state_dict(), fresh.state_dict())
     assert set(found.part("upper")) == set(net.state_dict())
     assert found.part("kept") == {}
@@ -264,7 +264,7 @@ def clock_time(monkeypatch: pytest.MonkeyPatch) -> Time:
     return told
 
 
-def due_after(clock: Clock, told: Time) -> float:
+def due_after(clock: CheckpointClock, told: Time) -> float:
     begun = told.now
     while not clock.is_due():
         told.now += 0.25
@@ -277,7 +277,7 @@ def due_after(clock: Clock, told: Time) -> float:
 def test_checkpoints_take_a_small_share_of_the_time_but_come_every_thirty_seconds(
     clock_time: Time, cost_s: float, wait_s: float
 ) -> None:
-    clock = Clock(_last=clock_time.now)
+    clock = CheckpointClock(_last=clock_time.now)
     assert due_after(clock, clock_time) == 1.0
     clock_time.now += cost_s
     clock.wrote(cost_s)
@@ -285,7 +285,7 @@ def test_checkpoints_take_a_small_share_of_the_time_but_come_every_thirty_second
 
 
 def test_a_clock_adds_up_what_checkpoints_took(clock_time: Time) -> None:
-    clock = Clock()
+    clock = CheckpointClock()
     clock.wrote(0.25)
     clock.wrote(0.5)
     assert (clock.count, clock.spent_s) == (2, 0.75)

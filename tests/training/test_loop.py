@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from frostline.classifier import Upper
-from frostline.errors import LossError, TrainingError
+from frostline.base.errors import LossError, TrainingError
+from frostline.model.classifier import SuffixWithHead
 from frostline.training import checkpoint, loop, objectives, parameters
-from frostline.training.loop import Examples, How, Score, State
+from frostline.training.loop import Examples, Score, TrainSettings, TrainState
 from frostline.training.schedules import factor
 
 CPU = torch.device("cpu")
-PLAIN = How(epochs=4, batch_size=8, seed=3)
+PLAIN = TrainSettings(epochs=4, batch_size=8, seed=3)
 
 
 def examples(count: int, seed: int) -> tuple[Examples, dict[bytes, Tensor]]:
@@ -36,14 +36,14 @@ def fetch(rows: Sequence[bytes]) -> Tensor:
     return torch.stack([KNOWN[row] for row in rows])
 
 
-def upper(scores: int = 2, dropout: float = 0.2) -> Upper:
+def trainable(scores: int = 2, dropout: float = 0.2) -> SuffixWithHead:
     torch.manual_seed(1)
     suffix = nn.Sequential(nn.Conv2d(4, 6, 1), nn.BatchNorm2d(6), nn.ReLU(), nn.Dropout(dropout))
     head = nn.Sequential(nn.Flatten(), nn.Linear(54, scores))
-    return Upper(suffix, head, torch.float32)
+    return SuffixWithHead(suffix, head, torch.float32)
 
 
-def make_optimizer(model: Upper, name: str, lr: float) -> torch.optim.Optimizer:
+def make_optimizer(model: SuffixWithHead, name: str, lr: float) -> torch.optim.Optimizer:
     return parameters.make_optimizer(
         name, parameters.groups(model.suffix, model.head, lr, 1.0, 0.01)
     )
@@ -54,9 +54,9 @@ def constant(step: int, steps: int) -> float:
 
 
 def begin(
-    model: Upper,
-    how: How = PLAIN,
-    state: State | None = None,
+    model: SuffixWithHead,
+    settings: TrainSettings = PLAIN,
+    state: TrainState | None = None,
     optimizer: torch.optim.Optimizer | None = None,
     **changed: Any,
 ) -> Iterator[dict[str, Any] | None]:
@@ -72,15 +72,17 @@ def begin(
     return loop.train(
         model,
         make_optimizer(model, name, lr) if optimizer is None else optimizer,
-        how=how,
+        settings=settings,
         device=CPU,
-        state=State() if state is None else state,
+        state=TrainState() if state is None else state,
         **settings,
     )
 
 
-def train(model: Upper, how: How = PLAIN, **changed: Any) -> list[dict[str, Any]]:
-    return [line for line in begin(model, how, **changed) if line]
+def train(
+    model: SuffixWithHead, settings: TrainSettings = PLAIN, **changed: Any
+) -> list[dict[str, Any]]:
+    return [line for line in begin(model, settings, **changed) if line]
 
 
 def weights(model: nn.Module) -> dict[str, Tensor]:
@@ -97,7 +99,7 @@ def timeless(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("name", ["adamw", "adam", "sgd", "rmsprop"])
 def test_it_learns(name: str) -> None:
-    lines = train(upper(), name=name, lr=3e-3 if name == "rmsprop" else 1e-2)
+    lines = train(trainable(), name=name, lr=3e-3 if name == "rmsprop" else 1e-2)
     assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
     assert [line["step"] for line in lines] == [5, 10, 15, 20]
     assert lines[-1]["train_loss"] < 0.6 * lines[0]["train_loss"]
@@ -105,7 +107,7 @@ def test_it_learns(name: str) -> None:
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others() -> None:
-    one, two, three = upper(), upper(), upper()
+    one, two, three = trainable(), trainable(), trainable()
     assert timeless(train(one)) == timeless(train(two))
     assert same(weights(one), weights(two))
     train(three, dataclasses.replace(PLAIN, seed=4))
@@ -113,7 +115,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others() -> None:
 
 
 def test_none_comes_after_each_step_and_a_record_after_each_epoch() -> None:
-    got = list(begin(upper(), dataclasses.replace(PLAIN, epochs=2)))
+    got = list(begin(trainable(), dataclasses.replace(PLAIN, epochs=2)))
     assert [line is not None for line in got] == [*[False] * 5, True] * 2
     keys = ["epoch", "step", "train_loss", "train_accuracy", "lr", "val_loss", "val_accuracy"]
     assert list(got[-1] or {}) == [*keys, "seconds"]
@@ -126,12 +128,12 @@ def test_each_epoch_asks_for_its_own_examples() -> None:
         asked.append(epoch)
         return TRAINING
 
-    train(upper(), examples_of=examples_of)
+    train(trainable(), examples_of=examples_of)
     assert asked == [1, 2, 3, 4]
 
 
 def test_the_rate_of_a_group_is_its_peak_times_the_schedule() -> None:
-    model = upper()
+    model = trainable()
     made = parameters.groups(model.suffix, model.head, 1e-2, 0.1, 0.01)
     optimizer, seen = parameters.make_optimizer("adamw", made), []
     rate = lambda step, steps: 1 - step / steps  # noqa: E731
@@ -145,7 +147,7 @@ def test_the_rate_of_a_group_is_its_peak_times_the_schedule() -> None:
 
 
 def test_frozen_batch_norm_keeps_its_statistics_and_trains_its_scale() -> None:
-    model = upper()
+    model = trainable()
     norm = model.suffix[1]
     train(model, validation=None)
     assert torch.equal(norm.running_mean, torch.zeros(6))
@@ -157,12 +159,12 @@ def test_frozen_batch_norm_keeps_its_statistics_and_trains_its_scale() -> None:
 
 
 def test_a_head_s_own_batch_norm_learns_what_to_normalise_by() -> None:
-    model = upper()
+    model = trainable()
     model.head = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(54), nn.Linear(54, 2))
     train(model, validation=None)
     assert model.head[1].num_batches_tracked == 20
     assert not model.suffix[1].num_batches_tracked
-    averaged = upper()
+    averaged = trainable()
     averaged.head = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(54), nn.Linear(54, 2))
     train(averaged, dataclasses.replace(PLAIN, ema=0.9), validation=None)
     assert 0 < averaged.head[1].running_mean.norm() < model.head[1].running_mean.norm()
@@ -171,17 +173,17 @@ def test_a_head_s_own_batch_norm_learns_what_to_normalise_by() -> None:
 @pytest.mark.parametrize("batch_norm", ["train", "frozen"])
 def test_batch_norms_are_not_trained_on_one_image_alone(batch_norm: str) -> None:
     one = Examples(TRAINING.rows[:1], TRAINING.targets[:1])
-    model = upper()
-    how = dataclasses.replace(PLAIN, batch_norm=batch_norm)
+    model = trainable()
+    settings = dataclasses.replace(PLAIN, batch_norm=batch_norm)
     if batch_norm == "frozen":
-        train(model, how, training=one)
+        train(model, settings, training=one)
         model.head = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(54), nn.Linear(54, 2))
     with pytest.raises(TrainingError, match="one training image alone is nothing to take a mean"):
-        train(model, how, training=one)
+        train(model, settings, training=one)
 
 
 def test_a_stage_never_leaves_the_model_worse_on_val_than_it_found_it() -> None:
-    model = upper()
+    model = trainable()
     train(model)
     before = weights(model)
     best = loop.score(model, fetch, VALIDATION, CPU)
@@ -193,7 +195,7 @@ def test_a_stage_never_leaves_the_model_worse_on_val_than_it_found_it() -> None:
 
 
 def test_what_is_kept_is_the_best_epoch() -> None:
-    model, state, seen = upper(), State(), {}
+    model, state, seen = trainable(), TrainState(), {}
     for line in begin(model, dataclasses.replace(PLAIN, epochs=6), state, lr=0.1):
         if line:
             seen[line["epoch"]] = Score(line["val_loss"], line["val_accuracy"], 20)
@@ -206,14 +208,14 @@ def test_what_is_kept_is_the_best_epoch() -> None:
 
 
 def test_without_validation_the_last_state_is_kept() -> None:
-    model, last = upper(), {}
+    model, last = trainable(), {}
     for _ in begin(model, validation=None, lr=0.05):
         last = weights(model)
     assert same(weights(model), last)
     assert "val_loss" not in train(model, validation=None)[0]
-    alone = upper()
+    alone = trainable()
     with_val = train(alone, lr=0.05)
-    without = train(upper(), validation=None, lr=0.05)
+    without = train(trainable(), validation=None, lr=0.05)
     common = ("train_loss", "train_accuracy", "lr")
     assert [[a[key] for key in common] for a in with_val] == [
         [b[key] for key in common] for b in without
@@ -225,11 +227,11 @@ def test_without_validation_the_last_state_is_kept() -> None:
 def test_a_loss_that_is_no_number_stops_at_once_and_keeps_the_last_good_state(
     validation: Examples | None, epochs: int
 ) -> None:
-    model = upper()
+    model = trainable()
     before = weights(model)
-    how = dataclasses.replace(PLAIN, epochs=epochs)
+    settings = dataclasses.replace(PLAIN, epochs=epochs)
     with pytest.raises(TrainingError) as raised:
-        train(model, how, lr=1e30, name="sgd", validation=validation)
+        train(model, settings, lr=1e30, name="sgd", validation=validation)
     assert str(raised.value) == (
         "the loss is no longer a number in epoch 1, step 1; the state of before this stage is "
         "kept. Try a learning rate ten times smaller or clip = 1.0, with which the same command "
@@ -239,13 +241,13 @@ def test_a_loss_that_is_no_number_stops_at_once_and_keeps_the_last_good_state(
 
 
 def test_another_precision_is_advised_with_another_folder_and_only_in_half_precision() -> None:
-    model = upper()
+    model = trainable()
     model.compute = torch.bfloat16
     with pytest.raises(LossError, match=r"; or --precision fp32 with another --out\.$"):
         train(model, lr=1e30, name="sgd")
     other = " Try --precision fp32 with another --out."
     for compute, advice in ((torch.bfloat16, other), (torch.float32, "")):
-        model = upper()
+        model = trainable()
         model.compute = compute
         with pytest.raises(LossError) as raised:
             train(model, fetch=lambda rows: fetch(rows) * math.inf)
@@ -256,12 +258,12 @@ def test_another_precision_is_advised_with_another_folder_and_only_in_half_preci
 
 
 def test_a_loss_that_breaks_later_leaves_the_epoch_that_was_kept() -> None:
-    model, state = upper(), State()
+    model, state = trainable(), TrainState()
     rate = lambda step, steps: 1.0 if step < 7 else 1e30  # noqa: E731
     with pytest.raises(TrainingError, match=r"in epoch 2, step 8; the state of epoch 1 is kept"):
         for _ in begin(model, state=state, rate=rate, name="sgd", lr=1e-3, validation=None):
             pass
-    want = upper()
+    want = trainable()
     train(want, dataclasses.replace(PLAIN, epochs=1), name="sgd", lr=1e-3, validation=None)
     assert same(weights(model), weights(want))
 
@@ -270,23 +272,23 @@ def test_a_loss_that_breaks_later_leaves_the_epoch_that_was_kept() -> None:
 def test_weights_that_break_in_the_very_last_step_are_not_kept(
     validation: Examples | None,
 ) -> None:
-    model = upper()
+    model = trainable()
     before = weights(model)
-    how = dataclasses.replace(PLAIN, epochs=1, steps=1)
+    settings = dataclasses.replace(PLAIN, epochs=1, steps=1)
     with pytest.raises(TrainingError, match="no longer a number"):
-        train(model, how, lr=math.inf, name="sgd", validation=validation)
+        train(model, settings, lr=math.inf, name="sgd", validation=validation)
     assert same(weights(model), before)
 
 
 def test_steps_count_instead_of_epochs_and_may_end_within_one() -> None:
-    how = dataclasses.replace(PLAIN, steps=7)
-    assert loop.step_count(40, how) == 7
-    got = list(begin(upper(), how))
+    settings = dataclasses.replace(PLAIN, steps=7)
+    assert loop.step_count(40, settings) == 7
+    got = list(begin(trainable(), settings))
     assert [line is not None for line in got] == [*[False] * 5, True, *[False] * 2, True]
     assert got[-1] is not None
     assert (got[-1]["epoch"], got[-1]["step"]) == (2, 7)
     more = dataclasses.replace(PLAIN, epochs=1, steps=12)
-    assert [line["step"] for line in train(upper(), more)] == [5, 10, 12]
+    assert [line["step"] for line in train(trainable(), more)] == [5, 10, 12]
 
 
 @pytest.mark.parametrize(
@@ -295,11 +297,11 @@ def test_steps_count_instead_of_epochs_and_may_end_within_one() -> None:
 def test_step_count_is_what_a_stage_takes(
     images: int, size: int, accumulate: int, steps: int
 ) -> None:
-    how = dataclasses.replace(PLAIN, batch_size=size, accumulate=accumulate)
-    assert loop.step_count(images, how) == steps
-    state, rows = State(), TRAINING.rows * 2
+    settings = dataclasses.replace(PLAIN, batch_size=size, accumulate=accumulate)
+    assert loop.step_count(images, settings) == steps
+    state, rows = TrainState(), TRAINING.rows * 2
     training = Examples(rows[:images], torch.arange(images) % 2)
-    train(upper(), how, state=state, training=training, validation=None)
+    train(trainable(), settings, state=state, training=training, validation=None)
     assert state.step == steps
 
 
@@ -320,10 +322,10 @@ class Gradients:
         self.seen.append([p.grad.clone() for p in self.parameters if p.grad is not None])
 
 
-def gradients(how: How, **changed: Any) -> list[list[Tensor]]:
-    model = upper(dropout=0.0)
+def gradients(settings: TrainSettings, **changed: Any) -> list[list[Tensor]]:
+    model = trainable(dropout=0.0)
     noted: Any = Gradients(model)
-    train(model, how, optimizer=noted, validation=None, **changed)
+    train(model, settings, optimizer=noted, validation=None, **changed)
     seen: list[list[Tensor]] = noted.seen
     return seen
 
@@ -331,8 +333,8 @@ def gradients(how: How, **changed: Any) -> list[list[Tensor]]:
 @pytest.mark.parametrize(("size", "accumulate"), [(4, 5), (20, 1), (14, 3), (9, 5)])
 def test_accumulating_gives_the_gradients_of_the_larger_batch(size: int, accumulate: int) -> None:
     whole = 20 if 40 % size == 0 else 40
-    small = gradients(How(epochs=1, batch_size=size, accumulate=accumulate))
-    large = gradients(How(epochs=1, batch_size=whole))
+    small = gradients(TrainSettings(epochs=1, batch_size=size, accumulate=accumulate))
+    large = gradients(TrainSettings(epochs=1, batch_size=whole))
     assert len(small) == len(large)
     for one, two in zip(small, large, strict=True):
         assert len(one) == 6
@@ -344,33 +346,33 @@ def test_accumulating_gives_the_gradients_of_the_larger_batch_with_weights_too(
     size: int, accumulate: int
 ) -> None:
     rare = Examples(TRAINING.rows, torch.tensor([0] * 36 + [1] * 4))
-    how = How(epochs=1, batch_size=size, accumulate=accumulate, balance="weights")
-    (small,) = gradients(how, training=rare)
-    (large,) = gradients(How(epochs=1, batch_size=40, balance="weights"), training=rare)
+    settings = TrainSettings(epochs=1, batch_size=size, accumulate=accumulate, balance="weights")
+    (small,) = gradients(settings, training=rare)
+    (large,) = gradients(TrainSettings(epochs=1, batch_size=40, balance="weights"), training=rare)
     torch.testing.assert_close(small, large, rtol=1e-5, atol=1e-5)
 
 
 def test_what_is_left_of_an_epoch_makes_a_step_of_its_own() -> None:
-    small = gradients(How(epochs=1, batch_size=8, accumulate=3))
+    small = gradients(TrainSettings(epochs=1, batch_size=8, accumulate=3))
     assert len(small) == 2
 
 
 def test_clip_limits_the_norm_of_all_gradients_together() -> None:
-    free = gradients(How(epochs=1, batch_size=8))
-    clipped = gradients(How(epochs=1, batch_size=8, clip=0.01))
+    free = gradients(TrainSettings(epochs=1, batch_size=8))
+    clipped = gradients(TrainSettings(epochs=1, batch_size=8, clip=0.01))
     norms = [nn.utils.get_total_norm(step).item() for step in clipped]
     assert norms == pytest.approx([0.01] * 5, rel=1e-3)
     assert all(nn.utils.get_total_norm(step) > 0.1 for step in free)
-    loose = gradients(How(epochs=1, batch_size=8, clip=1e6))
+    loose = gradients(TrainSettings(epochs=1, batch_size=8, clip=1e6))
     torch.testing.assert_close(loose, free, rtol=0, atol=0)
 
 
 def test_the_moving_average_of_the_weights_is_what_is_scored_and_kept() -> None:
-    model = upper()
+    model = trainable()
     decay, average = 0.8, weights(model)
-    how = dataclasses.replace(PLAIN, epochs=2, ema=decay, batch_norm="train")
+    settings = dataclasses.replace(PLAIN, epochs=2, ema=decay, batch_norm="train")
     step = 0
-    for line in begin(model, how, validation=None):
+    for line in begin(model, settings, validation=None):
         if line is None:
             now = weights(model)
             # A long memory would be of little but the start early on, so it grows to its length.
@@ -381,31 +383,31 @@ def test_the_moving_average_of_the_weights_is_what_is_scored_and_kept() -> None:
     for name, value in last.items():
         if value.is_floating_point():
             torch.testing.assert_close(value, average[name], rtol=1e-5, atol=1e-6)
-    plain = upper()
-    train(plain, dataclasses.replace(how, ema=0.0), validation=None)
+    plain = trainable()
+    train(plain, dataclasses.replace(settings, ema=0.0), validation=None)
     assert not torch.allclose(last["head.1.weight"], plain.head[1].weight)
 
 
 def test_an_average_that_is_no_number_is_not_kept() -> None:
-    model = upper()
+    model = trainable()
     before = weights(model)
-    how = dataclasses.replace(PLAIN, epochs=1, steps=1, ema=0.5)
+    settings = dataclasses.replace(PLAIN, epochs=1, steps=1, ema=0.5)
     for validation in (VALIDATION, None):
         with pytest.raises(TrainingError, match="no longer a number"):
-            train(model, how, lr=math.inf, name="sgd", validation=validation)
+            train(model, settings, lr=math.inf, name="sgd", validation=validation)
         assert same(weights(model), before)
 
 
 def test_training_goes_on_from_its_own_weights_and_not_from_their_average() -> None:
-    how = dataclasses.replace(PLAIN, epochs=3)
-    lines = train(upper(), how)
-    averaged = train(upper(), dataclasses.replace(how, ema=0.9))
+    settings = dataclasses.replace(PLAIN, epochs=3)
+    lines = train(trainable(), settings)
+    averaged = train(trainable(), dataclasses.replace(settings, ema=0.9))
     assert [a["train_loss"] for a in lines] == [b["train_loss"] for b in averaged]
     assert [a["val_loss"] for a in lines] != [b["val_loss"] for b in averaged]
 
 
 def test_patience_ends_a_stage_that_gets_no_better() -> None:
-    model, state = upper(), State()
+    model, state = trainable(), TrainState()
     train(model)
     best = weights(model)
     lines = train(model, dataclasses.replace(PLAIN, epochs=9, patience=2), state=state, lr=1e-30)
@@ -417,17 +419,17 @@ def test_patience_ends_a_stage_that_gets_no_better() -> None:
 
 
 def test_patience_counts_from_the_best_epoch() -> None:
-    state = State()
-    how = dataclasses.replace(PLAIN, epochs=30, patience=3)
-    lines = train(upper(), how, state=state, lr=0.05)
+    state = TrainState()
+    settings = dataclasses.replace(PLAIN, epochs=30, patience=3)
+    lines = train(trainable(), settings, state=state, lr=0.05)
     assert len(lines) == min(30, state.best_epoch + 3)
 
 
 def test_mixup_and_noise_change_what_is_seen_and_still_learn() -> None:
-    how = dataclasses.replace(PLAIN, epochs=6)
-    plain = train(upper(), how)
+    settings = dataclasses.replace(PLAIN, epochs=6)
+    plain = train(trainable(), settings)
     for changed in ({"mixup": 0.4}, {"noise": 0.3}):
-        lines = train(upper(), dataclasses.replace(how, **changed))
+        lines = train(trainable(), dataclasses.replace(settings, **changed))
         assert lines[0]["train_loss"] != plain[0]["train_loss"]
         assert lines[-1]["val_accuracy"] > 0.8
 
@@ -440,9 +442,9 @@ def test_mixup_tells_how_often_the_label_of_the_larger_share_is_right() -> None:
     with torch.no_grad():
         head.weight.copy_(torch.tensor([[-9.0], [9.0]]))
         head.bias.zero_()
-    model = Upper(nn.Identity(), head, torch.float32)
-    how = How(epochs=3, batch_size=4, mixup=0.4)
-    lines = train(model, how, fetch=tell, validation=None, lr=1e-9)
+    model = SuffixWithHead(nn.Identity(), head, torch.float32)
+    settings = TrainSettings(epochs=3, batch_size=4, mixup=0.4)
+    lines = train(model, settings, fetch=tell, validation=None, lr=1e-9)
     assert [line["train_accuracy"] for line in lines] == [1.0] * 3
 
 
@@ -453,8 +455,8 @@ def test_mixup_never_writes_into_what_it_was_given() -> None:
     views = lambda rows: held[places[rows[0]] : places[rows[0]] + 1].expand(  # noqa: E731
         len(rows), -1, -1, -1
     )
-    how = dataclasses.replace(PLAIN, epochs=1, mixup=0.4, noise=0.3)
-    train(upper(), how, fetch=views, validation=None)
+    settings = dataclasses.replace(PLAIN, epochs=1, mixup=0.4, noise=0.3)
+    train(trainable(), settings, fetch=views, validation=None)
     assert all(torch.equal(held[places[row]], before[row]) for row in TRAINING.rows)
 
 
@@ -467,9 +469,9 @@ def test_balance_makes_a_rare_class_count(balance: str) -> None:
     blind = lambda rows: torch.stack([noise[row] for row in rows])  # noqa: E731
 
     def leaning(kind: str) -> float:
-        how = How(epochs=10, batch_size=8, balance=kind, seed=3)
-        model = upper()
-        train(model, how, fetch=blind, training=training, validation=None, lr=1e-3)
+        settings = TrainSettings(epochs=10, batch_size=8, balance=kind, seed=3)
+        model = trainable()
+        train(model, settings, fetch=blind, training=training, validation=None, lr=1e-3)
         logits = loop.predict(model, fetch, VALIDATION, CPU)
         return float(logits.softmax(1)[:, 1].mean())
 
@@ -479,7 +481,7 @@ def test_balance_makes_a_rare_class_count(balance: str) -> None:
 def test_sampling_draws_classes_alike_and_the_same_ones_for_a_seed() -> None:
     targets = torch.tensor([0] * 360 + [1] * 40)
     rows = tuple(number.to_bytes(2, "little") for number in range(400))
-    how = dataclasses.replace(PLAIN, epochs=1, balance="sampling")
+    settings = dataclasses.replace(PLAIN, epochs=1, balance="sampling")
     asked: list[bytes] = []
 
     def noting(rows: Sequence[bytes]) -> Tensor:
@@ -487,7 +489,9 @@ def test_sampling_draws_classes_alike_and_the_same_ones_for_a_seed() -> None:
         return torch.zeros(len(rows), 4, 3, 3)
 
     for _ in range(2):
-        train(upper(), how, fetch=noting, training=Examples(rows, targets), validation=None)
+        train(
+            trainable(), settings, fetch=noting, training=Examples(rows, targets), validation=None
+        )
     assert asked[:400] == asked[400:]
     rare = sum(int.from_bytes(row, "little") >= 360 for row in asked[:400])
     assert 160 < rare < 240
@@ -501,13 +505,13 @@ def test_binary_and_several_labels_are_learned(kind: str) -> None:
             own = torch.stack([own, 1 - own, torch.ones_like(own)], 1).float()
         return Examples(whole.rows, own)
 
-    how = dataclasses.replace(PLAIN, kind=kind, classes=2 if kind == "binary" else 3, epochs=8)
-    state, validation = State(), turn(VALIDATION)
+    settings = dataclasses.replace(PLAIN, kind=kind, classes=2 if kind == "binary" else 3, epochs=8)
+    state, validation = TrainState(), turn(VALIDATION)
     for changed in ({}, {"balance": "weights"}, {"balance": "sampling"}, {"mixup": 0.2}):
-        model, state = upper(1 if kind == "binary" else 3), State()
+        model, state = trainable(1 if kind == "binary" else 3), TrainState()
         lines = train(
             model,
-            dataclasses.replace(how, **changed),
+            dataclasses.replace(settings, **changed),
             state=state,
             training=turn(TRAINING),
             validation=validation,
@@ -521,7 +525,7 @@ def test_binary_and_several_labels_are_learned(kind: str) -> None:
 
 
 def test_label_smoothing_keeps_scores_nearer_to_each_other() -> None:
-    sharp, soft = upper(), upper()
+    sharp, soft = trainable(), trainable()
     train(sharp, validation=None)
     train(soft, dataclasses.replace(PLAIN, label_smoothing=0.4), validation=None)
     spread = [loop.predict(m, fetch, TRAINING, CPU).diff(dim=1).abs().mean() for m in (sharp, soft)]
@@ -531,10 +535,10 @@ def test_label_smoothing_keeps_scores_nearer_to_each_other() -> None:
 @pytest.mark.parametrize("changed", [{"label_smoothing": 0.4}, {"balance": "weights"}])
 def test_the_training_loss_is_told_as_on_validation(changed: dict[str, Any]) -> None:
     rare = Examples(TRAINING.rows[:31], TRAINING.targets[:31])
-    how = dataclasses.replace(PLAIN, epochs=1)
+    settings = dataclasses.replace(PLAIN, epochs=1)
     lines = [
-        train(upper(dropout=0.0), one, lr=1e-12, training=rare, validation=rare)[0]
-        for one in (how, dataclasses.replace(how, **changed))
+        train(trainable(dropout=0.0), one, lr=1e-12, training=rare, validation=rare)[0]
+        for one in (settings, dataclasses.replace(settings, **changed))
     ]
     assert lines[1]["train_loss"] == pytest.approx(lines[0]["train_loss"], rel=1e-9)
     assert lines[1]["train_loss"] == pytest.approx(lines[1]["val_loss"], rel=1e-5)
@@ -543,23 +547,23 @@ def test_the_training_loss_is_told_as_on_validation(changed: dict[str, Any]) -> 
 def test_the_caller_s_generator_is_left_where_it_was() -> None:
     torch.manual_seed(9)
     before = torch.get_rng_state()
-    how = dataclasses.replace(PLAIN, mixup=0.2, noise=0.1)
-    model = upper()
+    settings = dataclasses.replace(PLAIN, mixup=0.2, noise=0.1)
+    model = trainable()
     torch.set_rng_state(before)
-    train(model, how)
+    train(model, settings)
     assert torch.equal(torch.get_rng_state(), before)
-    generator: Any = begin(model, how)
+    generator: Any = begin(model, settings)
     for _ in range(3):
         next(generator)
     generator.close()
     assert torch.equal(torch.get_rng_state(), before)
     with pytest.raises(TrainingError):
-        train(model, how, lr=1e30, name="sgd")
+        train(model, settings, lr=1e30, name="sgd")
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_what_the_caller_draws_between_steps_changes_nothing() -> None:
-    one, two = upper(), upper()
+    one, two = trainable(), trainable()
     train(one)
     for _ in begin(two):
         torch.rand(7)
@@ -571,7 +575,7 @@ def test_an_error_while_fetching_comes_through() -> None:
         raise TrainingError("disk gone")
 
     with pytest.raises(TrainingError, match="disk gone"):
-        train(upper(), fetch=broken, validation=None)
+        train(trainable(), fetch=broken, validation=None)
 
 
 @pytest.mark.parametrize(
@@ -594,12 +598,12 @@ def test_batches_are_even_and_hold_each_image_once(count: int, size: int) -> Non
 
 
 def test_a_batch_norm_can_be_trained_on_one_image_more_than_fills_the_batches() -> None:
-    model = upper()
+    model = trainable()
     training, known = examples(17, 0)
     one_px = lambda rows: torch.stack([known[row] for row in rows])[:, :, :1, :1]  # noqa: E731
     model.head = nn.Sequential(nn.Flatten(), nn.Linear(6, 2))
-    how = How(epochs=1, batch_size=16, batch_norm="train")
-    train(model, how, name="sgd", fetch=one_px, training=training, validation=None)
+    settings = TrainSettings(epochs=1, batch_size=16, batch_norm="train")
+    train(model, settings, name="sgd", fetch=one_px, training=training, validation=None)
 
 
 # Each stage below is stopped after every one of these many yields: at the start, after the first
@@ -636,40 +640,40 @@ def falling(step: int, steps: int) -> float:
 
 
 def interrupted(
-    path: Path, stop: int, how: How, name: str, validation: Examples | None
+    path: Path, stop: int, settings: TrainSettings, name: str, validation: Examples | None
 ) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
     """Stops a stage after `stop` yields, writes, reads, and goes on with everything new."""
-    model, state, lines = upper(), State(), []
+    model, state, lines = trainable(), TrainState(), []
     optimizer = make_optimizer(model, name, 0.02)
     more = {"rate": falling, "validation": validation}
-    generator: Any = begin(model, how, state, optimizer, **more)
+    generator: Any = begin(model, settings, state, optimizer, **more)
     for _, line in zip(range(stop), generator, strict=False):
         lines += [line] if line else []
     facts, tensors = checkpoint.pack(model, optimizer, state)
     checkpoint.write(path, facts, tensors)
     generator.close()
     torch.manual_seed(1234)
-    fresh = upper()
+    fresh = trainable()
     for parameter in fresh.parameters():
         nn.init.normal_(parameter)
     new = make_optimizer(fresh, name, 0.02)
     found = checkpoint.read(path)
     assert found is not None
     again = checkpoint.unpack(found, fresh, new)
-    lines += [line for line in begin(fresh, how, again, new, **more) if line]
+    lines += [line for line in begin(fresh, settings, again, new, **more) if line]
     return timeless(lines), weights(fresh)
 
 
 @pytest.mark.parametrize("name", ["adamw", "adam", "sgd", "rmsprop"])
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_resume_equals_uninterrupted(tmp_path: Path, name: str, setting: str) -> None:
-    how = dataclasses.replace(PLAIN, **{"epochs": 2, **SETTINGS[setting]})
+    settings = dataclasses.replace(PLAIN, **{"epochs": 2, **SETTINGS[setting]})
     validation = None if setting == "noise" else VALIDATION
-    whole = upper()
+    whole = trainable()
     optimizer = make_optimizer(whole, name, 0.02)
-    want = train(whole, how, optimizer=optimizer, rate=falling, validation=validation)
+    want = train(whole, settings, optimizer=optimizer, rate=falling, validation=validation)
     for stop in STOPS if name == "adamw" else STOPS[1::3]:
-        lines, got = interrupted(tmp_path / "checkpoint", stop, how, name, validation)
+        lines, got = interrupted(tmp_path / "checkpoint", stop, settings, name, validation)
         assert lines == timeless(want), stop
         assert same(got, weights(whole)), stop
 
@@ -677,15 +681,15 @@ def test_resume_equals_uninterrupted(tmp_path: Path, name: str, setting: str) ->
 def test_resume_keeps_weights_in_the_order_they_lie_in_memory(tmp_path: Path) -> None:
     """The fused optimisers go through memory as it lies, so state and weight must lie alike."""
 
-    def model() -> Upper:
+    def model() -> SuffixWithHead:
         torch.manual_seed(1)
         suffix = nn.Sequential(nn.Conv2d(4, 6, 3, padding=1), nn.ReLU())
         head = nn.Sequential(nn.Flatten(), nn.Linear(54, 2))
-        return Upper(suffix, head, torch.float32).to(memory_format=torch.channels_last)
+        return SuffixWithHead(suffix, head, torch.float32).to(memory_format=torch.channels_last)
 
     want = model()
     train(want)
-    one, state = model(), State()
+    one, state = model(), TrainState()
     optimizer = make_optimizer(one, "adamw", 1e-2)
     generator: Any = begin(one, PLAIN, state, optimizer)
     for _ in range(7):
@@ -702,25 +706,25 @@ def test_resume_keeps_weights_in_the_order_they_lie_in_memory(tmp_path: Path) ->
 
 
 def test_two_interruptions_are_as_none(tmp_path: Path) -> None:
-    how = dataclasses.replace(PLAIN, epochs=2, ema=0.9)
-    want = upper()
-    train(want, how)
-    model, state = upper(), State()
+    settings = dataclasses.replace(PLAIN, epochs=2, ema=0.9)
+    want = trainable()
+    train(want, settings)
+    model, state = trainable(), TrainState()
     for _ in range(2):
         optimizer = make_optimizer(model, "adamw", 1e-2)
         found = checkpoint.read(tmp_path / "c")
         if found:
-            model = upper()
+            model = trainable()
             optimizer = make_optimizer(model, "adamw", 1e-2)
             state = checkpoint.unpack(found, model, optimizer)
-        generator: Any = begin(model, how, state, optimizer)
+        generator: Any = begin(model, settings, state, optimizer)
         for _ in range(4):
             next(generator)
         checkpoint.write(tmp_path / "c", *checkpoint.pack(model, optimizer, state))
         generator.close()
     found = checkpoint.read(tmp_path / "c")
     assert found is not None
-    last = upper()
+    last = trainable()
     optimizer = make_optimizer(last, "adamw", 1e-2)
-    train(last, how, state=checkpoint.unpack(found, last, optimizer), optimizer=optimizer)
+    train(last, settings, state=checkpoint.unpack(found, last, optimizer), optimizer=optimizer)
     assert same(weights(last), weights(want))

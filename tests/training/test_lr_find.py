@@ -7,8 +7,8 @@ import random
 import pytest
 import torch
 
-from frostline.errors import RecipeError, TrainingError
-from frostline.training.lr_find import BLOWN_UP, Found, suggest, sweep
+from frostline.base.errors import RecipeError, TrainingError
+from frostline.training.lr_find import BLOWN_UP, RateSuggestion, suggest, sweep
 
 
 def bowl(best: float = 1e-2) -> list[tuple[float, float]]:
@@ -30,7 +30,7 @@ def fastai_valley(rates: list[float], losses: list[float]) -> float:
     return rates[end - length[end] + int(third) + int(third / 2)]
 
 
-def quadratic(scale: float = 1.0) -> Found:
+def quadratic(scale: float = 1.0) -> RateSuggestion:
     """A sweep of gradient descent on a bowl: it breaks at rates above 2 / scale."""
     x = torch.tensor([1.0], dtype=torch.float64)
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from frostline import recipe
-from frostline.errors import DiskError, RecipeError, TrainingError
+from frostline.base.errors import DiskError, RecipeError, TrainingError
 from frostline.training import watch
 from frostline.training.watch import histogram_tensors, open_watches
 

@@ -14,9 +14,9 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from frostline import interrupt
+from frostline.base import signals as interrupt
+from frostline.base.errors import FrostlineError, did_you_mean, nearest
 from frostline.cli.parser import make_parser
-from frostline.errors import FrostlineError, did_you_mean, nearest
 
 # Commands that need neither torch nor timm to begin with.
 LIGHT = ("backbones", "cache", "recipe")

@@ -10,10 +10,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from frostline.base.console import Console
+from frostline.base.errors import FrostlineError
+from frostline.base.paths import cache_folder
 from frostline.cli.options import recipe_of
-from frostline.console import Console
-from frostline.errors import FrostlineError
-from frostline.places import cache_folder
 
 
 def train(arguments: Namespace) -> int:
@@ -38,7 +38,7 @@ def train(arguments: Namespace) -> int:
 def plan(arguments: Namespace) -> int:
     """Measures and says what `train` would choose."""
     wanted = recipe_of(arguments)
-    from frostline import pipeline
+    from frostline.pipeline import train as pipeline
     from frostline.recipe import named
 
     given = arguments
@@ -99,7 +99,7 @@ def recipe(arguments: Namespace) -> int:
 
 def summary(arguments: Namespace) -> int:
     """Prints a network's layers."""
-    from frostline import summary as summaries
+    from frostline.model import summary as summaries
 
     given = arguments
     found = summaries.of_target(
@@ -122,7 +122,7 @@ def summary(arguments: Namespace) -> int:
 
 def predict(arguments: Namespace) -> int:
     """Prints what pictures show; status 2 where one could not be read."""
-    from frostline import predict as predicting
+    from frostline.model import predict as predicting
 
     console = Console()
     if arguments.top_k < 1:
@@ -141,9 +141,9 @@ def predict(arguments: Namespace) -> int:
 
 def evaluate(arguments: Namespace) -> int:
     """Prints the scores of a model on labelled pictures."""
-    from frostline import evaluate as scoring
-    from frostline import predict as predicting
-    from frostline.data import listing as listings
+    from frostline.images import listing as listings
+    from frostline.model import predict as predicting
+    from frostline.scores import evaluation as scoring
 
     console = Console()
     model = predicting.open_model(
@@ -166,7 +166,7 @@ def evaluate(arguments: Namespace) -> int:
 
 def lines(arguments: Namespace) -> int:
     """Prints where a network can be cut."""
-    from frostline import pipeline
+    from frostline.pipeline import train as pipeline
     from frostline.recipe import BackboneChoice
 
     given = arguments
@@ -197,8 +197,8 @@ def lines(arguments: Namespace) -> int:
 
 def backbones(arguments: Namespace) -> int:
     """Prints pretrained networks."""
-    from frostline.backbones import catalog
-    from frostline.errors import BackboneError, did_you_mean
+    from frostline.base.errors import BackboneError, did_you_mean
+    from frostline.networks import catalog
 
     entries = catalog.search(arguments.pattern)
     if arguments.json:
@@ -226,8 +226,8 @@ def backbones(arguments: Namespace) -> int:
 
 def embed(arguments: Namespace) -> int:
     """Writes activations to a file."""
-    from frostline import embed as embedding
-    from frostline import pipeline
+    from frostline.activations import embeddings as embedding
+    from frostline.pipeline import train as pipeline
     from frostline.recipe import BackboneChoice, Compute
 
     given = arguments
@@ -247,7 +247,7 @@ def embed(arguments: Namespace) -> int:
 
 def cache(arguments: Namespace) -> int:
     """Lists, verifies or removes kept activations."""
-    from frostline.cache import upkeep
+    from frostline.activations.cache import upkeep
 
     folder = cache_folder(arguments.cache_dir)
     if arguments.action == "list":

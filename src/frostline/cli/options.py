@@ -4,7 +4,7 @@ import re
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
-from frostline.errors import FrostlineError
+from frostline.base.errors import FrostlineError
 
 if TYPE_CHECKING:
     from frostline.recipe import Recipe

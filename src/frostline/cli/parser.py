@@ -4,15 +4,7 @@ import argparse
 from pathlib import Path
 
 from frostline import __version__
-from frostline.recipe import (
-    CACHES,
-    ENGINES,
-    OPTIMIZERS,
-    POOLINGS,
-    PRECISIONS,
-    PRESETS,
-    TARGETS,
-)
+from frostline.recipe import CACHES, ENGINES, OPTIMIZERS, POOLINGS, PRECISIONS, PRESETS, TARGETS
 
 EXAMPLES = """\
 examples:

@@ -4,8 +4,19 @@ Works on the torch.fx graph of the real network; see `lines`, `find` and `cut`. 
 timm's list of parts that are not to be looked into, and no catalogue of networks.
 """
 
-from frostline.frost.cut import Traced, cut, lines, trace
-from frostline.frost.half import Half
+from frostline.frost.cut import TracedNetwork, cut, lines, trace
+from frostline.frost.graph_part import GraphPart
 from frostline.frost.lines import PIXELS, POOLED, Line, find, top_map
 
-__all__ = ["PIXELS", "POOLED", "Half", "Line", "Traced", "cut", "find", "lines", "top_map", "trace"]
+__all__ = [
+    "PIXELS",
+    "POOLED",
+    "GraphPart",
+    "Line",
+    "TracedNetwork",
+    "cut",
+    "find",
+    "lines",
+    "top_map",
+    "trace",
+]

@@ -7,42 +7,42 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from frostline.errors import LineError
-from frostline.frost.half import Half, segment
-from frostline.frost.lines import POOLED, Line, find
-from frostline.frost.liveness import Step, alive, steps_of
-from frostline.frost.places import (
-    Place,
-    legal_places,
+from frostline.base.errors import LineError
+from frostline.frost.cut_points import (
+    CutPoint,
+    cut_points_in_training,
+    cut_points_of,
+    legal_cut_points,
     lines_at,
-    places_in_training,
-    places_of,
 )
-from frostline.frost.trace import Way, way_of
+from frostline.frost.graph_part import GraphPart, segment
+from frostline.frost.lines import POOLED, Line, find
+from frostline.frost.liveness import GraphStep, alive, steps_of
+from frostline.frost.trace import TracedGraph, trace_graph
 from frostline.frost.verify import verify_parts
 
 
 @dataclass(frozen=True)
-class Course:
+class ModeGraph:
     """What a network does in one mode, and where its lines lie in that.
 
     Attributes:
-        way: The graph.
+        traced_graph: The graph.
         steps: The same, step by step.
-        places: For each line its place, or None where this course does not pass it.
+        cut_points: For each line its place, or None where this course does not pass it.
         differs: Indices of the steps at which this course differs from that in eval mode, or None
             where it is built differently.
     """
 
-    way: Way
-    steps: dict[str, Step]
-    places: tuple[Place | None, ...]
+    traced_graph: TracedGraph
+    steps: dict[str, GraphStep]
+    cut_points: tuple[CutPoint | None, ...]
     differs: frozenset[int] | None = frozenset()
 
     def is_plain(self, start: Line, end: Line | None) -> bool:
         """Tells whether between two lines this course is that of eval mode."""
-        below = self.places[start.index]
-        above = None if end is None else self.places[end.index]
+        below = self.cut_points[start.index]
+        above = None if end is None else self.cut_points[end.index]
         if self.differs is None or below is None:
             return False
         until = len(self.steps) if above is None else above.index
@@ -60,16 +60,16 @@ class Course:
             end: The upper line, or None for the network's own output.
             wide: Lines whose vector is a map of a single point inside the network.
         """
-        below = self.places[start.index]
-        above = None if end is None else self.places[end.index]
+        below = self.cut_points[start.index]
+        above = None if end is None else self.cut_points[end.index]
         if below is None or (end is not None and above is None):
             return None
-        reshaped = {place.node for line in wide if (place := self.places[line.index])}
+        reshaped = {cut_point.node for line in wide if (cut_point := self.cut_points[line.index])}
         return segment(self.steps, below, above, reshaped)
 
 
 @dataclass(frozen=True)
-class Traced:
+class TracedNetwork:
     """A network whose lines are known, ready to be cut again and again.
 
     Attributes:
@@ -84,8 +84,8 @@ class Traced:
     net: nn.Module
     input_shape: tuple[int, int, int]
     lines: tuple[Line, ...]
-    evaluating: Course
-    training: Course | None
+    evaluating: ModeGraph
+    training: ModeGraph | None
     proven: set[tuple[int, int]] = field(default_factory=set, repr=False, compare=False)
 
     def find(self, name: str | int | Line) -> Line:
@@ -105,7 +105,7 @@ class Traced:
 
     def cut(
         self, line: str | int | Line, top: str | int | Line | None = None, verify: bool = True
-    ) -> tuple[Half, Half]:
+    ) -> tuple[GraphPart, GraphPart]:
         """Cuts the network in two; see `frostline.frost.cut`. What is proven stays proven."""
         at = self.find(line)
         until = None if top is None else self.find(top)
@@ -121,7 +121,7 @@ class Traced:
             self.proven.add(pair)
         return prefix, suffix
 
-    def part(self, start: Line | None, end: Line | None) -> Half:
+    def part(self, start: Line | None, end: Line | None) -> GraphPart:
         """Returns what lies between two lines; None is the input, or the network's own output."""
         start = start or self.lines[0]
         wide = [self.lines[-1]] if self.lines[-1].shape != self._last_shape() else []
@@ -132,21 +132,21 @@ class Traced:
             training = evaluating
         elif self.training is not None:
             training = self.training.graph(start, end, wide)
-        constants = self.evaluating.way.constants
+        constants = self.evaluating.traced_graph.constants
         if self.training is not None:
-            constants = self.training.way.constants | constants
+            constants = self.training.traced_graph.constants | constants
         end_name = end.name if end else "output"
         label = f"{type(self.net).__name__}, {start.name} to {end_name}"
         takes = None if start.index == 0 else start.shape
-        return Half(self.net, (evaluating, training), constants, takes, label)
+        return GraphPart(self.net, (evaluating, training), constants, takes, label)
 
     def _last_shape(self) -> tuple[int, ...]:
-        place = self.evaluating.places[-1]
-        assert place is not None
-        return place.shape
+        cut_point = self.evaluating.cut_points[-1]
+        assert cut_point is not None
+        return cut_point.shape
 
 
-def trace(net: nn.Module, input_shape: tuple[int, int, int]) -> Traced:
+def trace(net: nn.Module, input_shape: tuple[int, int, int]) -> TracedNetwork:
     """Traces a network and finds its lines.
 
     Neither the network's tensors nor its training flags change.
@@ -161,19 +161,21 @@ def trace(net: nn.Module, input_shape: tuple[int, int, int]) -> Traced:
     Raises:
         LineError: Where the network cannot be traced, or does not run on such images.
     """
-    way = way_of(net, training=False)
+    traced_graph = trace_graph(net, training=False)
     other = _training_way(net)
-    steps, same = _steps(net, way, other, input_shape)
-    places = places_of(net, way, steps)
-    found = lines_at(net, way, steps, places)
+    steps, same = _steps(net, traced_graph, other, input_shape)
+    cut_points = cut_points_of(net, traced_graph, steps)
+    found = lines_at(net, traced_graph, steps, cut_points)
     training = None
     if other is not None:
         training = (
-            Course(other, _renoded(steps, other), places, _differences(steps, other))
+            ModeGraph(other, _renoded(steps, other), cut_points, _differences(steps, other))
             if same
-            else _other_course(net, way, other, input_shape, found)
+            else _other_course(net, traced_graph, other, input_shape, found)
         )
-    return Traced(net, input_shape, found, Course(way, steps, places), training)
+    return TracedNetwork(
+        net, input_shape, found, ModeGraph(traced_graph, steps, cut_points), training
+    )
 
 
 def lines(net: nn.Module, input_shape: tuple[int, int, int]) -> tuple[Line, ...]:
@@ -195,7 +197,7 @@ def cut(
     input_shape: tuple[int, int, int],
     top: str | int | Line | None = None,
     verify: bool = True,
-) -> tuple[Half, Half]:
+) -> tuple[GraphPart, GraphPart]:
     """Cuts a network in two: `suffix(prefix(images)) == net(images)`.
 
     Both parts hold the very modules and parameters of `net`, under the names they have there, and
@@ -218,45 +220,54 @@ def cut(
     return trace(net, input_shape).cut(line, top, verify)
 
 
-def _training_way(net: nn.Module) -> Way | None:
+def _training_way(net: nn.Module) -> TracedGraph | None:
     try:
-        return way_of(net, training=True)
+        return trace_graph(net, training=True)
     except LineError:
         return None
 
 
 def _steps(
-    net: nn.Module, way: Way, other: Way | None, input_shape: tuple[int, int, int]
-) -> tuple[dict[str, Step], bool]:
+    net: nn.Module,
+    traced_graph: TracedGraph,
+    other: TracedGraph | None,
+    input_shape: tuple[int, int, int],
+) -> tuple[dict[str, GraphStep], bool]:
     """The steps in eval mode, and whether those of training are the same, but for numbers."""
-    if other is not None and _same(way, other):
+    if other is not None and _same(traced_graph, other):
         try:
-            return steps_of(net, ((way, False), (other, True)), input_shape), True
+            return steps_of(net, ((traced_graph, False), (other, True)), input_shape), True
         except LineError:
             # Training may ask more of an image's size; eval is asked once more by itself.
             pass
-    return steps_of(net, ((way, False),), input_shape), False
+    return steps_of(net, ((traced_graph, False),), input_shape), False
 
 
-def _same(way: Way, other: Way) -> bool:
-    def skeleton(one: Way) -> list[tuple[Any, ...]]:
+def _same(traced_graph: TracedGraph, other: TracedGraph) -> bool:
+    def skeleton(one: TracedGraph) -> list[tuple[Any, ...]]:
         return [
             (n.op, n.target, n.name, [source.name for source in n.all_input_nodes])
             for n in one.graph.nodes
         ]
 
-    if skeleton(way) != skeleton(other) or way.constants.keys() != other.constants.keys():
+    if (
+        skeleton(traced_graph) != skeleton(other)
+        or traced_graph.constants.keys() != other.constants.keys()
+    ):
         return False
-    return all(torch.equal(way.constants[name], other.constants[name]) for name in way.constants)
+    return all(
+        torch.equal(traced_graph.constants[name], other.constants[name])
+        for name in traced_graph.constants
+    )
 
 
-def _renoded(steps: dict[str, Step], way: Way) -> dict[str, Step]:
-    """The same steps, with the nodes of `way`."""
-    nodes = {node.name: node for node in way.graph.nodes}
+def _renoded(steps: dict[str, GraphStep], traced_graph: TracedGraph) -> dict[str, GraphStep]:
+    """The same steps, with the nodes of `traced_graph`."""
+    nodes = {node.name: node for node in traced_graph.graph.nodes}
     return {name: replace(step, node=nodes[name]) for name, step in steps.items()}
 
 
-def _differences(steps: dict[str, Step], other: Way) -> frozenset[int]:
+def _differences(steps: dict[str, GraphStep], other: TracedGraph) -> frozenset[int]:
     """Indices of the steps that are called with other numbers in `other`, such as dropout."""
     pairs = zip(steps.values(), other.graph.nodes, strict=True)
     return frozenset(
@@ -268,26 +279,26 @@ def _differences(steps: dict[str, Step], other: Way) -> frozenset[int]:
 
 def _other_course(
     net: nn.Module,
-    way: Way,
-    other: Way,
+    traced_graph: TracedGraph,
+    other: TracedGraph,
     input_shape: tuple[int, int, int],
     found: Sequence[Line],
-) -> Course | None:
+) -> ModeGraph | None:
     """What a network does in training where that is built differently, if it can be followed."""
-    if way.constants.keys() & other.constants.keys():
+    if traced_graph.constants.keys() & other.constants.keys():
         return None
     try:
         steps = steps_of(net, ((other, True),), input_shape)
     except LineError:
         return None
-    places = places_in_training(found, other, legal_places(net, steps))
-    return Course(other, steps, places, None)
+    cut_points = cut_points_in_training(found, other, legal_cut_points(net, steps))
+    return ModeGraph(other, steps, cut_points, None)
 
 
-def _refusal(traced: Traced, name: str) -> str | None:
+def _refusal(traced: TracedNetwork, name: str) -> str | None:
     """Says why the place `name` of the network is no line, or None where there is none."""
-    way, steps = traced.evaluating.way, traced.evaluating.steps
-    nodes = way.outputs.get(name, (name,) if name in steps else ())
+    traced_graph, steps = traced.evaluating.traced_graph, traced.evaluating.steps
+    nodes = traced_graph.outputs.get(name, (name,) if name in steps else ())
     if len(nodes) > 1:
         return f"is run {len(nodes)} times; name one: {', '.join(nodes)}."
     if nodes:
@@ -295,16 +306,16 @@ def _refusal(traced: Traced, name: str) -> str | None:
     if name not in dict(traced.net.named_modules()):
         return None
     owner = name.rpartition(".")[0]
-    while owner and owner not in way.outputs:
+    while owner and owner not in traced_graph.outputs:
         owner = owner.rpartition(".")[0]
     if owner:
         return f"is not run by itself; it is a part of {owner!r}."
     return "is not run for an image."
 
 
-def _refusal_of(traced: Traced, step: Step) -> str:
-    placed = zip(traced.lines, traced.evaluating.places, strict=True)
-    before = [line for line, place in placed if place and place.index <= step.index]
+def _refusal_of(traced: TracedNetwork, step: GraphStep) -> str:
+    placed = zip(traced.lines, traced.evaluating.cut_points, strict=True)
+    before = [line for line, cut_point in placed if cut_point and cut_point.index <= step.index]
     after = traced.lines[len(before) :]
     if not after:
         return f"lies above {POOLED!r}, the last line."

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-from frostline.errors import LineError, did_you_mean
+from frostline.base.errors import LineError, did_you_mean
 
 PIXELS, POOLED = "pixels", "pooled"
 
@@ -56,8 +56,8 @@ def find(lines: Sequence[Line], name: str | int | Line) -> Line:
         The line.
 
     Raises:
-        LineError: Where there is no such line, with the nearest names. `Traced.find` also tells
-            why a place that the network does have is no line.
+        LineError: Where there is no such line, with the nearest names. `TracedNetwork.find` also
+            tells why a place that the network does have is no line.
     """
     if isinstance(name, Line):
         # Not by its name, which in a plain chain is a number and would be taken for an index.

@@ -8,15 +8,15 @@ import torch
 from torch import fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from frostline.errors import LineError
-from frostline.frost.trace import Way, first_line, twin_of
+from frostline.base.errors import LineError
+from frostline.frost.trace import TracedGraph, first_line, twin_of
 
 # Two numbers of images; what differs between them follows the batch.
 FEW, MORE = 2, 3
 
 
 @dataclass(frozen=True)
-class Held:
+class TensorSpec:
     """A tensor, of which only the looks are known."""
 
     shape: tuple[int, ...]
@@ -24,7 +24,7 @@ class Held:
 
 
 @dataclass(frozen=True)
-class Step:
+class GraphStep:
     """A node of the graph, and what is known of its value.
 
     Attributes:
@@ -32,7 +32,7 @@ class Step:
         index: Its position in the graph.
         follows: `data` where its value depends on the pixels, `shape` where only on their shape,
             `free` where on neither.
-        values: The value at `FEW` and at `MORE` images, each tensor in it as a `Held`.
+        values: The value at `FEW` and at `MORE` images, each tensor in it as a `TensorSpec`.
         multiply_adds: For `FEW` images.
         parameters: Names of the parameters that it reads itself.
         last_use: Index of the last node that reads it; its own where there is none.
@@ -54,7 +54,11 @@ class Step:
     def shape(self) -> tuple[int, ...] | None:
         """The shape of one image's part, or None where this is no tensor of the batch."""
         few, more = self.values
-        if not (isinstance(few, Held) and isinstance(more, Held) and few.dtype.is_floating_point):
+        if not (
+            isinstance(few, TensorSpec)
+            and isinstance(more, TensorSpec)
+            and few.dtype.is_floating_point
+        ):
             return None
         if few.shape[:1] != (FEW,) or more.shape[:1] != (MORE,) or few.shape[1:] != more.shape[1:]:
             return None
@@ -62,14 +66,16 @@ class Step:
 
 
 def steps_of(
-    net: nn.Module, ways: tuple[tuple[Way, bool], ...], input_shape: tuple[int, int, int]
-) -> dict[str, Step]:
-    """Runs `ways` without data and notes each node's shape, cost, and what it overwrites.
+    net: nn.Module,
+    traced_graphs: tuple[tuple[TracedGraph, bool], ...],
+    input_shape: tuple[int, int, int],
+) -> dict[str, GraphStep]:
+    """Runs `traced_graphs` without data and notes each node's shape, cost, and what it overwrites.
 
     Args:
         net: The network that was traced; only the shapes of its tensors are read.
-        ways: Graphs of the same structure, each with whether it is that of training. Shapes and
-            costs are those of the first; who writes into what is gathered over all.
+        traced_graphs: Graphs of one structure, each with whether it is that of training. Shapes
+            and costs are those of the first; who writes into what is gathered over all.
         input_shape: One image's shape: channels, height and width in pixels.
 
     Returns:
@@ -81,18 +87,18 @@ def steps_of(
     meta = _without_norms(twin_of(net, "meta"))
     dtype = next((p.dtype for p in net.parameters()), torch.float32)
     runs: list[_Run] = []
-    for way, training in ways:
-        for name, constant in way.constants.items():
+    for traced_graph, training in traced_graphs:
+        for name, constant in traced_graph.constants.items():
             setattr(meta, name, constant.to("meta"))
         for images in (FEW, MORE):
             if len(runs) == 3 and runs[2].writers <= runs[0].writers | runs[1].writers:
                 break  # Training overwrites nothing that eval mode does not: all is known.
             batch = torch.empty(images, *input_shape, dtype=dtype, device="meta")
-            runs.append(_run(meta.train(training), way, batch, count=not runs))
-    return {step.node.name: step for step in _steps(net, ways[0][0], runs)}
+            runs.append(_run(meta.train(training), traced_graph, batch, count=not runs))
+    return {step.node.name: step for step in _steps(net, traced_graphs[0][0], runs)}
 
 
-def alive(steps: Mapping[str, Step]) -> list[frozenset[str]]:
+def alive(steps: Mapping[str, GraphStep]) -> list[frozenset[str]]:
     """Returns, for each position, the names of what holds data and is still read later."""
     sets: list[frozenset[str]] = []
     now: frozenset[str] = frozenset()
@@ -167,14 +173,14 @@ class _Run(fx.Interpreter):
                 self._watched[name] = (tensor, tensor._version)
 
 
-def _run(net: nn.Module, way: Way, batch: torch.Tensor, count: bool) -> _Run:
+def _run(net: nn.Module, traced_graph: TracedGraph, batch: torch.Tensor, count: bool) -> _Run:
     # What is a view of what depends on the memory's order, so that both orders are tried; but
     # not every network runs with channels last.
     orders = [torch.contiguous_format]
     if len(batch) == MORE:
         orders.insert(0, torch.channels_last)
     for order in orders:
-        run = _Run(net, way.graph)
+        run = _Run(net, traced_graph.graph)
         try:
             run.run_counted(batch.to(memory_format=order), count)
         except Exception as error:
@@ -188,16 +194,16 @@ def _run(net: nn.Module, way: Way, batch: torch.Tensor, count: bool) -> _Run:
     return run
 
 
-def _steps(net: nn.Module, way: Way, runs: list[_Run]) -> Iterator[Step]:
-    index = {node.name: i for i, node in enumerate(way.graph.nodes)}
+def _steps(net: nn.Module, traced_graph: TracedGraph, runs: list[_Run]) -> Iterator[GraphStep]:
+    index = {node.name: i for i, node in enumerate(traced_graph.graph.nodes)}
     owned = _parameters_by_path(net)
     follows: dict[str, str] = {}
-    for node in way.graph.nodes:
+    for node in traced_graph.graph.nodes:
         name = node.name
         values = (runs[0].values[name], runs[1].values[name])
         sources = {follows[source.name] for source in node.all_input_nodes}
         follows[name] = _follows(node, sources, values[0])
-        yield Step(
+        yield GraphStep(
             node=node,
             index=index[name],
             follows=follows[name],
@@ -242,8 +248,8 @@ def _tensors(value: Any) -> Iterator[torch.Tensor]:
             yield from _tensors(part)
 
 
-def _held(value: Any) -> Iterator[Held]:
-    if isinstance(value, Held):
+def _held(value: Any) -> Iterator[TensorSpec]:
+    if isinstance(value, TensorSpec):
         yield value
     elif isinstance(value, dict):
         for part in value.values():
@@ -256,7 +262,7 @@ def _held(value: Any) -> Iterator[Held]:
 def _looks(value: Any) -> Any:
     """Replaces each tensor in `value` by its looks, so that nothing is kept alive."""
     if isinstance(value, torch.Tensor):
-        return Held(tuple(value.shape), value.dtype)
+        return TensorSpec(tuple(value.shape), value.dtype)
     if isinstance(value, dict):
         return {key: _looks(part) for key, part in value.items()}
     if isinstance(value, torch.Size):

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from frostline.errors import LineError
+from frostline.base.errors import LineError
 
 _ROOT = "net"
 # Beyond so many parts that cannot be looked into, the network is not worth cutting.
@@ -17,7 +17,7 @@ _MOST_OPAQUE = 64
 
 
 @dataclass(frozen=True)
-class Way:
+class TracedGraph:
     """What a network does to its input in one mode, as a graph.
 
     Attributes:
@@ -33,7 +33,7 @@ class Way:
     constants: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
-def way_of(net: nn.Module, training: bool) -> Way:
+def trace_graph(net: nn.Module, training: bool) -> TracedGraph:
     """Traces `net` in eval or training mode; neither its flags nor its tensors change.
 
     A part that cannot be traced is taken as one piece, and the rest is traced around it.
@@ -219,7 +219,7 @@ class _Tracer(fx.Tracer):
         return parameter_proxy_cache[name]
 
 
-def _stripped(graph: fx.Graph, tracer: _Tracer) -> Way:
+def _stripped(graph: fx.Graph, tracer: _Tracer) -> TracedGraph:
     """Rewrites a graph of the wrapper as a graph of the network inside it."""
     bare = fx.Graph(tracer_cls=fx.Tracer)
     made: dict[fx.Node, fx.Node] = {}
@@ -233,7 +233,7 @@ def _stripped(graph: fx.Graph, tracer: _Tracer) -> Way:
         args = fx.node.map_arg(node.args, made.__getitem__)
         kwargs = fx.node.map_arg(node.kwargs, made.__getitem__)
         made[node] = bare.create_node(node.op, target, args, kwargs, name=name)
-    return Way(
+    return TracedGraph(
         graph=bare,
         inputs={_bare(path): made[node].name for path, node in tracer.fed.items()},
         outputs={

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from frostline.errors import LineError
+from frostline.base.errors import LineError
 from frostline.frost.trace import first_line, in_eval
 
 # How far both ways may lie apart, relative to the largest value: rounding, not another result.

@@ -10,24 +10,32 @@ from typing import Any
 
 import torch
 
-from frostline import classifier as models
-from frostline import passes, tell
-from frostline.classifier import Classifier
-from frostline.console import Console
-from frostline.data.augment import Policy
-from frostline.data.listing import Listing
-from frostline.engines import Engine
-from frostline.errors import BackboneError, DiskError, RecipeError
+from frostline.activations.cut_network import row_bytes
+from frostline.activations.engines import Engine
+from frostline.base.console import Console
+from frostline.base.errors import BackboneError, DiskError, RecipeError
 from frostline.frost import Line
+from frostline.images.augment import Policy
+from frostline.images.listing import Listing
+from frostline.model import classifier as models
+from frostline.model.classifier import Classifier
 from frostline.planner import measure
-from frostline.planner.measure import Disk
-from frostline.planner.options import Case, Option, Rates, derives, fits, limits, options_of
-from frostline.planner.rates import AUTO, placings, rates_of, trust, with_engine
+from frostline.planner.measure import DiskThroughput
+from frostline.planner.options import (
+    PlanInputs,
+    PlanOption,
+    Throughput,
+    derives,
+    fits,
+    limits,
+    options_of,
+)
+from frostline.planner.throughput import AUTO, measure_throughput, placings, trust, with_engine
 from frostline.recipe import Recipe, to_dict
 
 # Where nothing else is asked for: late enough to be cheap, early enough to matter.
 DEFAULT_LINE = "85%"
-_ANY_DISK = Disk(math.inf, math.inf)
+_ANY_DISK = DiskThroughput(math.inf, math.inf)
 
 
 @dataclass(frozen=True)
@@ -78,18 +86,20 @@ def make(
             agree with it.
     """
     if _is_settled(wanted, policy):
-        case = Case(model, listing, wanted, policy, cache, console, _ANY_DISK)
+        case = PlanInputs(model, listing, wanted, policy, cache, console, _ANY_DISK)
         return _settled(case, lines)
     begun = time.perf_counter()
-    case = Case(model, listing, wanted, policy, cache, console, measure.disk(cache))
-    options: list[tuple[Option, Rates]] = []
+    case = PlanInputs(model, listing, wanted, policy, cache, console, measure.disk(cache))
+    options: list[tuple[PlanOption, Throughput]] = []
     for placed in placings(case, lines):
-        for rates in rates_of(case, placed):
-            options += [(option, rates) for option in options_of(case, rates)]
-        if _is_enough(case, [option for option, rates in options if rates.lines == placed]):
+        for throughput in measure_throughput(case, placed):
+            options += [(option, throughput) for option in options_of(case, throughput)]
+        if _is_enough(
+            case, [option for option, throughput in options if throughput.lines == placed]
+        ):
             break
-    chosen, rates, why = _trusted_choice(case, options)
-    recipe = _written(case, chosen, rates)
+    chosen, throughput, why = _trusted_choice(case, options)
+    recipe = _written(case, chosen, throughput)
     seconds = time.perf_counter() - begun
     _say(case, [option for option, _ in options], chosen, why, seconds)
     facts = {
@@ -97,9 +107,9 @@ def make(
         "derive": recipe.compute.derive,
         "measured_s": round(seconds, 3),
         "line": chosen.line,
-        "lines": [line.name for line in rates.lines],
-        "engine": rates.base.engine.name,
-        "row_bytes": passes.row_bytes(rates.base),
+        "lines": [line.name for line in throughput.lines],
+        "engine": throughput.base.engine.name,
+        "row_bytes": row_bytes(throughput.base),
         "views": chosen.views,
         "cache": "always" if chosen.keep else "never",
         "storage": chosen.storage,
@@ -108,11 +118,11 @@ def make(
             "write_mb_s": round(case.disk.write / 1e6),
             "read_mb_s": round(case.disk.read / 1e6),
         },
-        "rates": _rate_facts(rates),
+        "rates": _rate_facts(throughput),
         "estimate": _rounded(dataclasses.asdict(chosen)),
         "options": [_rounded(dataclasses.asdict(option)) for option, _ in options],
     }
-    return Plan(recipe, facts, rates.base.engine)
+    return Plan(recipe, facts, throughput.base.engine)
 
 
 def _is_settled(wanted: Recipe, policy: Policy) -> bool:
@@ -127,7 +137,7 @@ def _is_settled(wanted: Recipe, policy: Policy) -> bool:
     )
 
 
-def _settled(case: Case, lines: Sequence[Line]) -> Plan:
+def _settled(case: PlanInputs, lines: Sequence[Line]) -> Plan:
     """Returns the plan where all was asked for; the engine is compared with float32 even so."""
     wanted, policy = case.wanted, case.policy
     base = case.model
@@ -145,7 +155,7 @@ def _settled(case: Case, lines: Sequence[Line]) -> Plan:
         "line": base.line.name,
         "lines": [line.name for line in lines],
         "engine": base.engine.name,
-        "row_bytes": passes.row_bytes(base),
+        "row_bytes": row_bytes(base),
         "views": count,
         "cache": wanted.compute.cache,
         "why": "all was asked for",
@@ -155,8 +165,8 @@ def _settled(case: Case, lines: Sequence[Line]) -> Plan:
 
 
 def _trusted_choice(
-    case: Case, options: Sequence[tuple[Option, Rates]]
-) -> tuple[Option, Rates, str]:
+    case: PlanInputs, options: Sequence[tuple[PlanOption, Throughput]]
+) -> tuple[PlanOption, Throughput, str]:
     """Returns the choice whose engine agrees with float32; one that does not is left out, aloud.
 
     Raises:
@@ -165,20 +175,22 @@ def _trusted_choice(
         BackboneError: Where no engine agrees.
     """
     while True:
-        chosen, rates, why = _choose(case, options)
+        chosen, throughput, why = _choose(case, options)
         others = [pair for pair in options if pair[0].engine != chosen.engine]
         try:
-            trust(case, rates.base)
+            trust(case, throughput.base)
         except BackboneError as error:
             if not others:
                 raise
             case.console.say(f"{error} It is left out.")
             options = others
         else:
-            return chosen, rates, why
+            return chosen, throughput, why
 
 
-def _choose(case: Case, options: Sequence[tuple[Option, Rates]]) -> tuple[Option, Rates, str]:
+def _choose(
+    case: PlanInputs, options: Sequence[tuple[PlanOption, Throughput]]
+) -> tuple[PlanOption, Throughput, str]:
     """Returns the choice and why.
 
     Of the kept options that fit it is the soonest of those with the most views; computing anew is
@@ -206,7 +218,12 @@ def _choose(case: Case, options: Sequence[tuple[Option, Rates]]) -> tuple[Option
     return *best, _why(case, best[0], [one for one, _ in options], [one for one, _ in fitting])
 
 
-def _why(case: Case, chosen: Option, options: Sequence[Option], fitting: Sequence[Option]) -> str:
+def _why(
+    case: PlanInputs,
+    chosen: PlanOption,
+    options: Sequence[PlanOption],
+    fitting: Sequence[PlanOption],
+) -> str:
     asked, has_budget = case.wanted.compute.cache, any(vars(case.wanted.budget).values())
     if case.wanted.views.live:
         return "new views in every epoch were asked for"
@@ -226,7 +243,7 @@ def _why(case: Case, chosen: Option, options: Sequence[Option], fitting: Sequenc
     return f"not kept: the {'budget' if has_budget else 'disk'} has no room"
 
 
-def _is_enough(case: Case, options: Sequence[Option]) -> bool:
+def _is_enough(case: PlanInputs, options: Sequence[PlanOption]) -> bool:
     """Whether lines need not move up: something is kept, or computing anew is sooner anyway."""
     fitting = [option for option in options if fits(case, option)]
     if any(option.keep for option in fitting):
@@ -235,10 +252,10 @@ def _is_enough(case: Case, options: Sequence[Option]) -> bool:
     return bool(fitting) and all(one.total_s > anew_s for one in options if one.keep)
 
 
-def _nothing_fits(case: Case, options: Sequence[Option]) -> RecipeError | DiskError:
+def _nothing_fits(case: PlanInputs, options: Sequence[PlanOption]) -> RecipeError | DiskError:
     """Returns the error, with the needs of the option that misses by the smallest factor."""
 
-    def miss(option: Option) -> float:
+    def miss(option: PlanOption) -> float:
         return max(need / max(limit, 1e-9) for need, limit in limits(case, option).values())
 
     found = limits(case, min(options, key=miss))
@@ -275,14 +292,14 @@ def _time(seconds: float) -> str:
     return f"{seconds:.3g} s" if seconds < 120 else f"{seconds / 60:.3g} min"
 
 
-def _written(case: Case, chosen: Option, rates: Rates) -> Recipe:
+def _written(case: PlanInputs, chosen: PlanOption, throughput: Throughput) -> Recipe:
     """Returns the recipe with every choice written out, so that it gives this run again."""
     wanted = case.wanted
     stages = tuple(
         replace(stage, line=line.name if stage.line == AUTO else stage.line)
-        for stage, line in zip(wanted.stages, rates.lines, strict=True)
+        for stage, line in zip(wanted.stages, throughput.lines, strict=True)
     )
-    compute = replace(wanted.compute, engine=chosen.engine, derive=derives(case, rates))
+    compute = replace(wanted.compute, engine=chosen.engine, derive=derives(case, throughput))
     if not wanted.views.live:
         compute = replace(compute, cache="always" if chosen.keep else "never")
     fields: dict[str, Any] = dict(vars(case.policy))
@@ -290,7 +307,9 @@ def _written(case: Case, chosen: Option, rates: Rates) -> Recipe:
     return replace(wanted, stages=stages, views=views, compute=compute)
 
 
-def _say(case: Case, options: Sequence[Option], chosen: Option, why: str, seconds: float) -> None:
+def _say(
+    case: PlanInputs, options: Sequence[PlanOption], chosen: PlanOption, why: str, seconds: float
+) -> None:
     case.console.say(f"plan: measured in {seconds:.1f} s on this machine")
     rows = [["way", "storage", "bytes", "first pass", "per epoch", "break-even", "total", ""]]
     for option in options:
@@ -308,10 +327,10 @@ def _say(case: Case, options: Sequence[Option], chosen: Option, why: str, second
                 f"<- chosen: {why}" if option is chosen else "",
             ]
         )
-    tell.table(rows, case.console)
+    case.console.table(rows)
 
 
-def _break_even(option: Option, options: Sequence[Option]) -> str:
+def _break_even(option: PlanOption, options: Sequence[PlanOption]) -> str:
     """Says after how many epochs keeping has paid, against computing the same line anew."""
     anew = [one for one in options if not one.keep and one.line == option.line]
     other = min(anew, key=lambda one: one.total_s, default=option)
@@ -321,18 +340,18 @@ def _break_even(option: Option, options: Sequence[Option]) -> str:
     return f"{max(0.0, more_s / (other.epoch_s - option.epoch_s)):.1f} epochs"
 
 
-def _rate_facts(rates: Rates) -> dict[str, Any]:
+def _rate_facts(throughput: Throughput) -> dict[str, Any]:
     return {
         **{
             f"{name}_per_s": round(1 / seconds, 1) if seconds else None
             for name, seconds in (
-                ("decode", rates.decode_s),
-                ("center", rates.center_s),
-                ("view", rates.view_s),
+                ("decode", throughput.decode_s),
+                ("center", throughput.center_s),
+                ("view", throughput.view_s),
             )
         },
-        "setup_s": round(rates.setup_s, 3),
-        "train_ms_per_image": [round(1000 * step.train_s, 4) for step in rates.steps],
+        "setup_s": round(throughput.setup_s, 3),
+        "train_ms_per_image": [round(1000 * step.train_s, 4) for step in throughput.steps],
     }
 
 

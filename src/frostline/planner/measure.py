@@ -14,15 +14,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from frostline import classifier as models
-from frostline import engines, extract
-from frostline.classifier import Classifier, Upper
-from frostline.extract import Item
-from frostline.files import disk_error
+from frostline.activations import engines
+from frostline.activations import extraction as extract
+from frostline.activations.between import between
+from frostline.activations.extraction import ImageView
+from frostline.base.files import disk_error
 from frostline.frost import Line
+from frostline.model.classifier import Classifier, SuffixWithHead
 from frostline.recipe import Stage
 from frostline.training import loop, parameters
-from frostline.training.loop import Examples, How, State
+from frostline.training.loop import Examples, TrainSettings, TrainState
 
 # A rate is measured for at least so long, after a first round that warms up.
 AT_LEAST_S = 0.4
@@ -31,7 +32,7 @@ STEPS = 6
 
 
 @dataclass(frozen=True)
-class Disk:
+class DiskThroughput:
     """How fast chunks are written (synced to disk) and read (from the system's memory).
 
     Attributes:
@@ -46,7 +47,7 @@ class Disk:
 
 
 @dataclass(frozen=True)
-class Step:
+class StepCost:
     """What training and validating take.
 
     Attributes:
@@ -58,28 +59,28 @@ class Step:
     eval_s: float
 
 
-def rows_per_s(model: Classifier, items: Sequence[Item]) -> float:
+def rows_per_s(model: Classifier, items: Sequence[ImageView]) -> float:
     """Returns how many views a second go from file to activation, on all cores."""
     engine = model.engine
 
-    def run(part: Sequence[Item]) -> int:
+    def run(part: Sequence[ImageView]) -> int:
         made = extract.activations(part, model.preprocessing, engine, engine.on_cpu)
         return sum(len(positions) + len(bad) for positions, _, bad in made)
 
     return _rate(run, items)
 
 
-def decoded_per_s(model: Classifier, items: Sequence[Item]) -> float:
+def decoded_per_s(model: Classifier, items: Sequence[ImageView]) -> float:
     """Returns how many views a second go from file to pixels, on all cores."""
 
-    def run(part: Sequence[Item]) -> int:
+    def run(part: Sequence[ImageView]) -> int:
         made = extract.pixels(part, model.preprocessing)
         return sum(len(positions) + len(bad) for positions, _, bad in made)
 
     return _rate(run, items)
 
 
-def disk(folder: Path) -> Disk:
+def disk(folder: Path) -> DiskThroughput:
     """Writes and reads a file in `folder`, as chunks are; nothing of it stays.
 
     Raises:
@@ -101,20 +102,20 @@ def disk(folder: Path) -> Disk:
     except OSError as error:
         raise disk_error(error, folder) from error
     free = shutil.disk_usage(folder).free
-    return Disk(DISK_BYTES / (written - begun), DISK_BYTES / (done - written), free)
+    return DiskThroughput(DISK_BYTES / (written - begun), DISK_BYTES / (done - written), free)
 
 
 def derived_s(model: Classifier, below: Line) -> float:
     """Returns the seconds to derive one activation at the model's line from an earlier line."""
-    middle = models.middle(model, below)
+    layers = between(model, below)
     batch = _noise(below.shape, 64, model.engine.storage)
-    middle(batch[:8])
+    layers(batch[:8])
     begun = time.perf_counter()
-    middle(batch)
+    layers(batch)
     return (time.perf_counter() - begun) / len(batch)
 
 
-def step(model: Classifier, stage: Stage, images: int = 1 << 20) -> Step:
+def step(model: Classifier, stage: Stage, images: int = 1 << 20) -> StepCost:
     """Trains a copy of suffix and head for a few steps on noise, and scores once.
 
     Args:
@@ -122,8 +123,8 @@ def step(model: Classifier, stage: Stage, images: int = 1 << 20) -> Step:
         stage: How it trains.
         images: How many there are: a batch has no more.
     """
-    upper: Upper = copy.deepcopy(model.upper)
-    upper.requires_grad_(True)
+    trainable: SuffixWithHead = copy.deepcopy(model.trainable)
+    trainable.requires_grad_(True)
     storage = model.engine.storage
     count = max(min(stage.batch_size, images), 2)
     batch = _noise(model.line.shape, count, storage)
@@ -132,9 +133,9 @@ def step(model: Classifier, stage: Stage, images: int = 1 << 20) -> Step:
     if model.targets == "multilabel":
         targets = torch.zeros(count, classes)
     examples = Examples(tuple(bytes([0]) * 2 for _ in range(count)), targets)
-    made = parameters.groups(upper.suffix, upper.head, 1e-6, 1.0, 0.0)
+    made = parameters.groups(trainable.suffix, trainable.head, 1e-6, 1.0, 0.0)
     optimizer = parameters.make_optimizer(stage.optimizer, made)
-    how = How(
+    settings = TrainSettings(
         epochs=STEPS,
         batch_size=count,
         batch_norm=stage.batch_norm,
@@ -152,9 +153,17 @@ def step(model: Classifier, stage: Stage, images: int = 1 << 20) -> Step:
 
     with engines.threads(1 if len(model.line.shape) == 1 else None):
         taken = []
-        state = State()
+        state = TrainState()
         lines = loop.train(
-            upper, optimizer, lambda *_: 1.0, fetch, lambda _: examples, None, how, device, state
+            trainable,
+            optimizer,
+            lambda *_: 1.0,
+            fetch,
+            lambda _: examples,
+            None,
+            settings,
+            device,
+            state,
         )
         begun = time.perf_counter()
         for line in lines:
@@ -164,17 +173,17 @@ def step(model: Classifier, stage: Stage, images: int = 1 << 20) -> Step:
                 break
             begun = time.perf_counter()
         lines.close()
-        upper.eval()
+        trainable.eval()
         with torch.inference_mode():
             begun = time.perf_counter()
             # Scores come back to the CPU, and a GPU is waited for.
-            upper(batch.to(device)).cpu()
+            trainable(batch.to(device)).cpu()
             scored = time.perf_counter() - begun
     steady = taken[1:] or taken
-    return Step(sum(steady) / len(steady) / count, scored / count)
+    return StepCost(sum(steady) / len(steady) / count, scored / count)
 
 
-def _rate(run: Callable[[Sequence[Item]], int], items: Sequence[Item]) -> float:
+def _rate(run: Callable[[Sequence[ImageView]], int], items: Sequence[ImageView]) -> float:
     """Puts items through `run`, round after round, for `AT_LEAST_S`."""
     size = 2 * extract.BATCH
     run(items[: size // 2])

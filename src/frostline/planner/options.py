@@ -4,17 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from frostline import passes
-from frostline.cache.chunks import rows_in
-from frostline.cache.key import Key
-from frostline.classifier import Classifier
-from frostline.console import Console
-from frostline.data.augment import CENTER, Policy, View
-from frostline.data.listing import Listing
-from frostline.extract import Item
+from frostline.activations import sources as passes
+from frostline.activations.cache.chunks import rows_in
+from frostline.activations.cache.key import CacheKey
+from frostline.activations.extraction import ImageView
+from frostline.activations.sources import image_views_of
+from frostline.base.console import Console
 from frostline.frost import Line
-from frostline.passes import items_of
-from frostline.planner.measure import Disk, Step
+from frostline.images.augment import CENTER, Policy, View
+from frostline.images.listing import Listing
+from frostline.model.classifier import Classifier
+from frostline.planner.measure import DiskThroughput, StepCost
 from frostline.planner.views import epochs_before, epochs_of, most_epochs, view_count, views_of
 from frostline.recipe import Recipe, Stage
 
@@ -22,7 +22,7 @@ MOST_VIEWS = 4
 
 
 @dataclass(frozen=True)
-class Option:
+class PlanOption:
     """One way to carry out a recipe, with its estimate.
 
     Attributes:
@@ -52,7 +52,7 @@ class Option:
 
 
 @dataclass(frozen=True)
-class Case:
+class PlanInputs:
     """What all options have in common."""
 
     model: Classifier
@@ -61,11 +61,11 @@ class Case:
     policy: Policy
     cache: Path
     console: Console
-    disk: Disk
+    disk: DiskThroughput
 
 
 @dataclass(frozen=True)
-class Rates:
+class Throughput:
     """What was measured for one placing of the lines.
 
     Attributes:
@@ -91,8 +91,8 @@ class Rates:
     view_s: float
     decode_s: float
     derive_s: Mapping[int, float]
-    steps: tuple[Step, ...]
-    keys: Mapping[int, Key]
+    steps: tuple[StepCost, ...]
+    keys: Mapping[int, CacheKey]
     sizes: Mapping[int, int]
     kept: bool = False
 
@@ -106,21 +106,23 @@ class _Pass:
     seconds: float
 
 
-def options_of(case: Case, rates: Rates) -> list[Option]:
+def options_of(case: PlanInputs, throughput: Throughput) -> list[PlanOption]:
     """Returns every way that the recipe leaves open, at the rates measured."""
     found = []
     cache, live = case.wanted.compute.cache, case.wanted.views.live
     counts = counts_of(case)
-    there = {} if cache == "never" else _there(case, rates)
+    there = {} if cache == "never" else _there(case, throughput)
     if cache != "never" and not live:
-        found += [_kept(case, rates, count, there) for count in counts]
+        found += [_kept(case, throughput, count, there) for count in counts]
     # Where all is kept, computing it again is no choice, and was not measured.
-    if live or (cache != "always" and (case.wanted.stages or cache == "never") and not rates.kept):
-        found.append(_unkept(case, rates, max(counts), there))
+    if live or (
+        cache != "always" and (case.wanted.stages or cache == "never") and not throughput.kept
+    ):
+        found.append(_unkept(case, throughput, max(counts), there))
     return found
 
 
-def counts_of(case: Case) -> list[int]:
+def counts_of(case: PlanInputs) -> list[int]:
     """Returns how many views of a training image come into question, the most first."""
     if not case.policy.varies:
         return [1]
@@ -131,49 +133,53 @@ def counts_of(case: Case) -> list[int]:
     return [count for count in (MOST_VIEWS, 2, 1) if count <= most] or [1]
 
 
-def derives(case: Case, rates: Rates) -> bool:
+def derives(case: PlanInputs, throughput: Throughput) -> bool:
     """Whether later lines are derived: where reading a row takes less than making one."""
     # Both go on with the same layers.
-    read_s = rates.sizes[rates.base.line.index] / case.disk.read
-    return case.wanted.compute.derive and (rates.kept or read_s < rates.center_s)
+    read_s = throughput.sizes[throughput.base.line.index] / case.disk.read
+    return case.wanted.compute.derive and (throughput.kept or read_s < throughput.center_s)
 
 
-def _there(case: Case, rates: Rates) -> dict[int, set[bytes]]:
+def _there(case: PlanInputs, throughput: Throughput) -> dict[int, set[bytes]]:
     """Returns which rows are kept already at each line, under the keys that the run will use."""
-    base, derive = rates.base, derives(case, rates)
+    base, derive = throughput.base, derives(case, throughput)
     found = {}
-    for index, key in rates.keys.items():
-        compute = key.compute.replace("eager", rates.engine, 1)
+    for index, key in throughput.keys.items():
+        compute = key.compute.replace("eager", throughput.engine, 1)
         if derive and index != base.line.index:
             compute = passes.via(base.line, base.engine.name, key.compute)
         found[index] = rows_in(replace(key, compute=compute).folder(case.cache))
     return found
 
 
-def _pass(case: Case, rates: Rates, count: int, there: Mapping[int, set[bytes]]) -> _Pass:
-    base, derive = rates.base.line.index, derives(case, rates)
+def _pass(
+    case: PlanInputs, throughput: Throughput, count: int, there: Mapping[int, set[bytes]]
+) -> _Pass:
+    base, derive = throughput.base.line.index, derives(case, throughput)
     new_bytes, memory_bytes, seconds = 0, 0, 0.0
-    for index, rows in rows_at(case, rates.base.line, rates.lines, count).items():
-        size, above_s = rates.sizes[index], rates.derive_s.get(index, 0.0)
+    for index, rows in rows_at(case, throughput.base.line, throughput.lines, count).items():
+        size, above_s = throughput.sizes[index], throughput.derive_s.get(index, 0.0)
         new = [item.view for row, item in rows.items() if row not in there[index]]
         new_bytes += len(new) * size
         memory_bytes += min(len(rows) * size, passes.RESIDENT_BYTES)
         seconds += len(new) * (above_s + size / case.disk.write)
         if index == base or not derive:
             centers = new.count(CENTER)
-            seconds += centers * rates.center_s + (len(new) - centers) * rates.view_s
+            seconds += centers * throughput.center_s + (len(new) - centers) * throughput.view_s
     return _Pass(new_bytes, memory_bytes, seconds)
 
 
-def _kept(case: Case, rates: Rates, count: int, there: Mapping[int, set[bytes]]) -> Option:
-    first = _pass(case, rates, count, there)
+def _kept(
+    case: PlanInputs, throughput: Throughput, count: int, there: Mapping[int, set[bytes]]
+) -> PlanOption:
+    first = _pass(case, throughput, count, there)
     train, val = len(case.listing.of("train")), len(case.listing.of("val"))
-    base, derive = rates.base.line.index, derives(case, rates)
+    base, derive = throughput.base.line.index, derives(case, throughput)
     if not derive:
-        first = replace(first, seconds=first.seconds + _later_engines_s(case, rates))
+        first = replace(first, seconds=first.seconds + _later_engines_s(case, throughput))
     new_bytes, epochs_s, epochs = first.new_bytes, 0.0, 0.0
-    for number, (stage, line, step) in enumerate(_stages(case, rates)):
-        size, above_s = rates.sizes[line.index], rates.derive_s.get(line.index, 0.0)
+    for number, (stage, line, step) in enumerate(_stages(case, throughput)):
+        size, above_s = throughput.sizes[line.index], throughput.derive_s.get(line.index, 0.0)
         read_s = size / case.disk.read
         length = epochs_of(stage, train)
         epochs += length
@@ -181,15 +187,15 @@ def _kept(case: Case, rates: Rates, count: int, there: Mapping[int, set[bytes]])
         # A view that is replaced is kept at the earliest line and, derived from that, at its own.
         fresh = round(_refreshed(case, number, count) * train)
         through = {base, line.index} if derive else {line.index}
-        fresh_bytes = fresh * sum(rates.sizes[index] for index in through)
+        fresh_bytes = fresh * sum(throughput.sizes[index] for index in through)
         new_bytes += fresh_bytes
-        epochs_s += fresh * (rates.view_s + above_s) + fresh_bytes / case.disk.write
-    return Option(
-        rates.base.line.name,
-        rates.engine,
+        epochs_s += fresh * (throughput.view_s + above_s) + fresh_bytes / case.disk.write
+    return PlanOption(
+        throughput.base.line.name,
+        throughput.engine,
         count,
         True,
-        str(rates.base.engine.storage).removeprefix("torch."),
+        str(throughput.base.engine.storage).removeprefix("torch."),
         new_bytes,
         first.memory_bytes,
         first.seconds,
@@ -198,34 +204,36 @@ def _kept(case: Case, rates: Rates, count: int, there: Mapping[int, set[bytes]])
     )
 
 
-def _unkept(case: Case, rates: Rates, count: int, there: Mapping[int, set[bytes]]) -> Option:
+def _unkept(
+    case: PlanInputs, throughput: Throughput, count: int, there: Mapping[int, set[bytes]]
+) -> PlanOption:
     train, val = len(case.listing.of("train")), len(case.listing.of("val"))
     keeps_val = case.wanted.views.live and case.wanted.compute.cache != "never"
     if keeps_val:
-        first = _pass(case, rates, count, there)
+        first = _pass(case, throughput, count, there)
     else:
-        seconds = len(case.listing.usable) * rates.decode_s
+        seconds = len(case.listing.usable) * throughput.decode_s
         if case.wanted.head.start == "probe":
-            above_s = rates.derive_s.get(case.model.top.index, 0.0)
-            seconds += (train + val) * (rates.center_s + above_s)
+            above_s = throughput.derive_s.get(case.model.top.index, 0.0)
+            seconds += (train + val) * (throughput.center_s + above_s)
         first = _Pass(0, 0, seconds)
-    first = replace(first, seconds=first.seconds + _later_engines_s(case, rates))
+    first = replace(first, seconds=first.seconds + _later_engines_s(case, throughput))
     epochs_s, epochs = 0.0, 0.0
-    for stage, line, step in _stages(case, rates):
-        above_s = rates.derive_s.get(line.index, 0.0)
-        read_s = rates.sizes[line.index] / case.disk.read
-        center_s = read_s if keeps_val else rates.center_s + above_s
+    for stage, line, step in _stages(case, throughput):
+        above_s = throughput.derive_s.get(line.index, 0.0)
+        read_s = throughput.sizes[line.index] / case.disk.read
+        center_s = read_s if keeps_val else throughput.center_s + above_s
         varied = stage.augment and case.policy.varies
-        train_s = step.train_s + (rates.view_s + above_s if varied else center_s)
+        train_s = step.train_s + (throughput.view_s + above_s if varied else center_s)
         length = epochs_of(stage, train)
         epochs += length
         epochs_s += length * (train * train_s + val * (step.eval_s + center_s))
-    return Option(
-        rates.base.line.name,
-        rates.engine,
+    return PlanOption(
+        throughput.base.line.name,
+        throughput.engine,
         count,
         False,
-        str(rates.base.engine.storage).removeprefix("torch."),
+        str(throughput.base.engine.storage).removeprefix("torch."),
         first.new_bytes,
         first.memory_bytes,
         first.seconds,
@@ -234,27 +242,27 @@ def _unkept(case: Case, rates: Rates, count: int, there: Mapping[int, set[bytes]
     )
 
 
-def _later_engines_s(case: Case, rates: Rates) -> float:
+def _later_engines_s(case: PlanInputs, throughput: Throughput) -> float:
     """Returns what making engines takes that run from pixels to lines above the earliest."""
     probed = [case.model.top] if case.wanted.head.start == "probe" else []
-    later = {line.index for line in (*rates.lines, *probed)} - {rates.base.line.index}
-    return len(later) * rates.setup_s
+    later = {line.index for line in (*throughput.lines, *probed)} - {throughput.base.line.index}
+    return len(later) * throughput.setup_s
 
 
-def _stages(case: Case, rates: Rates) -> list[tuple[Stage, Line, Step]]:
-    return list(zip(case.wanted.stages, rates.lines, rates.steps, strict=True))
+def _stages(case: PlanInputs, throughput: Throughput) -> list[tuple[Stage, Line, StepCost]]:
+    return list(zip(case.wanted.stages, throughput.lines, throughput.steps, strict=True))
 
 
-def training_s(case: Case, rates: Rates) -> float:
+def training_s(case: PlanInputs, throughput: Throughput) -> float:
     """Returns what steps and scoring take in all, whatever the engine."""
     train, val = len(case.listing.of("train")), len(case.listing.of("val"))
     return sum(
         (train * step.train_s + val * step.eval_s) * epochs_of(stage, train)
-        for stage, _, step in _stages(case, rates)
+        for stage, _, step in _stages(case, throughput)
     )
 
 
-def _refreshed(case: Case, number: int, count: int) -> float:
+def _refreshed(case: PlanInputs, number: int, count: int) -> float:
     """Returns how many views of an image stage `number` replaces by new ones, in the mean."""
     wanted, train = case.wanted, len(case.listing.of("train"))
     stage, share = wanted.stages[number], wanted.views.refresh
@@ -267,8 +275,8 @@ def _refreshed(case: Case, number: int, count: int) -> float:
 
 
 def rows_at(
-    case: Case, base: Line, lines: Sequence[Line], count: int
-) -> dict[int, dict[bytes, Item]]:
+    case: PlanInputs, base: Line, lines: Sequence[Line], count: int
+) -> dict[int, dict[bytes, ImageView]]:
     """Returns the rows that are kept before the first epoch of their stage, by the line's index.
 
     Args:
@@ -281,19 +289,19 @@ def rows_at(
     train = case.listing.of("train")
     others = [row for row in case.listing.usable if row.split != "train"]
     varied = [View(number, case.policy) for number in range(view_count(wanted, case.policy))]
-    found = {base.index: {**items_of(others), **items_of(train, [CENTER, *varied])}}
-    val = items_of(case.listing.of("val"))
+    found = {base.index: {**image_views_of(others), **image_views_of(train, [CENTER, *varied])}}
+    val = image_views_of(case.listing.of("val"))
     for number, line in enumerate(lines):
         if line.index != base.index:
             views = views_of(wanted, case.policy, number, len(train))
-            found.setdefault(line.index, {}).update({**val, **items_of(train, views)})
+            found.setdefault(line.index, {}).update({**val, **image_views_of(train, views)})
     top = case.model.top.index
     if wanted.head.start == "probe" and top != base.index:
-        found.setdefault(top, {}).update({**val, **items_of(train)})
+        found.setdefault(top, {}).update({**val, **image_views_of(train)})
     return found
 
 
-def is_kept(case: Case, base: Classifier) -> bool:
+def is_kept(case: PlanInputs, base: Classifier) -> bool:
     """Whether every row that any number of views asks for is kept: nothing is left to compute."""
     if case.wanted.compute.cache == "never" or case.wanted.views.live:
         return False
@@ -302,13 +310,13 @@ def is_kept(case: Case, base: Classifier) -> bool:
     return bool(there) and all(row in there for row in rows)
 
 
-def has_rows(case: Case, base: Classifier, engine: str) -> bool:
+def has_rows(case: PlanInputs, base: Classifier, engine: str) -> bool:
     """Whether another engine's activations are kept already."""
     name = base.engine.name.replace("eager", engine, 1)
     return bool(rows_in(passes.cache_key(base, name).folder(case.cache)))
 
 
-def limits(case: Case, option: Option) -> dict[str, tuple[float, float]]:
+def limits(case: PlanInputs, option: PlanOption) -> dict[str, tuple[float, float]]:
     """Returns what an option needs and what it may take, by name; `free` is what the disk has."""
     budget = case.wanted.budget
     found: dict[str, tuple[float, float]] = {"free": (option.new_bytes, case.disk.free)}
@@ -321,12 +329,12 @@ def limits(case: Case, option: Option) -> dict[str, tuple[float, float]]:
     return found
 
 
-def fits(case: Case, option: Option) -> bool:
+def fits(case: PlanInputs, option: PlanOption) -> bool:
     """Says whether an option keeps within the budget, and within what the disk has free."""
     return all(need <= limit for need, limit in limits(case, option).values())
 
 
-def memory_of(option: Option) -> int:
+def memory_of(option: PlanOption) -> int:
     """Returns what the process is expected to take: what it has now, and what it will hold."""
     with Path("/proc/self/statm").open() as file:
         pages = int(file.read().split()[1])

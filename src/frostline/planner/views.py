@@ -2,7 +2,7 @@
 
 import math
 
-from frostline.data.augment import CENTER, Policy, View
+from frostline.images.augment import CENTER, Policy, View
 from frostline.recipe import Recipe, Stage
 from frostline.training import loop
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from frostline.errors import RecipeError, did_you_mean, raise_all
+from frostline.base.errors import RecipeError, did_you_mean, raise_all
 from frostline.recipe.head import problems_of_head
 from frostline.recipe.schema import (
     BALANCES,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from frostline.errors import RecipeError, did_you_mean, raise_all
+from frostline.base.errors import RecipeError, did_you_mean, raise_all
 from frostline.recipe.head_layers import (
     MOST_WIDE,
     LayerSpec,

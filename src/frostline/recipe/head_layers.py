@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from frostline.errors import RecipeError, did_you_mean, raise_all
+from frostline.base.errors import RecipeError, did_you_mean, raise_all
 
 LAYERS = ("conv", "pool", "flatten", "linear", "norm", "activation", "dropout")
 MOST_WIDE = 65536

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from frostline.errors import LineError, RecipeError, did_you_mean, raise_all
-from frostline.files import write_text
+from frostline.base.errors import LineError, RecipeError, did_you_mean, raise_all
+from frostline.base.files import write_text
 from frostline.recipe.checks import problems_of
 from frostline.recipe.schema import DEFAULT, Recipe
 

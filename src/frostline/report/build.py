@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from frostline import metrics, recipe
-from frostline.data import listing as listings
-from frostline.data.rows import split_tags
-from frostline.errors import RunError
+from frostline import recipe
+from frostline.base.errors import RunError
+from frostline.images import listing as listings
+from frostline.images.rows import split_tags
 from frostline.report import page
-from frostline.runfolder import RunFolder
+from frostline.run.folder import RunFolder
+from frostline.scores import metrics
 
 MISTAKES = 24
 
@@ -42,11 +43,11 @@ def write(run: RunFolder) -> Path:
         ("frozen layers unchanged", _frozen(plan, run.read_metrics())),
         ("forward passes below the line", f"{plan['rows_computed']:,}"),
     ]
-    for name, (truth, chances) in predicted.items():
+    for name, (truth, probabilities) in predicted.items():
         if name in scores:
-            more = metrics.summarise(chances, truth, scores[name]["labels"])
+            more = metrics.summarise(probabilities, truth, scores[name]["labels"])
             scores[name] |= {"ece": more["ece"], "brier": more["brier"]}
-            scores[name]["calibration"] = metrics.calibration(chances, truth)
+            scores[name]["calibration"] = metrics.calibration(probabilities, truth)
     html = page.render(
         title=run.path.resolve().name,
         facts=facts,
@@ -96,8 +97,8 @@ def _read_predictions(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     for split in dict.fromkeys(row["split"] for row in rows):
         chosen = [row for row in rows if row["split"] == split]
         truth = np.array([names.index(row["label"]) for row in chosen], dtype=np.int64)
-        chances = np.array([[float(row[f"p:{name}"]) for name in names] for row in chosen])
-        found[split] = (truth, chances / chances.sum(1, keepdims=True))
+        probabilities = np.array([[float(row[f"p:{name}"]) for name in names] for row in chosen])
+        found[split] = (truth, probabilities / probabilities.sum(1, keepdims=True))
     return found
 
 
@@ -120,6 +121,6 @@ def _worst_of_several(row: dict[str, str], names: Sequence[str]) -> page.Example
     """Returns a picture with the label that the model is most sure of and wrong about."""
     truth, said = split_tags(row["label"]), split_tags(row["predicted"])
     wrong = set(truth) ^ set(said)
-    chances = {name.removeprefix("p:"): float(row[name]) for name in names}
-    worst = max(sorted(wrong), key=lambda name: abs(chances[name] - 0.5))
-    return page.Example(row["path"], ", ".join(truth), ", ".join(said), chances[worst], worst)
+    probabilities = {name.removeprefix("p:"): float(row[name]) for name in names}
+    worst = max(sorted(wrong), key=lambda name: abs(probabilities[name] - 0.5))
+    return page.Example(row["path"], ", ".join(truth), ", ".join(said), probabilities[worst], worst)

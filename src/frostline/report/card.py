@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from frostline import recipe
-from frostline.files import write_text
-from frostline.runfolder import RunFolder
+from frostline.base.files import write_text
+from frostline.run.folder import RunFolder
 
 _USE = """\
 ## Use

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from frostline.metrics import wilson
+from frostline.scores.metrics import wilson
 
 # What XML forbids, half characters from file names that are not UTF-8, and marks that turn
 # the direction of the text around them.
@@ -160,7 +160,7 @@ def reliability_chart(
     every point on the diagonal.
 
     Args:
-        bins: What `frostline.metrics.calibration` returns.
+        bins: What `frostline.scores.metrics.calibration` returns.
         title: What the chart shows, read out by screen readers.
         width_px: Width of the drawing.
         height_px: Height of the drawing.

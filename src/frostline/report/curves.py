@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from frostline.files import write_atomic
+from frostline.base.files import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from frostline import files
+from frostline.base import files
 from frostline.report.charts import Series, escape, line_chart, reliability_chart
 from frostline.report.tables import by_class, by_label, confusion, make_table, number, plain
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from frostline.metrics import wilson
 from frostline.report.charts import escape
+from frostline.scores.metrics import wilson
 
 # Above this many classes a matrix is a carpet, and the worst confusions are listed instead.
 MATRIX_CLASSES = 30

@@ -18,9 +18,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from frostline.errors import RunError
-from frostline.files import save_tensors, write_atomic
-from frostline.training.loop import Score, State
+from frostline.base.errors import RunError
+from frostline.base.files import save_tensors, write_atomic
+from frostline.training.loop import Score, TrainState
 
 FORMAT = 2
 # A kill loses at most this long; and writing takes at most this share of the time, where both fit.
@@ -53,7 +53,7 @@ class Checkpoint:
 
 
 @dataclass
-class Clock:
+class CheckpointClock:
     """Says when the next checkpoint is due: a small share of the time, but every 30 seconds.
 
     Attributes:
@@ -116,16 +116,16 @@ def read(path: Path) -> Checkpoint | None:
 
 
 def pack(
-    upper: nn.Module, optimizer: torch.optim.Optimizer | None, state: State | None
+    trainable: nn.Module, optimizer: torch.optim.Optimizer | None, state: TrainState | None
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Returns a stage's facts and tensors; `unpack` is the way back.
 
     Args:
-        upper: Suffix and head.
+        trainable: Suffix and head.
         optimizer: None before a stage's first step.
         state: Likewise.
     """
-    tensors = {f"upper.{name}": value for name, value in upper.state_dict().items()}
+    tensors = {f"upper.{name}": value for name, value in trainable.state_dict().items()}
     if optimizer is None or state is None:
         return {}, tensors
     for part in ("kept", "averaged"):
@@ -142,11 +142,13 @@ def pack(
     }
     for name in ("first", "best"):
         scalars[name] = dataclasses.asdict(scalars[name]) if scalars[name] else None
-    trained = [name for name, value in upper.named_parameters() if value.requires_grad]
+    trained = [name for name, value in trainable.named_parameters() if value.requires_grad]
     return {"state": scalars, "trained": trained}, tensors
 
 
-def unpack(found: Checkpoint, upper: nn.Module, optimizer: torch.optim.Optimizer | None) -> State:
+def unpack(
+    found: Checkpoint, trainable: nn.Module, optimizer: torch.optim.Optimizer | None
+) -> TrainState:
     """Puts a checkpoint's tensors back and returns the state; a fresh one at a stage's start.
 
     Raises:
@@ -156,17 +158,17 @@ def unpack(found: Checkpoint, upper: nn.Module, optimizer: torch.optim.Optimizer
     if "state" not in found.facts:
         # Written when the stage before ended, whose line may lie higher; below that line weights
         # are still what they were.
-        state = upper.state_dict()
+        state = trainable.state_dict()
         own |= {k: v for k, v in state.items() if k.startswith("suffix.") and k not in own}
     try:
-        upper.load_state_dict(own)
+        trainable.load_state_dict(own)
     except RuntimeError as error:
         raise RunError(
             "the checkpoint is of another network: " + " ".join(str(error).split())[:200]
         ) from error
     if optimizer is None or "state" not in found.facts:
-        return State()
-    trained = [name for name, value in upper.named_parameters() if value.requires_grad]
+        return TrainState()
+    trained = [name for name, value in trainable.named_parameters() if value.requires_grad]
     if trained != found.facts["trained"]:
         raise RunError("the checkpoint trains other tensors than this recipe does.")
     parameters = [value for group in optimizer.param_groups for value in group["params"]]
@@ -179,12 +181,12 @@ def unpack(found: Checkpoint, upper: nn.Module, optimizer: torch.optim.Optimizer
     for name in ("first", "best"):
         scalars[name] = Score(**scalars[name]) if scalars[name] else None
     # Where they are compared with and loaded into what lies on the device.
-    device = next(upper.parameters()).device
+    device = next(trainable.parameters()).device
     kept, averaged = (
         {name: value.to(device) for name, value in found.part(part).items()}
         for part in ("kept", "averaged")
     )
-    return State(**scalars, kept=kept, averaged=averaged)
+    return TrainState(**scalars, kept=kept, averaged=averaged)
 
 
 def _lay_like(parameter: Tensor, value: Tensor) -> Tensor:

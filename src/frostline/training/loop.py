@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from frostline.classifier import Upper
-from frostline.errors import LossError, TrainingError
+from frostline.base.errors import LossError, TrainingError
+from frostline.model.classifier import SuffixWithHead
 from frostline.training import objectives
 
 Fetch = Callable[[Sequence[bytes]], Tensor]
@@ -51,7 +51,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class How:
+class TrainSettings:
     """How a stage trains.
 
     Attributes:
@@ -90,7 +90,7 @@ class How:
 
 
 @dataclass
-class State:
+class TrainState:
     """How far a stage has come: all that going on needs, besides weights and optimiser.
 
     Attributes:
@@ -167,79 +167,99 @@ def _ends(images: int, batch_size: int) -> list[int]:
     return [images * number // max(1, count) for number in range(count + 1)]
 
 
-def step_count(images: int, how: How) -> int:
+def step_count(images: int, settings: TrainSettings) -> int:
     """Returns how many optimiser steps a stage takes if it is not ended early."""
-    return how.steps or how.epochs * -(-batch_count(images, how.batch_size) // how.accumulate)
+    return settings.steps or settings.epochs * -(
+        -batch_count(images, settings.batch_size) // settings.accumulate
+    )
 
 
-def predict(upper: Upper, fetch: Fetch, examples: Examples, device: torch.device) -> Tensor:
+def predict(
+    trainable: SuffixWithHead, fetch: Fetch, examples: Examples, device: torch.device
+) -> Tensor:
     """Returns logits [n, scores] in float32 on the CPU, in eval mode."""
-    upper.eval()
+    trainable.eval()
     order = range(len(examples.rows))
     with torch.inference_mode():
-        parts = [upper(x.to(device)).cpu() for x, _ in batches(fetch, examples, order, EVAL_BATCH)]
+        parts = [
+            trainable(x.to(device)).cpu() for x, _ in batches(fetch, examples, order, EVAL_BATCH)
+        ]
     return torch.cat(parts)
 
 
 def score(
-    upper: Upper, fetch: Fetch, examples: Examples, device: torch.device, kind: str = "multiclass"
+    trainable: SuffixWithHead,
+    fetch: Fetch,
+    examples: Examples,
+    device: torch.device,
+    kind: str = "multiclass",
 ) -> Score:
     """Returns loss and accuracy over all examples."""
-    logits = predict(upper, fetch, examples, device)
+    logits = predict(trainable, fetch, examples, device)
     loss = objectives.loss(logits.double(), examples.targets, kind).item()
     right = objectives.right(logits, examples.targets, kind)
     return Score(loss, right / len(examples.rows), len(examples.rows))
 
 
 def train(
-    upper: Upper,
+    trainable: SuffixWithHead,
     optimizer: torch.optim.Optimizer,
     rate: Rate,
     fetch: Fetch,
     examples_of: Callable[[int], Examples],
     validation: Examples | None,
-    how: How,
+    settings: TrainSettings,
     device: torch.device,
-    state: State,
+    state: TrainState,
 ) -> Generator[dict[str, Any] | None, None, None]:
-    """Trains `upper` in place, step by step, and leaves it at its best state on `validation`.
+    """Trains `trainable` in place, step by step, and leaves it at its best state on `validation`.
 
     The state before the first epoch takes part, so a stage never makes things worse there.
     Without validation images the last state stays. Between two steps, when the caller has its
-    turn, `upper`, `optimizer` and `state` are all that going on needs. Who ends early is to close
-    this: until then the caller's random numbers are not put back.
+    turn, `trainable`, `optimizer` and `state` are all that going on needs. Close the generator to
+    end early: until then the caller's random numbers are not put back.
 
     Args:
-        upper: Suffix and head, on `device`.
+        trainable: Suffix and head, on `device`.
         optimizer: Of its parameters; each group's `peak_lr` is what `rate` multiplies.
         rate: Step and number of all steps to a factor.
         fetch: Row ids to activations at the line.
         examples_of: Epoch, from 1, to what to train on; always as many.
         validation: What the best state is chosen on.
-        how: How to train.
-        device: Where `upper` is.
+        settings: How to train.
+        device: Where `trainable` is.
         state: Where the stage stands; a fresh one starts it.
 
     Yields:
         None after each step, and after each epoch its history record.
 
     Raises:
-        LossError: Where the loss is no longer a number; `upper` is left at its best state.
+        LossError: Where the loss is no longer a number; `trainable` is left at its best state.
         TrainingError: Where batch norms are trained on a single image.
     """
     if state.finished:
         return
     training = examples_of(state.epoch)
-    train_mode(upper, how.batch_norm)
-    if len(training.rows) == 1 and any(_is_trained_norm(module) for module in upper.modules()):
+    train_mode(trainable, settings.batch_norm)
+    if len(training.rows) == 1 and any(_is_trained_norm(module) for module in trainable.modules()):
         raise TrainingError(
             "batch norms are trained, and one training image alone is nothing to take a mean and "
             'a deviation of. Add images, or write batch_norm = "frozen" and a head without them.'
         )
-    run = _Run(upper, optimizer, rate, fetch, how, device, step_count(len(training.rows), how))
+    run = _Run(
+        trainable,
+        optimizer,
+        rate,
+        fetch,
+        settings,
+        device,
+        step_count(len(training.rows), settings),
+    )
     weights = None
-    if how.balance == "weights":
-        weights = objectives.class_weights(training.targets, how.kind, how.classes).to(device)
+    if settings.balance == "weights":
+        weights = objectives.class_weights(training.targets, settings.kind, settings.classes).to(
+            device
+        )
     if not state.kept:
         _begin(run, validation, state)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
@@ -255,43 +275,43 @@ def train(
 class _Run:
     """What stays the same throughout a stage."""
 
-    upper: Upper
+    trainable: SuffixWithHead
     optimizer: torch.optim.Optimizer
     rate: Rate
     fetch: Fetch
-    how: How
+    settings: TrainSettings
     device: torch.device
     steps: int
 
 
-def _begin(run: _Run, validation: Examples | None, state: State) -> None:
+def _begin(run: _Run, validation: Examples | None, state: TrainState) -> None:
     if validation:
         state.first = state.best = _scored(run, validation, state)
         if not math.isfinite(state.first.loss):
-            advice = " Try --precision fp32 with another --out." if _is_half(run.upper) else ""
+            advice = " Try --precision fp32 with another --out." if _is_half(run.trainable) else ""
             raise LossError(
                 "the loss on validation is no number before the first step: the activations of "
                 f"the network itself are too large.{advice}"
             )
-    state.kept = copy.deepcopy(run.upper.state_dict())
-    if run.how.ema:
-        state.averaged = copy.deepcopy(run.upper.state_dict())
+    state.kept = copy.deepcopy(run.trainable.state_dict())
+    if run.settings.ema:
+        state.averaged = copy.deepcopy(run.trainable.state_dict())
 
 
 def _epoch(
-    run: _Run, training: Examples, weights: Tensor | None, state: State
+    run: _Run, training: Examples, weights: Tensor | None, state: TrainState
 ) -> Iterator[dict[str, Any] | None]:
     """Goes through what is left of an epoch; yields after each step."""
-    how = run.how
-    order = _order(training, how, state.epoch)
-    train_mode(run.upper, how.batch_norm)
-    loaded = batches(run.fetch, training, order, how.batch_size, skip=state.batch)
-    ends = _ends(len(order), how.batch_size)
+    settings = run.settings
+    order = _order(training, settings, state.epoch)
+    train_mode(run.trainable, settings.batch_norm)
+    loaded = batches(run.fetch, training, order, settings.batch_size, skip=state.batch)
+    ends = _ends(len(order), settings.batch_size)
     left = len(ends) - 1 - state.batch
     with contextlib.closing(loaded):
         while left and state.step < run.steps:
             begun = time.perf_counter()
-            together = min(how.accumulate, left)
+            together = min(settings.accumulate, left)
             images = ends[state.batch + together] - ends[state.batch]
             for group in run.optimizer.param_groups:
                 group["lr"] = group["peak_lr"] * run.rate(state.step, run.steps)
@@ -299,8 +319,8 @@ def _epoch(
             for x, targets in itertools.islice(loaded, together):
                 _add_gradients(run, x, targets, weights, images, state)
                 state.batch += 1
-            if how.clip:
-                nn.utils.clip_grad_norm_(run.upper.parameters(), how.clip)
+            if settings.clip:
+                nn.utils.clip_grad_norm_(run.trainable.parameters(), settings.clip)
             run.optimizer.step()
             _average(run, state)
             state.step += 1
@@ -310,57 +330,61 @@ def _epoch(
 
 
 def _add_gradients(
-    run: _Run, x: Tensor, targets: Tensor, weights: Tensor | None, images: int, state: State
+    run: _Run, x: Tensor, targets: Tensor, weights: Tensor | None, images: int, state: TrainState
 ) -> None:
-    how = run.how
-    torch.manual_seed(_seed(how.seed, state.epoch, state.batch))
+    settings = run.settings
+    torch.manual_seed(_seed(settings.seed, state.epoch, state.batch))
     x, wanted = x.to(run.device, non_blocking=True), targets.to(run.device)
     other, share = wanted, 1.0
-    if how.mixup:
-        share = float(torch.distributions.Beta(how.mixup, how.mixup).sample())
+    if settings.mixup:
+        share = float(torch.distributions.Beta(settings.mixup, settings.mixup).sample())
         # Each image keeps the larger share, so that its own label is what is right.
         share = max(share, 1 - share)
         partner = torch.randperm(len(x)).to(run.device)
         x, other = torch.lerp(x[partner].float(), x.float(), share), wanted[partner]
-    if how.noise:
+    if settings.noise:
         floats = x.float()
-        x = floats + how.noise * floats.std() * torch.randn_like(floats)
-    logits = run.upper(x)
+        x = floats + settings.noise * floats.std() * torch.randn_like(floats)
+    logits = run.trainable(x)
 
     def mixed(logits: Tensor, smoothing: float, weights: Tensor | None) -> Tensor:
-        loss = objectives.loss(logits, wanted, how.kind, smoothing, weights)
+        loss = objectives.loss(logits, wanted, settings.kind, smoothing, weights)
         if share == 1:
             return loss
-        rest = objectives.loss(logits, other, how.kind, smoothing, weights)
+        rest = objectives.loss(logits, other, settings.kind, smoothing, weights)
         return share * loss + (1 - share) * rest
 
-    loss = mixed(logits, how.label_smoothing, weights)
+    loss = mixed(logits, settings.label_smoothing, weights)
     # What is told is the plain loss, as on validation: smoothing and weights would shift it.
-    told = mixed(logits.detach(), 0.0, None) if how.label_smoothing or weights is not None else loss
+    told = (
+        mixed(logits.detach(), 0.0, None)
+        if settings.label_smoothing or weights is not None
+        else loss
+    )
     value = told.item()
     if not math.isfinite(value):
-        run.upper.load_state_dict(state.kept)
+        run.trainable.load_state_dict(state.kept)
         raise _no_number(run, state)
     (loss * (len(targets) / images)).backward()  # type: ignore[no-untyped-call]
     state.loss_sum += value * len(targets)
-    state.right += objectives.right(logits.detach(), wanted, how.kind)
+    state.right += objectives.right(logits.detach(), wanted, settings.kind)
     state.seen += len(targets)
 
 
-def _average(run: _Run, state: State) -> None:
+def _average(run: _Run, state: TrainState) -> None:
     if state.averaged:
-        own = run.upper.state_dict()
+        own = run.trainable.state_dict()
         floats = [name for name, value in own.items() if value.is_floating_point()]
         # Early on, a long memory would be of little but the start.
-        decay = min(run.how.ema, (1 + state.step) / (10 + state.step))
+        decay = min(run.settings.ema, (1 + state.step) / (10 + state.step))
         update = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
         update([state.averaged[name] for name in floats], [own[name] for name in floats], None)
 
 
-def _close(run: _Run, validation: Examples | None, state: State) -> dict[str, Any]:
+def _close(run: _Run, validation: Examples | None, state: TrainState) -> dict[str, Any]:
     """Scores an epoch, keeps what is best, and makes ready for the next one."""
     begun = time.perf_counter()
-    how = run.how
+    settings = run.settings
     line: dict[str, Any] = {
         "epoch": state.epoch,
         "step": state.step,
@@ -368,48 +392,50 @@ def _close(run: _Run, validation: Examples | None, state: State) -> dict[str, An
         "train_accuracy": state.right / state.seen,
         "lr": run.optimizer.param_groups[-1]["peak_lr"] * run.rate(state.step - 1, run.steps),
     }
-    own = copy.deepcopy(run.upper.state_dict()) if state.averaged else {}
+    own = copy.deepcopy(run.trainable.state_dict()) if state.averaged else {}
     if state.averaged:
-        run.upper.load_state_dict(state.averaged)
+        run.trainable.load_state_dict(state.averaged)
     if validation and state.best:
         now = _scored(run, validation, state)
         if not math.isfinite(now.loss):
-            run.upper.load_state_dict(state.kept)
+            run.trainable.load_state_dict(state.kept)
             raise _no_number(run, state)
         line |= {"val_loss": now.loss, "val_accuracy": now.accuracy}
         if now.better_than(state.best):
             state.best, state.best_epoch = now, state.epoch
-            state.kept = copy.deepcopy(run.upper.state_dict())
-    elif not all(bool(value.isfinite().all()) for value in run.upper.parameters()):
-        run.upper.load_state_dict(state.kept)
+            state.kept = copy.deepcopy(run.trainable.state_dict())
+    elif not all(bool(value.isfinite().all()) for value in run.trainable.parameters()):
+        run.trainable.load_state_dict(state.kept)
         raise _no_number(run, state)
     else:
-        state.kept, state.best_epoch = copy.deepcopy(run.upper.state_dict()), state.epoch
-    idle = state.epoch - state.best_epoch >= how.patience > 0
+        state.kept, state.best_epoch = copy.deepcopy(run.trainable.state_dict()), state.epoch
+    idle = state.epoch - state.best_epoch >= settings.patience > 0
     state.finished = state.step >= run.steps or idle
     if state.finished:
-        run.upper.load_state_dict(state.kept)
+        run.trainable.load_state_dict(state.kept)
     elif own:
-        run.upper.load_state_dict(own)
+        run.trainable.load_state_dict(own)
     seconds = state.seconds + time.perf_counter() - begun
     state.epoch, state.batch = state.epoch + 1, 0
     state.loss_sum, state.right, state.seen, state.seconds = 0.0, 0, 0, 0.0
     return {**line, "seconds": round(seconds, 3)}
 
 
-def _scored(run: _Run, validation: Examples, state: State) -> Score:
+def _scored(run: _Run, validation: Examples, state: TrainState) -> Score:
     begun = time.perf_counter()
-    found = score(run.upper, run.fetch, validation, run.device, run.how.kind)
+    found = score(run.trainable, run.fetch, validation, run.device, run.settings.kind)
     state.scoring_s = time.perf_counter() - begun
     return found
 
 
-def _order(training: Examples, how: How, epoch: int) -> list[int]:
-    generator = torch.Generator().manual_seed(_seed(how.seed, epoch, -1))
-    if how.balance == "sampling":
-        chances = objectives.sampling_weights(training.targets, how.kind, how.classes)
+def _order(training: Examples, settings: TrainSettings, epoch: int) -> list[int]:
+    generator = torch.Generator().manual_seed(_seed(settings.seed, epoch, -1))
+    if settings.balance == "sampling":
+        probabilities = objectives.sampling_weights(
+            training.targets, settings.kind, settings.classes
+        )
         drawn = torch.multinomial(
-            chances, len(training.rows), replacement=True, generator=generator
+            probabilities, len(training.rows), replacement=True, generator=generator
         )
         return [int(index) for index in drawn]
     return [int(index) for index in torch.randperm(len(training.rows), generator=generator)]
@@ -420,9 +446,9 @@ def _seed(*numbers: int) -> int:
     return int.from_bytes(hashlib.sha256(text).digest()[:7], "little")
 
 
-def _no_number(run: _Run, state: State) -> LossError:
+def _no_number(run: _Run, state: TrainState) -> LossError:
     kept = f"epoch {state.best_epoch}" if state.best_epoch else "before this stage"
-    other = "; or --precision fp32 with another --out" if _is_half(run.upper) else ""
+    other = "; or --precision fp32 with another --out" if _is_half(run.trainable) else ""
     return LossError(
         f"the loss is no longer a number in epoch {state.epoch}, step {state.step}; the state of "
         f"{kept} is kept. Try a learning rate ten times smaller or clip = 1.0, with which the same "
@@ -430,19 +456,19 @@ def _no_number(run: _Run, state: State) -> LossError:
     )
 
 
-def _is_half(upper: Upper) -> bool:
-    return upper.compute.itemsize == 2
+def _is_half(trainable: SuffixWithHead) -> bool:
+    return trainable.compute.itemsize == 2
 
 
-def train_mode(upper: Upper, batch_norm: str) -> None:
-    """Puts `upper` in training mode.
+def train_mode(trainable: SuffixWithHead, batch_norm: str) -> None:
+    """Puts `trainable` in training mode.
 
     Where batch norms are `frozen`, those of the suffix stay in eval mode. The head's are new, so
     they always learn what to normalise by.
     """
-    upper.train()
+    trainable.train()
     if batch_norm == "frozen":
-        for module in upper.suffix.modules():
+        for module in trainable.suffix.modules():
             if isinstance(module, _BatchNorm):
                 module.eval()
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from frostline.errors import RecipeError, TrainingError
+from frostline.base.errors import RecipeError, TrainingError
 
 SMOOTHING = 0.98
 BLOWN_UP = 4.0
@@ -18,7 +18,7 @@ RULE = "valley: half way down the longest fall of the loss"
 
 
 @dataclass(frozen=True)
-class Found:
+class RateSuggestion:
     """A sweep and what it suggests.
 
     Attributes:
@@ -53,7 +53,7 @@ def check(start: float, end: float, steps: int) -> None:
 
 def sweep(
     step: Callable[[float], float], start: float = 1e-7, end: float = 10.0, steps: int = 100
-) -> Found:
+) -> RateSuggestion:
     """Trains one step at each of `steps` rates from `start` to `end`, and suggests one of them.
 
     Rates grow by the same factor each time. It stops early where the loss is no number any more,
@@ -85,7 +85,7 @@ def sweep(
         losses.append(average / (1 - SMOOTHING ** (number + 1)))
         if losses[-1] > BLOWN_UP * min(losses):
             break
-    return Found(tuple(rates), tuple(losses), suggest(rates, losses), RULE)
+    return RateSuggestion(tuple(rates), tuple(losses), suggest(rates, losses), RULE)
 
 
 def suggest(rates: Sequence[float], losses: Sequence[float]) -> float:

@@ -23,8 +23,8 @@ from typing import Any, BinaryIO, Protocol
 import torch
 from torch import Tensor, nn
 
-from frostline.errors import FrostlineError, RecipeError, TrainingError, did_you_mean
-from frostline.files import disk_error
+from frostline.base.errors import FrostlineError, RecipeError, TrainingError, did_you_mean
+from frostline.base.files import disk_error
 
 PROJECT = "frostline"
 TENSORBOARD = "tensorboard"

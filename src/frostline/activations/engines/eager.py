@@ -1,0 +1,170 @@
+"""A prefix made ready to run: batch norms folded, channels last, in the type to compute in.
+
+An engine takes batches of uint8 pixels and gives activations in its storage type. It works on a
+copy of the prefix in which each batch norm is folded into the convolution before it, which
+changes the result by rounding only.
+"""
+
+import copy
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from frostline.frost import GraphPart
+from frostline.images.preprocessing import Preprocessing
+
+
+class Normalise(nn.Module):
+    """Turns uint8 pixels [n, 3, h, w] into a network's input: (x / 255 - mean) / std."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, how: Preprocessing) -> None:
+        super().__init__()
+        std = torch.tensor(how.std).reshape(1, 3, 1, 1)
+        mean = torch.tensor(how.mean).reshape(1, 3, 1, 1)
+        self.register_buffer("scale", 1 / (255 * std), persistent=False)
+        self.register_buffer("shift", -mean / std, persistent=False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Returns float32 [n, 3, h, w] in channels-last order."""
+        floats = pixels.to(torch.float32, memory_format=torch.channels_last)
+        return torch.addcmul(self.shift, floats, self.scale)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A prefix made ready to run.
+
+    Attributes:
+        name: What ran, for cache keys: two engines of one name give the same bytes.
+        device: Where it runs.
+        compute: The type it computes in.
+        storage: The type of the activations it gives.
+        module: The prepared network; None for the line `pixels`, which has nothing to run.
+        normalise: Pixels to input.
+        runner: What runs the network instead of calling `module`, or None. It takes normalised
+            float32 [n, 3, h, w], and may be called by several threads at once.
+    """
+
+    name: str
+    device: torch.device
+    compute: torch.dtype
+    storage: torch.dtype
+    module: GraphPart | None
+    normalise: Normalise
+    runner: Callable[[Tensor], Tensor] | None = None
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether it computes on this machine's cores rather than on a GPU."""
+        return self.device.type == "cpu"
+
+    @torch.inference_mode()
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Returns the activations of `pixels` (uint8 [n, 3, h, w]) on the CPU: [n, *shape]."""
+        if self.module is None:
+            return pixels
+        x = self.normalise(_moved(pixels, self.device))
+        activations = self.runner(x) if self.runner else self.module(x.to(self.compute))
+        return activations.to(self.storage, memory_format=torch.contiguous_format).cpu()
+
+
+def exact(
+    prefix: GraphPart, how: Preprocessing, device: torch.device, is_pixels: bool = False
+) -> Engine:
+    """Makes the engine that others are measured against: float32, and the layers as they are.
+
+    Args:
+        prefix: The network below the line; it is copied, not changed.
+        how: How pixels become its input.
+        device: Where to run.
+        is_pixels: Whether the line is `pixels`: there is nothing to run, and uint8 is kept.
+    """
+    normalise = Normalise(how).to(device)
+    if is_pixels:
+        return Engine("pixels", device, torch.uint8, torch.uint8, None, normalise)
+    module = copy.deepcopy(prefix).eval().requires_grad_(False).to(device, torch.float32)
+    name = f"eager-{device.type}-float32"
+    return Engine(name, device, torch.float32, torch.float32, module, normalise)
+
+
+def prepare(
+    prefix: GraphPart,
+    how: Preprocessing,
+    shape: tuple[int, ...],
+    device: torch.device,
+    compute: torch.dtype,
+    is_pixels: bool = False,
+) -> Engine:
+    """Makes a prefix ready to run.
+
+    Args:
+        prefix: The network below the line; it is copied, not changed.
+        how: How pixels become its input.
+        shape: Of one activation. Vectors are stored in float32, which costs little; maps in the
+            half type that is computed in, or float16.
+        device: Where to run.
+        compute: The type to compute in.
+        is_pixels: Whether the line is `pixels`: there is nothing to run, and uint8 is kept.
+    """
+    normalise = Normalise(how).to(device)
+    if is_pixels:
+        return Engine("pixels", device, torch.uint8, torch.uint8, None, normalise)
+    half = compute if compute.itemsize == 2 else torch.float16
+    module = copy.deepcopy(prefix).eval().requires_grad_(False).to(device)
+    module = fold_batch_norm(module).to(compute).to(memory_format=torch.channels_last)
+    return Engine(
+        name=f"eager-{device.type}-{str(compute).removeprefix('torch.')}-folded",
+        device=device,
+        compute=compute,
+        storage=torch.float32 if len(shape) == 1 else half,
+        module=module,
+        normalise=normalise,
+    )
+
+
+def fold_batch_norm(half: GraphPart) -> GraphPart:
+    """Folds each batch norm into the convolution whose output it alone takes; in place.
+
+    What a norm does besides (timm's carry an activation) stays. Layers that compute their weights
+    anew in every pass, such as weight-standardised convolutions, are left as they are.
+
+    Args:
+        half: A half of a cut network, in eval mode; its `graph` says what feeds what.
+
+    Returns:
+        `half`.
+    """
+    from timm.layers import BatchNormAct2d, Conv2dSame
+
+    nodes = [node for node in half.graph.nodes if node.op == "call_module"]
+    calls = Counter(node.target for node in nodes)
+    modules = dict(half.named_modules())
+    for node in nodes:
+        feeder = node.args[0]
+        if feeder not in nodes or len(feeder.users) > 1:
+            continue
+        conv, norm = modules[feeder.target], modules[node.target]
+        if type(conv) not in (nn.Conv2d, Conv2dSame):
+            continue
+        if type(norm) not in (nn.BatchNorm2d, BatchNormAct2d) or norm.running_mean is None:
+            continue
+        if calls[feeder.target] > 1 or calls[node.target] > 1:
+            continue
+        half.set_submodule(feeder.target, fuse_conv_bn_eval(conv, norm))
+        rest = [getattr(norm, part) for part in ("drop", "act") if hasattr(norm, part)]
+        half.set_submodule(node.target, nn.Sequential(*rest))
+    return half
+
+
+def _moved(pixels: Tensor, device: torch.device) -> Tensor:
+    # From pinned memory a GPU fetches by itself, at the full rate of its bus.
+    if device.type == "cuda":
+        return pixels.pin_memory().to(device, non_blocking=True)
+    return pixels.to(device)

@@ -1,0 +1,1 @@
+"""What everything else may use: errors, files, the console, signals, paths."""

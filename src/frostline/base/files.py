@@ -1,0 +1,198 @@
+"""Writing files so that they are there whole or not at all, and naming them by what they hold."""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from frostline.base.errors import DiskError, RunError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+DIGEST_HEX = 40
+_OS_ERROR = re.compile(r"os error (\d+)")
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def digest(*parts: bytes | memoryview) -> str:
+    """Returns the SHA-256 of `parts`, each set apart by its length, as its first 40 hex digits."""
+    state = hashlib.sha256()
+    for part in parts:
+        view = memoryview(part)
+        state.update(view.nbytes.to_bytes(8, "little"))
+        state.update(view)
+    return state.hexdigest()[:DIGEST_HEX]
+
+
+def digest_json(value: Any) -> str:
+    """Returns the digest of a JSON value, whatever the order of its keys."""
+    return digest(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
+
+
+def tensors_digest(module: "nn.Module", *parts: bytes) -> str:
+    """Returns the digest of `parts` and of all parameters and buffers of a module.
+
+    The state dict will not do: buffers that are computed and not loaded are absent there.
+    """
+    import torch
+
+    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    held: list[bytes | memoryview] = list(parts)
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        held.append(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        held.append(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest(*held)
+
+
+def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
+    """Lets `write` fill a temporary file beside `path`, then puts it in place in one step.
+
+    The file and its folder are synced to disk, so after a crash `path` holds the old content
+    or the new, never a part.
+
+    Args:
+        path: The file to write.
+        write: Called with the temporary path; it must have closed the file when it returns.
+
+    Raises:
+        DiskError: Where the disk is full or refuses; what stood at `path` before still stands.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        write(temporary)
+        _sync(temporary)
+        # mkstemp makes files that only their owner can read; ours are like any other.
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+        _sync(path.parent)
+    except OSError as error:
+        raise disk_error(error, path) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes `text` as UTF-8, atomically; bytes of file names that are not UTF-8 pass unchanged."""
+    data = text.encode("utf-8", "surrogateescape")
+
+    def write(temporary: Path) -> None:
+        temporary.write_bytes(data)
+
+    write_atomic(path, write)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes `value` as indented JSON, atomically.
+
+    Names that are not UTF-8 are escaped: the file is always UTF-8, and reading it gives them back.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    if not is_unicode(text):
+        text = json.dumps(value, indent=2, ensure_ascii=True, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+def save_tensors(
+    path: Path, tensors: "dict[str, Tensor]", metadata: dict[str, str] | None = None
+) -> None:
+    """Writes a safetensors file; for use with `write_atomic`.
+
+    Args:
+        path: The file to write.
+        tensors: By name; contiguous, and none sharing memory with another.
+        metadata: What its header is to hold besides.
+
+    Raises:
+        OSError: Where the disk is full or refuses.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file(tensors, path, metadata=metadata)
+    except SafetensorError as error:
+        # It tells a full disk in words only: "... (os error 28)".
+        number = _OS_ERROR.search(str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+
+
+def disk_error(error: OSError, path: Path) -> DiskError:
+    """Returns the error to raise where writing `path` failed with `error`."""
+    if error.errno in _FULL:
+        return DiskError(
+            f"{path}: the disk is full; what was finished before is kept. "
+            "Make room, or name another place, and run the same command again."
+        )
+    return DiskError(
+        f"{path}: cannot be written: {error.strerror or error}. "
+        "Name another place, or change what stands in the way."
+    )
+
+
+@contextlib.contextmanager
+def locked(path: Path, holder: str) -> Iterator[None]:
+    """Holds an exclusive lock on the file `path` for as long as the block runs.
+
+    The operating system lets go of it when the process ends, however it ends.
+
+    Args:
+        path: The lock file; made where it is absent.
+        holder: What the lock guards, for the message.
+
+    Raises:
+        RunError: Where another process holds the lock.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise disk_error(error, path) from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunError(
+                f"{holder}: in use by another process. Wait for it to end, or choose another --out."
+            ) from error
+        yield
+    finally:
+        os.close(handle)
+
+
+def is_unicode(text: str) -> bool:
+    """Says whether `text` is all characters: a file name may hold bytes that are none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,91 @@
+"""The one record of how an image becomes a network's input."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from frostline.base.errors import BackboneError
+
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
+CROP_MODES = ("center", "squash", "border")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How pixels are resized, cropped and normalised, in timm's terms.
+
+    Attributes:
+        height_px: Height of the network's input.
+        width_px: Width of the network's input.
+        crop_pct: The share of the resized image that the centre crop keeps, in (0, 1].
+        crop_mode: `center` (resize the short side, crop), `squash` (ignore the aspect ratio) or
+            `border` (fit the long side, fill the rest).
+        interpolation: One of `INTERPOLATIONS`.
+        mean: Per channel, on pixels scaled to [0, 1].
+        std: Likewise.
+    """
+
+    height_px: int = 224
+    width_px: int = 224
+    crop_pct: float = 0.875
+    crop_mode: str = "center"
+    interpolation: str = "bicubic"
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the record as plain JSON values."""
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
+
+
+def from_timm(config: dict[str, Any], where: str) -> Preprocessing:
+    """Reads a timm `pretrained_cfg`.
+
+    Args:
+        config: The keys `input_size`, `crop_pct`, `crop_mode`, `interpolation`, `mean`, `std`;
+            those absent take timm's defaults.
+        where: The backbone's name, for messages.
+
+    Raises:
+        BackboneError: Where the network does not take three-channel images, or the record asks
+            for something Frostline does not do.
+    """
+    channels, height, width = config.get("input_size") or (3, 224, 224)
+    if channels != 3:
+        raise BackboneError(f"{where}: takes {channels}-channel images; Frostline feeds RGB.")
+    interpolation = config.get("interpolation") or "bicubic"
+    crop_mode = config.get("crop_mode") or "center"
+    if interpolation not in INTERPOLATIONS or crop_mode not in CROP_MODES:
+        raise BackboneError(
+            f"{where}: its preprocessing asks for interpolation {interpolation!r} and crop mode "
+            f"{crop_mode!r}; known are {', '.join(INTERPOLATIONS)} and {', '.join(CROP_MODES)}."
+        )
+    return Preprocessing(
+        height_px=int(height),
+        width_px=int(width),
+        crop_pct=float(config.get("crop_pct") or 0.875),
+        crop_mode=crop_mode,
+        interpolation=interpolation,
+        mean=_three(config.get("mean"), (0.485, 0.456, 0.406)),
+        std=_three(config.get("std"), (0.229, 0.224, 0.225)),
+    )
+
+
+def to_timm(record: Preprocessing) -> dict[str, Any]:
+    """Returns the keys of a timm `pretrained_cfg` that say the same."""
+    return {
+        "input_size": [3, record.height_px, record.width_px],
+        "interpolation": record.interpolation,
+        "crop_pct": record.crop_pct,
+        "crop_mode": record.crop_mode,
+        "mean": list(record.mean),
+        "std": list(record.std),
+    }
+
+
+def _three(value: Any, default: tuple[float, float, float]) -> tuple[float, float, float]:
+    if not value:
+        return default
+    if len(value) == 1:
+        value = value * 3
+    red, green, blue = (float(part) for part in value)
+    return red, green, blue

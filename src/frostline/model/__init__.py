@@ -1,0 +1,1 @@
+"""Prefix, suffix and head as one classifier: putting it together, saving it, using it."""

@@ -1,0 +1,226 @@
+"""Saying what new pictures show, with a run, a model folder or a backbone's own classes."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from frostline.activations import engines
+from frostline.activations import extraction as extract
+from frostline.base.console import Console
+from frostline.base.errors import BackboneError, ListingError, did_you_mean
+from frostline.images import listing as listings
+from frostline.model import classifier as models
+from frostline.model.classifier import Classifier
+from frostline.networks import catalog
+from frostline.run.folder import RunFolder, open_run
+from frostline.scores import evaluation as evaluate
+from frostline.scores import metrics
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What is said of one picture.
+
+    Attributes:
+        path: The picture.
+        top: Class names with their probabilities, the most likely first; none where the picture
+            could not be read.
+        problem: Why it could not be read; empty where it could.
+        labels: All that is said of it: the most likely class, or of a model of several labels
+            every class of probability 0.5 or more, whatever `top` is cut to.
+    """
+
+    path: str
+    top: tuple[tuple[str, float], ...]
+    problem: str = ""
+    labels: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The most likely class; empty where the picture could not be read."""
+        return self.top[0][0] if self.top else ""
+
+    @property
+    def probability(self) -> float:
+        """Of that class."""
+        return self.top[0][1] if self.top else 0.0
+
+
+def open_model(
+    target: str, device: str = "auto", precision: str = "recorded", flip: bool | None = None
+) -> Classifier:
+    """Opens what predicts.
+
+    Args:
+        target: A run folder, a model folder, or a backbone's name such as `dir:PATH`.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        precision: `bf16`, `fp32`, `auto`, or `recorded`: what the run was trained in.
+        flip: Whether probabilities are the mean over a picture and its mirror image; None for
+            what the run says.
+
+    Raises:
+        RunError: Where the folder is an unfinished run.
+        BackboneError: Where it is neither a folder nor a backbone, or has no classes.
+    """
+    model = _opened(target, engines.pick_device(device), precision)
+    return model if flip is None else replace(model, flip=flip)
+
+
+def _opened(target: str, where: torch.device, precision: str) -> Classifier:
+    path = Path(target)
+    if path.is_dir():
+        if RunFolder(path).is_run():
+            path = open_run(path).model
+        return models.open_folder(path, where, precision)
+    if ":" not in target:
+        raise BackboneError(
+            f"{target}: no such run or model folder, and no SOURCE:NAME." + _near(path)
+        )
+    opened = catalog.find(target)
+    if opened.record.source == "dir":
+        return models.open_folder(Path(catalog.parse(target).path), where, precision)
+    compute = engines.pick_precision("auto" if precision == "recorded" else precision, where)
+    return models.as_it_is(opened, "pooled", where, compute)
+
+
+def predict(
+    model: Classifier, paths: Sequence[Path], top_k: int, console: Console
+) -> Iterator[Prediction]:
+    """Says what pictures show, one at a time, in order.
+
+    Args:
+        model: From `open_model`.
+        paths: Files, and folders whose pictures at any depth are meant.
+        top_k: How many classes to name.
+        console: Where progress is shown.
+
+    Raises:
+        ListingError: Where a path does not exist, or there is no picture.
+    """
+    listing = listings.scan_files(list(paths), console)
+    rows = listing.rows
+    readable = [index for index, row in enumerate(rows) if not row.problem]
+    found = {
+        index: Prediction(row.path, (), row.problem)
+        for index, row in enumerate(rows)
+        if row.problem
+    }
+    files = [rows[index].path for index in readable]
+    following = 0
+    with console.bar(len(files), "predicting") as bar:
+        for positions, batch, problems in _scores(model, files):
+            for position, probabilities in zip(positions, batch, strict=True):
+                found[readable[position]] = _prediction(
+                    files[position], probabilities, model, top_k
+                )
+            for position, reason in problems.items():
+                found[readable[position]] = Prediction(files[position], (), reason)
+            bar.advance(len(positions) + len(problems))
+            while following in found:
+                yield found.pop(following)
+                following += 1
+    while following in found:
+        yield found.pop(following)
+        following += 1
+
+
+def evaluate_on(
+    model: Classifier, photos: Path, split: str, console: Console
+) -> tuple[evaluate.ScoredSplit, listings.Listing]:
+    """Scores a model on labelled pictures; labels go by name.
+
+    Args:
+        model: From `open_model`.
+        photos: Class folders, a folder with splits, or a CSV, whose label cells may hold several
+            labels with `;` between them where the model gives several.
+        split: `train`, `val`, `test`, `all`, or `auto`: val where the pictures come with splits,
+            all of them otherwise.
+        console: Where words go.
+
+    Returns:
+        The scores, and the listing with what could not be read.
+
+    Raises:
+        ListingError: Where a class is unknown to the model, or there is nothing to score.
+    """
+    several = _gives_several(model)
+    if not several and listings.has_several(photos) and not any(";" in x for x in model.labels):
+        raise ListingError(
+            f"{photos}: some of its cells hold several labels (with ; between them), and the model "
+            "says one class of each picture. Give each picture one label, or evaluate a model "
+            "that was trained with --targets multilabel."
+        )
+    # Pictures that show none of the classes are a fair test of a model of several labels.
+    listing = listings.scan(
+        photos,
+        console,
+        least_classes=0 if several else 1,
+        targets="multilabel" if several else "multiclass",
+    )
+    if split == "auto":
+        split = "val" if listing.has_splits else "all"
+    rows = listing.usable if split == "all" else listing.of(split)
+    strangers = sorted({tag for row in rows for tag in listing.tags(row)} - set(model.labels))
+    if strangers:
+        raise ListingError(
+            f"{photos}: class {strangers[0]!r} is unknown to the model, which knows "
+            f"{', '.join(model.labels[:8])}." + did_you_mean(strangers[0], model.labels)
+        )
+    files = [row.path for row in rows]
+    kept: list[int] = []
+    parts: list[torch.Tensor] = []
+    problems: dict[str, str] = {}
+    with console.bar(len(files), "evaluating") as bar:
+        for positions, probabilities, failed in _scores(model, files):
+            kept += positions
+            parts.append(probabilities)
+            problems |= {files[position]: reason for position, reason in failed.items()}
+            bar.advance(len(positions) + len(failed))
+    if not kept:
+        raise ListingError(f"{photos}: has no readable images in split {split!r}.")
+    chosen = [rows[position] for position in kept]
+    scored = evaluate.scored(split, chosen, torch.cat(parts), model.labels, several)
+    return scored, listing.with_problems(problems)
+
+
+def _scores(
+    model: Classifier, files: Sequence[str]
+) -> Iterator[tuple[list[int], torch.Tensor, dict[int, str]]]:
+    items = [extract.ImageView(file) for file in files]
+    engine = model.engine
+
+    def run(pixels: torch.Tensor) -> torch.Tensor:
+        images = (pixels, pixels.flip(-1)) if model.flip else (pixels,)
+        return torch.stack([engine(each) for each in images], 1)
+
+    for positions, activations, problems in extract.activations(
+        items, model.preprocessing, run, engine.on_cpu
+    ):
+        if activations is None:
+            yield positions, torch.empty(0, len(model.labels)), problems
+        else:
+            each = [model.score(part) for part in activations.unbind(1)]
+            yield positions, torch.stack(each).mean(0), problems
+
+
+def _prediction(
+    path: str, probabilities: torch.Tensor, model: Classifier, top_k: int
+) -> Prediction:
+    best = probabilities.topk(min(top_k, len(model.labels)))
+    named = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    top = tuple((model.labels[index], chance) for index, chance in named)
+    if not _gives_several(model):
+        return Prediction(path, top, labels=(top[0][0],))
+    likely = (probabilities >= metrics.THRESHOLD).nonzero()[:, 0].tolist()
+    return Prediction(path, top, labels=tuple(model.labels[index] for index in likely))
+
+
+def _gives_several(model: Classifier) -> bool:
+    return model.targets == "multilabel"
+
+
+def _near(path: Path) -> str:
+    there = path.parent if path.parent.is_dir() else Path()
+    return did_you_mean(path.name, [p.name for p in there.iterdir() if p.is_dir()])

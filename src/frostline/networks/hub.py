@@ -1,0 +1,139 @@
+"""Networks of the Hugging Face hub, and what to say when it cannot be reached.
+
+A network that was fetched before is opened from the hub's own cache on this machine, with or
+without a network connection.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import huggingface_hub
+from huggingface_hub import errors as hub_errors
+
+from frostline.base.errors import BackboneError
+from frostline.networks.catalog import BackboneName
+
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+
+_REPOSITORY = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
+_CLIENTS = {"huggingface_hub", "httpx", "httpx2", "requests", "urllib3"}
+_TIMEOUT_S = 10.0
+
+
+def fetch(name: BackboneName) -> Path:
+    """Returns the model folder of `hub:OWNER/NAME[@REVISION]`, downloaded where it is not here.
+
+    Raises:
+        BackboneError: Where there is no such model, it is no timm model, or it is neither on
+            this machine nor to be downloaded.
+    """
+    parts = _REPOSITORY.fullmatch(name.path)
+    if parts is None:
+        raise BackboneError(f"{name}: after hub: must stand OWNER/NAME, or OWNER/NAME@REVISION.")
+    where = str(name)
+    here = _cached(parts["repository"], ("config.json",), parts["revision"]) is not None
+    config = _fetch(parts["repository"], ("config.json",), parts["revision"], where)
+    # Everything else is taken at the same commit, so that a push in between mixes nothing.
+    commit = config.parent.name
+    if name.pretrained:
+        _fetch(parts["repository"], WEIGHTS, commit, where)
+    if not here:
+        _fetch_readme(parts["repository"], commit)
+    return config.parent
+
+
+def check_reachable(repository: str, files: Sequence[str], where: str) -> None:
+    """Checks with one request that a model is on this machine or can be asked for.
+
+    The hub's own client tries for most of a minute before it gives up; this tells at once.
+
+    Raises:
+        BackboneError: Where neither holds.
+    """
+    repository, _, revision = repository.partition("@")
+    if _cached(repository, files, revision or None) is not None:
+        return
+    url = huggingface_hub.hf_hub_url(repository, files[0], revision=revision or None)
+    try:
+        huggingface_hub.get_hf_file_metadata(url, timeout=_TIMEOUT_S)
+    except hub_errors.EntryNotFoundError:
+        return  # It answers; another of the files may be there.
+    except Exception as error:
+        raise _translated(error, repository, where) from error
+
+
+def not_downloaded(where: str, error: Exception) -> BackboneError:
+    """Returns the error for weights that are not here and cannot be fetched."""
+    source, _, _ = where.partition(":")
+    query = "&" if "?" in where else "?"
+    ways = ["Connect once", "name a model folder on this machine with dir:PATH"]
+    if source == "timm":
+        ways.insert(1, "give a local file with --weights FILE")
+    return BackboneError(
+        f"{where}: its weights are not on this machine and could not be downloaded "
+        f"({_reason(error)}). {', '.join(ways)}, or take random weights: "
+        f"{where}{query}pretrained=false"
+    )
+
+
+def is_connection(error: BaseException) -> bool:
+    """Whether an error tells of the network, or of the hub, rather than of a fault here."""
+    return isinstance(error, OSError) or type(error).__module__.partition(".")[0] in _CLIENTS
+
+
+def _fetch(repository: str, files: Sequence[str], revision: str | None, where: str) -> Path:
+    """Returns the first of `files` that the model has, downloaded where it is not here yet."""
+    cached = _cached(repository, files, revision)
+    if cached is not None:
+        return cached
+    at = f"{repository}@{revision}" if revision else repository
+    check_reachable(at, files, where)
+    for file in files:
+        try:
+            return Path(huggingface_hub.hf_hub_download(repository, file, revision=revision))
+        except Exception as error:
+            local = isinstance(error, hub_errors.LocalEntryNotFoundError)
+            if local or not isinstance(error, hub_errors.EntryNotFoundError):
+                raise _translated(error, repository, where) from error
+    raise BackboneError(f"{where}: has no {' or '.join(files)} on the hub, so it is no timm model.")
+
+
+def _fetch_readme(repository: str, commit: str) -> None:
+    """Fetches the model card, which may name the licence; a network does without."""
+    try:
+        huggingface_hub.hf_hub_download(repository, "README.md", revision=commit)
+    except Exception as error:
+        if not is_connection(error):
+            raise
+
+
+def _cached(repository: str, files: Sequence[str], revision: str | None) -> Path | None:
+    for file in files:
+        found = huggingface_hub.try_to_load_from_cache(repository, file, revision=revision)
+        if isinstance(found, str):
+            return Path(found)
+    return None
+
+
+def _translated(error: Exception, repository: str, where: str) -> Exception:
+    if isinstance(error, hub_errors.GatedRepoError):
+        return BackboneError(
+            f"{where}: its owner asks you to accept terms. Do so at "
+            f"https://huggingface.co/{repository}, then log in with: hf auth login"
+        )
+    if isinstance(error, hub_errors.RevisionNotFoundError):
+        return BackboneError(f"{where}: {repository} has no such revision on the hub.")
+    if isinstance(error, hub_errors.RepositoryNotFoundError):
+        return BackboneError(
+            f"{where}: the hub has no model {repository}, or it is private. Check the name, or "
+            "log in with: hf auth login"
+        )
+    return not_downloaded(where, error) if is_connection(error) else error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, hub_errors.OfflineModeIsEnabled):
+        return "offline mode is on, HF_HUB_OFFLINE is set"
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__

@@ -1,0 +1,269 @@
+"""Networks of timm: built from an architecture's name, with timm's, local or random weights."""
+
+import dataclasses
+import re
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import timm
+from timm.data import ImageNetInfo, infer_imagenet_subset
+from timm.models import get_deprecated_models, get_pretrained_cfg
+from torch import Tensor, nn
+
+from frostline.base.errors import BackboneError, did_you_mean
+from frostline.images.preprocessing import Preprocessing, from_timm
+from frostline.networks import hub, weights
+from frostline.networks.catalog import BackboneName, BackboneRecord, OpenedBackbone, known_licence
+
+# Arguments of timm's factory that are not the architecture's: each would go round a check here,
+# or give something that is no classifier.
+_FACTORY = {
+    "pretrained_cfg": "",
+    "pretrained_cfg_overlay": "",
+    "pretrained_model_args": "",
+    "checkpoint_path": " Use --weights FILE.",
+    "cache_dir": " Set HF_HUB_CACHE instead.",
+    "features_only": " Cut the network at a line instead.",
+    "scriptable": "",
+    "exportable": "",
+    "no_jit": "",
+    "device": "",
+    "dtype": "",
+}
+_UNKNOWN_ARGUMENT = re.compile(r"unexpected keyword argument '(\w+)'")
+
+
+def open_timm(name: BackboneName, *, weights_file: Path | None, partial: bool) -> OpenedBackbone:
+    """Opens `timm:NAME`.
+
+    Args:
+        name: The parsed name, tag included where it has one.
+        weights_file: Local weights to load instead of timm's.
+        partial: Load what matches of them.
+
+    Raises:
+        BackboneError: Where architecture, tag or arguments do not hold, or the weights are not
+            here and cannot be downloaded.
+        WeightsError: Where the local weights do not fit or are not safe to read.
+    """
+    architecture, _, tag = name.path.partition(".")
+    where = str(replace(name, pretrained=True))
+    check_architecture(architecture, where)
+    _check_tag(architecture, tag, where)
+    match = None
+    if weights_file is not None:
+        checkpoint = weights.load(weights_file)
+        module = build(name.path, name.arguments, where)
+        match = fit(module, checkpoint, f"{weights_file} into {where}", partial=partial)
+        name, tag = replace(name, pretrained=True), ""
+    elif name.pretrained:
+        module, tag = _download(name, where)
+        name = replace(name, path=f"{architecture}.{tag}" if tag else architecture)
+    else:
+        module, tag = build(name.path, name.arguments, where), ""
+    config = dict(module.pretrained_cfg)  # type: ignore[arg-type]
+    record = record_of(
+        module,
+        name,
+        architecture=architecture,
+        arguments=name.arguments,
+        licence=known_licence(config.get("license")) if tag else "",
+        classes=_imagenet_names(config, module) if tag else (),
+        tag=tag,
+    )
+    return OpenedBackbone(record, module.eval(), match=match)
+
+
+def build(
+    architecture: str,
+    arguments: Mapping[str, Any],
+    where: str,
+    *,
+    config: Mapping[str, Any] | None = None,
+    pretrained: bool = False,
+) -> nn.Module:
+    """Builds a network, with random weights unless `pretrained`.
+
+    Args:
+        architecture: timm's name, with a tag or without.
+        arguments: The architecture's arguments.
+        where: The backbone's name, for messages.
+        config: timm's `pretrained_cfg` to use instead of the registered one.
+        pretrained: Let timm download and load its weights.
+
+    Raises:
+        BackboneError: Where the architecture does not take the arguments.
+    """
+    _check_arguments(arguments, where)
+    chosen = _known_keys(config) if config is not None else None
+    try:
+        module = timm.create_model(
+            architecture, pretrained=pretrained, pretrained_cfg=chosen, **arguments
+        )
+    # An argument that does not hold fails wherever the architecture first uses it.
+    except Exception as error:
+        if pretrained and hub.is_connection(error):
+            raise hub.not_downloaded(where, error) from error
+        if not arguments and config is None:
+            raise
+        raise _refused(where, arguments, error) from error
+    # What cannot be fed is refused before any weights are read.
+    _preprocessing(module, arguments, where)
+    return module
+
+
+def fit(
+    module: nn.Module, checkpoint: weights.Checkpoint, where: str, *, partial: bool | None
+) -> weights.Match:
+    """Loads weights into a timm network; names and shapes are adapted by timm where it can.
+
+    `partial` is that of `weights.apply`.
+
+    timm knows the names that an architecture's first authors used, and how to resample position
+    embeddings to another input size. What it gives is taken only where everything then fits.
+
+    Raises:
+        WeightsError: Where the weights do not fit; the network is then unchanged.
+    """
+    found, renamed = weights.compare(module, checkpoint.tensors)
+    state = checkpoint.tensors if found.complete else _adapted(module, renamed)
+    return weights.apply(
+        module,
+        state or checkpoint.tensors,
+        where=where,
+        partial=partial,
+        wrapping=checkpoint.wrapping,
+    )
+
+
+def record_of(
+    module: nn.Module,
+    name: BackboneName,
+    *,
+    architecture: str,
+    arguments: Mapping[str, Any],
+    licence: str,
+    classes: tuple[str, ...],
+    tag: str,
+) -> BackboneRecord:
+    """Returns the facts of a network that timm built."""
+    return BackboneRecord(
+        name=str(name),
+        source=name.source,
+        architecture=architecture,
+        arguments=dict(arguments),
+        pretrained_tag=tag,
+        preprocessing=_preprocessing(module, arguments, str(name)),
+        parameters=sum(p.numel() for p in module.parameters()),
+        licence=licence,
+        classes=classes,
+        num_features=int(getattr(module, "num_features", 0)),
+    )
+
+
+def check_architecture(architecture: str, where: str) -> None:
+    """Raises `BackboneError` with the nearest names where timm has no such architecture."""
+    renamed = get_deprecated_models()
+    if architecture in renamed:
+        now = renamed[architecture]
+        advice = f"it is now called {now}" if now else "it was removed"
+        raise BackboneError(f"{where}: timm {timm.__version__} no longer has it; {advice}.")
+    if not timm.is_model(architecture):
+        raise BackboneError(
+            f"{where}: timm {timm.__version__} has no architecture {architecture!r}."
+            + did_you_mean(architecture, timm.list_models())
+        )
+
+
+def _check_tag(architecture: str, tag: str, where: str) -> None:
+    known = timm.list_models(f"{architecture}.*", include_tags=True)
+    if tag and f"{architecture}.{tag}" not in known:
+        tags = [name.partition(".")[2] for name in known]
+        raise BackboneError(
+            f"{where}: timm has no weights {tag!r} of {architecture}; known are "
+            f"{', '.join(filter(None, tags)) or 'none'}.{did_you_mean(tag, tags)}"
+        )
+
+
+def _check_arguments(arguments: Mapping[str, Any], where: str) -> None:
+    for key in arguments:
+        if key in _FACTORY:
+            raise BackboneError(f"{where}: {key!r} cannot be given in a name.{_FACTORY[key]}")
+    if arguments.get("in_chans", 3) != 3:
+        raise BackboneError(f"{where}: in_chans must be 3; Frostline feeds RGB.")
+
+
+def _download(name: BackboneName, where: str) -> tuple[nn.Module, str]:
+    config = get_pretrained_cfg(name.path)
+    if config is None or not config.has_weights:
+        raise BackboneError(
+            f"{where}: timm has no pretrained weights of it. Give a file with --weights FILE, or "
+            f"take random weights: {replace(name, pretrained=False)}"
+        )
+    if config.hf_hub_id:
+        files = (config.hf_hub_filename,) if config.hf_hub_filename else hub.WEIGHTS
+        hub.check_reachable(config.hf_hub_id, files, where)
+    return build(name.path, name.arguments, where, pretrained=True), config.tag or ""
+
+
+def _adapted(module: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor] | None:
+    filter_names = getattr(sys.modules[type(module).__module__], "checkpoint_filter_fn", None)
+    if filter_names is None:
+        return None
+    try:
+        adapted = filter_names(dict(state), module)
+    # It expects the weights of its own architecture, and fails in any way on others.
+    except Exception:
+        return None
+    return adapted if weights.compare(module, adapted)[0].complete else None
+
+
+def _known_keys(config: Mapping[str, Any]) -> dict[str, Any]:
+    known = {field.name for field in dataclasses.fields(timm.models.PretrainedCfg)}
+    # Weights are loaded here, by our own reader, so where they lie is not timm's to know.
+    known -= {"url", "file", "state_dict", "hf_hub_id", "hf_hub_filename", "source"}
+    return {key: value for key, value in config.items() if key in known}
+
+
+def _preprocessing(module: nn.Module, arguments: Mapping[str, Any], where: str) -> Preprocessing:
+    config = dict(module.pretrained_cfg)  # type: ignore[arg-type]
+    size = arguments.get("img_size")
+    if size is not None:
+        height, width = (size, size) if isinstance(size, int) else size
+        config["input_size"] = (3, height, width)
+    try:
+        return from_timm(config, where)
+    except (TypeError, ValueError) as error:
+        raise BackboneError(f"{where}: its preprocessing does not hold ({error}).") from error
+
+
+def _imagenet_names(config: dict[str, Any], module: nn.Module) -> tuple[str, ...]:
+    """Returns the names of ImageNet's classes where timm's weights tell these apart."""
+    subset = infer_imagenet_subset(config)
+    if subset is None or getattr(module, "num_classes", 0) != config.get("num_classes"):
+        return ()
+    info = ImageNetInfo(subset)
+    count = int(config["num_classes"])
+    names = [info.index_to_description(index) for index in range(count)]
+    uses = Counter(names)
+    # A crane is a bird and a machine: where words meet, the synset tells them apart.
+    return tuple(
+        f"{name} ({info.index_to_label_name(index)})" if uses[name] > 1 else name
+        for index, name in enumerate(names)
+    )
+
+
+def _refused(where: str, arguments: Mapping[str, Any], error: Exception) -> BackboneError:
+    unknown = _UNKNOWN_ARGUMENT.search(str(error))
+    if unknown is not None:
+        return BackboneError(f"{where}: the architecture takes no argument {unknown[1]!r}.")
+    reason = " ".join(line.strip() for line in str(error).splitlines()[:2])[:200]
+    given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+    return BackboneError(
+        f"{where}: the architecture cannot be built with {given or 'this configuration'} "
+        f"({type(error).__name__}: {reason})."
+    )

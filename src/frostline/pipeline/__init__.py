@@ -1,0 +1,1 @@
+"""From a recipe and images to a finished run: the only place where the parts are put together."""

@@ -1,0 +1,200 @@
+"""The one description of what lies where in a run."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from frostline.base.errors import RunError, did_you_mean
+from frostline.base.files import is_unicode, write_json, write_text
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder that one recipe on one listing produces."""
+
+    path: Path
+
+    @property
+    def recipe(self) -> Path:
+        """The resolved recipe; written first, so a folder with it is a run."""
+        return self.path / "recipe.toml"
+
+    @property
+    def listing(self) -> Path:
+        """Every image, its split, and why it was left out if it was."""
+        return self.path / "listing.csv"
+
+    @property
+    def plan(self) -> Path:
+        """What was measured and chosen."""
+        return self.path / "plan.json"
+
+    @property
+    def history(self) -> Path:
+        """One JSON line per epoch and stage."""
+        return self.path / "history.jsonl"
+
+    @property
+    def predictions(self) -> Path:
+        """What the model says of each val and test image."""
+        return self.path / "predictions.csv"
+
+    @property
+    def metrics(self) -> Path:
+        """The scores; written last, so a run with it is finished."""
+        return self.path / "metrics.json"
+
+    @property
+    def model(self) -> Path:
+        """A timm model folder."""
+        return self.path / "model"
+
+    @property
+    def checkpoint(self) -> Path:
+        """What going on needs; removed when the run is finished."""
+        return self.path / "checkpoints" / "last.safetensors"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Event files, where they were asked for."""
+        return self.path / "tensorboard"
+
+    @property
+    def report(self) -> Path:
+        """One self-contained page."""
+        return self.path / "report.html"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that writes the run."""
+        return self.path / ".lock"
+
+    def is_run(self) -> bool:
+        """Says whether a run was begun here."""
+        return self.recipe.is_file()
+
+    def is_finished(self) -> bool:
+        """Says whether the run came to its end."""
+        return self.metrics.is_file()
+
+    def remove_leftovers(self) -> None:
+        """Removes what a kill left half written; for who holds the lock."""
+        for folder in (self.path, self.model, self.checkpoint.parent):
+            for part in folder.glob(".????????.part"):
+                part.unlink(missing_ok=True)
+
+    def read_metrics(self) -> dict[str, Any]:
+        """Returns the scores.
+
+        Raises:
+            RunError: Where the run is unfinished or the file is damaged.
+        """
+        return _read_object(self.metrics, self.path)
+
+    def read_scores(self) -> dict[str, dict[str, Any]]:
+        """Returns the scores of each split, `val` and `test`, as far as there are any.
+
+        Raises:
+            RunError: Where the run is unfinished or the file is damaged.
+        """
+        found = self.read_metrics()
+        return {name: found[name] for name in ("val", "test") if name in found}
+
+    def read_plan(self) -> dict[str, Any]:
+        """Returns what was measured and chosen.
+
+        Raises:
+            RunError: Where the run is unfinished or the file is damaged.
+        """
+        return _read_object(self.plan, self.path)
+
+    def read_history(self) -> list[dict[str, Any]]:
+        """Returns the lines of the history; none where nothing was trained.
+
+        Raises:
+            RunError: Where the file is damaged.
+        """
+        if not self.history.is_file():
+            return []
+        try:
+            return [json.loads(line) for line in self.history.read_text("utf-8").splitlines()]
+        except (OSError, ValueError) as error:
+            raise _damaged(self.history, error) from error
+
+    def write_history(self, history: list[dict[str, Any]]) -> None:
+        """Writes all lines of the history."""
+        lines = [json.dumps(line, allow_nan=False) + "\n" for line in history]
+        write_text(self.history, "".join(lines))
+
+    def write_metrics(self, metrics: dict[str, Any]) -> None:
+        """Writes the scores, which finishes the run."""
+        write_json(self.metrics, metrics)
+
+
+def open_run(path: Path) -> RunFolder:
+    """Returns the finished run in `path`.
+
+    Raises:
+        RunError: Where there is no run, or it never came to its end.
+    """
+    run = RunFolder(path)
+    if not path.is_dir():
+        siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise RunError(f"{path}: no such run folder.{did_you_mean(path.name, siblings)}")
+    if not run.is_run():
+        raise RunError(f"{path}: not a run folder (it has no recipe.toml).")
+    if not run.is_finished():
+        raise RunError(
+            f"{path}: this run is unfinished. Run its `frostline train` command again to finish it."
+        )
+    return run
+
+
+def claim(path: Path) -> RunFolder:
+    """Returns the run folder to write in `path`, which may be new, empty, or a run's own.
+
+    Raises:
+        RunError: Where the folder holds something else.
+    """
+    run = RunFolder(path)
+    try:
+        is_there = path.exists()
+    except OSError as error:
+        raise RunError(f"--out: {error.strerror}: {path}. Name another folder.") from error
+    if is_there and not path.is_dir():
+        raise RunError(f"{path}: is a file; --out must name a folder.")
+    if not is_unicode(str(path.absolute())):
+        raise RunError(
+            f"--out: {path} is not UTF-8, and safetensors opens no such file. Name another folder."
+        )
+    if path.is_dir() and not run.is_run():
+        strangers = [p.name for p in path.iterdir() if not p.name.startswith(".")]
+        if strangers:
+            raise RunError(
+                f"{path}: holds {strangers[0]!r} and is no run folder. "
+                "Name a new or empty folder with --out."
+            )
+    return run
+
+
+def _read_object(path: Path, run: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise RunError(
+            f"{run}: has no {path.name}; the run is unfinished or damaged. "
+            "Remove the folder and run its `frostline train` command again."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error) from error
+    if not isinstance(value, dict):
+        raise _damaged(path, "it must hold a JSON object")
+    return value
+
+
+def _damaged(path: Path, reason: object) -> RunError:
+    return RunError(
+        f"{path}: cannot be read: {reason}. "
+        "Remove the run folder and run its `frostline train` command again."
+    )

@@ -1,0 +1,440 @@
+"""Carrying out a recipe's stages: training, checkpoints, resuming, and the proof of the freeze."""
+
+import contextlib
+import copy
+import math
+import sys
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.dropout import _DropoutNd
+
+from frostline.activations import engines
+from frostline.activations.cut_network import prefix_digest
+from frostline.activations.extraction import ImageView
+from frostline.activations.sources import Source
+from frostline.base import files
+from frostline.base import signals as interrupt
+from frostline.base.console import Console
+from frostline.base.errors import LossError, TrainingError
+from frostline.model import classifier as models
+from frostline.model.classifier import Classifier
+from frostline.recipe import Stage
+from frostline.run.folder import RunFolder
+from frostline.training import checkpoint, loop, parameters, schedules
+from frostline.training.checkpoint import Checkpoint, CheckpointClock
+from frostline.training.loop import Examples, TrainState
+from frostline.training.watch import Watch, histogram_tensors
+
+SHOWN = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
+SAMPLE = 16
+# Scoring that takes longer than this begins with a checkpoint.
+LONG_S = 5.0
+
+
+@dataclass
+class RunProgress:
+    """How far a run has come.
+
+    Attributes:
+        run: Its folder.
+        console: Where words go.
+        watch: Who else is told.
+        bound: What a checkpoint is bound to: digests of images and weights.
+        ground: What the run goes on, from `ground_of`: with another, bits differ.
+        histograms: Whether `watch` gets histograms.
+        history: One record per epoch and stage.
+        proofs: What was frozen and trained, one for each finished stage.
+        clock: When checkpoints are due.
+    """
+
+    run: RunFolder
+    console: Console
+    watch: Watch
+    bound: Mapping[str, str]
+    ground: Mapping[str, str]
+    histograms: bool = False
+    history: list[dict[str, Any]] = field(default_factory=list)
+    proofs: list[dict[str, Any]] = field(default_factory=list)
+    clock: CheckpointClock = field(default_factory=CheckpointClock)
+
+    def save(
+        self,
+        number: int,
+        trainable: nn.Module,
+        optimizer: torch.optim.Optimizer | None = None,
+        state: TrainState | None = None,
+    ) -> None:
+        """Writes a checkpoint: stage `number` is to be begun, or is in `state`.
+
+        Raises:
+            DiskError: Where it cannot be written; the one before it still stands.
+        """
+        begun = time.perf_counter()
+        facts, tensors = checkpoint.pack(trainable, optimizer, state)
+        facts |= {
+            "stage": number,
+            "bound": dict(self.bound),
+            "ground": dict(self.ground),
+            "history": self.history,
+            "proofs": self.proofs,
+        }
+        checkpoint.write(self.run.checkpoint, facts, tensors)
+        self.clock.wrote(time.perf_counter() - begun)
+
+    def restore(self, found: Checkpoint) -> None:
+        """Takes over history and proofs from a checkpoint."""
+        self.history = list(found.facts["history"])
+        self.proofs = list(found.facts["proofs"])
+        for name, now in self.ground.items():
+            before = found.facts["ground"][name]
+            if before != now:
+                self.console.say(
+                    f"{name}: the checkpoint is of {before}, and the run goes on with {now}; "
+                    "results agree, but not to the last bit"
+                )
+
+    def note(self, line: dict[str, Any]) -> None:
+        """Adds a record to the history, on disk too, and tells whoever watches."""
+        self.history.append(line)
+        self.run.write_history(self.history)
+        numbers = {key: line[key] for key in (*SHOWN, "lr") if key in line}
+        self.watch.scalars(numbers, len(self.history))
+
+
+@dataclass(frozen=True)
+class StageTask:
+    """One stage with all it works on.
+
+    Attributes:
+        number: From 0.
+        count: Of all stages.
+        stage: What the recipe says.
+        model: Cut at the stage's line.
+        source: Its activations.
+        images: How many are trained on.
+        examples_of: Epoch to training examples, made ready.
+        validation: None where there are no validation images.
+        sample: A few images whose kept activations are compared with live ones.
+        seed: Of this stage.
+    """
+
+    number: int
+    count: int
+    stage: Stage
+    model: Classifier
+    source: Source
+    images: int
+    examples_of: Callable[[int], Examples]
+    validation: Examples | None
+    sample: Mapping[bytes, ImageView]
+    seed: int
+
+
+def carry_out(task: StageTask, progress: RunProgress, found: Checkpoint | None) -> None:
+    """Trains one stage, from its start or from a checkpoint, and leaves its best state.
+
+    Args:
+        task: The stage.
+        progress: Of the run; history, proofs and checkpoints go there.
+        found: A checkpoint of this stage.
+
+    Raises:
+        Interrupted: After a checkpoint, where a signal asked to end.
+        LossError: Where the loss is no longer a number; the best state is in the checkpoint.
+        TrainingError: Where a tracker fails; what was trained is in the checkpoint. Or where the
+            stage cannot train on so few images.
+        RunError: Where the checkpoint does not fit.
+    """
+    model, stage = task.model, task.stage
+    trainable = model.trainable
+    model.module.requires_grad_(False)
+    trainable.requires_grad_(True)
+    optimizer = make_optimizer(task)
+    state = checkpoint.unpack(found, trainable, optimizer) if found else TrainState()
+    frozen = prefix_digest(model)
+    # A signal is obeyed once what the stage came to is in the checkpoint.
+    with interrupt.held_back() as request, _dropouts_kept(trainable):
+        _tell(task, progress.console, set_dropout(trainable, stage.dropout), state)
+        try:
+            with engines.threads(_threads(task)):
+                _go(task, progress, optimizer, state, request)
+        except LossError as error:
+            # The best state is the start of this stage for whoever tries again; what led there is
+            # not told twice.
+            number = task.number + 1
+            progress.history = [line for line in progress.history if line["stage"] != number]
+            progress.save(task.number, trainable)
+            raise LossError(f"stages.{task.number}: {error}") from error
+        progress.proofs.append(_prove(task, frozen, state))
+        _tell_proof(progress.proofs[-1], progress.console)
+        progress.save(task.number + 1, trainable)
+        request.obey()
+
+
+def _threads(task: StageTask) -> int | None:
+    only_vectors = len(task.model.line.shape) == 1
+    return 1 if only_vectors else None
+
+
+def _go(
+    task: StageTask,
+    progress: RunProgress,
+    optimizer: torch.optim.Optimizer,
+    state: TrainState,
+    request: interrupt.Request,
+) -> None:
+    if state.finished:
+        return
+    stage, model = task.stage, task.model
+    settings = train_settings(task)
+    rate = partial(schedules.factor, warmup=stage.warmup, schedule=stage.schedule)
+    steps = loop.step_count(task.images, settings)
+    batches = loop.batch_count(task.images, stage.batch_size)
+    lines = loop.train(
+        model.trainable,
+        optimizer,
+        rate,
+        task.source.fetch,
+        task.examples_of,
+        task.validation,
+        settings,
+        model.engine.device,
+        state,
+    )
+    shown = progress.console.bar(steps - state.step, "training", "step")
+    with contextlib.closing(lines), shown as bar:
+        for line in lines:
+            scores_next = False
+            if line is None:
+                mean = state.loss_sum / state.seen
+                bar.advance(1, f"loss {mean:.4f}, accuracy {state.right / state.seen:.4f}")
+                scores_next = state.batch == batches or state.step == steps
+            else:
+                try:
+                    _note_epoch(task, progress, line)
+                except TrainingError:
+                    # A tracker failed; the training is as good as ever.
+                    progress.save(task.number, model.trainable, optimizer, state)
+                    raise
+            is_due = progress.clock.is_due() or (scores_next and state.scoring_s > LONG_S)
+            if request.number or is_due:
+                progress.save(task.number, model.trainable, optimizer, state)
+            request.obey()
+
+
+def _note_epoch(task: StageTask, progress: RunProgress, line: dict[str, Any]) -> None:
+    progress.note({"stage": task.number + 1, "kind": "train", **line})
+    parts = [f"{key.replace('_', ' ')} {line[key]:.4f}" for key in SHOWN if key in line]
+    total = "" if task.stage.steps else f"/{task.stage.epochs}"
+    progress.console.say(
+        f"  epoch {line['epoch']}{total}: {', '.join(parts)}, {line['seconds']:.1f} s"
+    )
+    if progress.histograms:
+        tensors = histogram_tensors(task.model.module, "backbone")
+        tensors |= histogram_tensors(task.model.trainable.head, "head")
+        progress.watch.histograms(tensors, len(progress.history))
+
+
+@contextlib.contextmanager
+def trial(task: StageTask) -> Iterator[Callable[[float], float]]:
+    """Gives a function that trains a copy of suffix and head for one step at a rate.
+
+    For the learning-rate finder: the rate is the head's, the suffix's follows as in the stage, and
+    all else is as in the stage but for what comes of many steps: no average, no early end.
+
+    Args:
+        task: The stage; it stays as it is.
+
+    Yields:
+        A rate to the loss of the step, which is NaN where it is no longer a number.
+    """
+    model, stage = task.model, task.stage
+    task = replace(task, model=replace(model, trainable=copy.deepcopy(model.trainable)))
+    trainable = task.model.trainable
+    trainable.requires_grad_(True)
+    set_dropout(trainable, stage.dropout)
+    state, now = TrainState(), 0.0
+    lines = loop.train(
+        trainable,
+        make_optimizer(task),
+        lambda step, steps: now / stage.lr,
+        task.source.fetch,
+        task.examples_of,
+        None,
+        replace(train_settings(task), steps=sys.maxsize, ema=0.0, patience=0),
+        model.engine.device,
+        state,
+    )
+
+    def step(rate: float) -> float:
+        nonlocal now
+        now = rate
+        loss_sum, seen = state.loss_sum, state.seen
+        try:
+            while next(lines) is not None:
+                # An epoch has ended, and its sums begin anew.
+                loss_sum, seen = 0.0, 0
+        except LossError:
+            return math.nan
+        return (state.loss_sum - loss_sum) / (state.seen - seen)
+
+    with contextlib.closing(lines), engines.threads(_threads(task)):
+        yield step
+
+
+def make_optimizer(task: StageTask) -> torch.optim.Optimizer:
+    """Returns the stage's optimiser over suffix and head."""
+    stage, trainable = task.stage, task.model.trainable
+    depths = models.depths(task.model) if stage.layer_decay < 1 else None
+    undecayed: Collection[str] = getattr(task.model.module, "no_weight_decay", tuple)()
+    made = parameters.groups(
+        trainable.suffix,
+        trainable.head,
+        stage.lr,
+        stage.suffix_lr,
+        stage.weight_decay,
+        depths,
+        stage.layer_decay,
+        undecayed,
+    )
+    return parameters.make_optimizer(stage.optimizer, made)
+
+
+def train_settings(task: StageTask) -> loop.TrainSettings:
+    """Returns how the loop is to train, as the stage says."""
+    stage = task.stage
+    return loop.TrainSettings(
+        epochs=stage.epochs,
+        steps=stage.steps,
+        batch_size=stage.batch_size,
+        accumulate=stage.accumulate,
+        label_smoothing=stage.label_smoothing,
+        batch_norm=stage.batch_norm,
+        clip=stage.clip,
+        ema=stage.ema,
+        patience=stage.patience,
+        mixup=stage.mixup,
+        noise=stage.noise,
+        balance=stage.balance,
+        kind=task.model.targets,
+        classes=len(task.model.labels),
+        seed=task.seed,
+    )
+
+
+def set_dropout(trainable: nn.Module, rate: float | None) -> int | None:
+    """Sets every dropout of `trainable`; returns how many there are, None if `rate` is None."""
+    if rate is None:
+        return None
+    found = _dropouts(trainable)
+    for module in found:
+        module.p = rate
+    return len(found)
+
+
+@contextlib.contextmanager
+def _dropouts_kept(trainable: nn.Module) -> Iterator[None]:
+    """Sets dropouts back at the end: what one stage sets is no other stage's."""
+    before = [(module, module.p) for module in _dropouts(trainable)]
+    try:
+        yield
+    finally:
+        for module, rate in before:
+            module.p = rate
+
+
+def _dropouts(trainable: nn.Module) -> list[_DropoutNd]:
+    return [module for module in trainable.modules() if isinstance(module, _DropoutNd)]
+
+
+def count(model: Classifier) -> dict[str, int]:
+    """Returns how many tensors and parameters are trained and frozen."""
+    trained = {id(value): value.numel() for value in model.trainable.parameters()}
+    below = {id(value): value.numel() for value in model.prefix.parameters()}
+    frozen = {key: size for key, size in below.items() if key not in trained}
+    return {
+        "trained_tensors": len(trained),
+        "trained_parameters": sum(trained.values()),
+        "frozen_tensors": len(frozen),
+        "frozen_parameters": sum(frozen.values()),
+    }
+
+
+def _prove(task: StageTask, before: str, state: TrainState) -> dict[str, Any]:
+    """Says what was frozen, whether it stayed so bit for bit, and what came of the training."""
+    model = task.model
+    after = prefix_digest(model)
+    first, best = state.first, state.best
+    return {
+        "stage": task.number + 1,
+        "line": model.line.name,
+        **count(model),
+        "frozen_digest": before,
+        "frozen_digest_after": after,
+        "unchanged": before == after,
+        "cached_against_live": task.source.against_live(task.sample),
+        "kept": best is None or state.best_epoch > 0,
+        "best_epoch": state.best_epoch,
+        "val_accuracy_before": first.accuracy if first else None,
+        "val_accuracy": best.accuracy if best else None,
+    }
+
+
+def _tell(task: StageTask, console: Console, dropouts: int | None, state: TrainState) -> None:
+    stage, model = task.stage, task.model
+    numbers = count(model)
+    length = f"{stage.epochs} epoch{'s' * (stage.epochs != 1)}"
+    if stage.steps:
+        length = f"{stage.steps} step{'s' * (stage.steps != 1)}"
+    decay = f", × {stage.layer_decay:g} a block" if stage.layer_decay < 1 else ""
+    suffix = ""
+    if any(True for _ in model.trainable.suffix.parameters()):
+        suffix = f", {stage.lr * stage.suffix_lr:g} (suffix{decay})"
+    console.say(
+        f"stage {task.number + 1} of {task.count} (stages.{task.number}): line {model.line.name}, "
+        f"{numbers['trained_tensors']} tensors with {numbers['trained_parameters']:,} parameters "
+        f"trained, {numbers['frozen_tensors']} with {numbers['frozen_parameters']:,} frozen; "
+        f"{length}, {stage.optimizer}, rate {stage.lr:g} (head){suffix}"
+    )
+    if dropouts == 0:
+        console.say(f"  dropout = {stage.dropout:g}: there is no dropout above this line")
+    if state.step or state.epoch > 1:
+        console.say(f"  goes on in epoch {state.epoch} after step {state.step}")
+
+
+def _tell_proof(proof: Mapping[str, Any], console: Console) -> None:
+    what = "unchanged, bit for bit" if proof["unchanged"] else "CHANGED"
+    words = "kept" if proof["kept"] else "not kept: validation did not get better"
+    if proof["kept"] and proof["best_epoch"] and proof["val_accuracy"] is not None:
+        words = f"kept from epoch {proof['best_epoch']}, val accuracy {proof['val_accuracy']:.4f}"
+    console.say(
+        f"  {words}; what lies below {proof['line']} is {what}; cached against live activations "
+        f"differ by {proof['cached_against_live']:.2g}"
+    )
+
+
+def bound_to(model: Classifier, listing: str) -> dict[str, str]:
+    """Returns what a checkpoint is bound to: the images and the network's weights.
+
+    Args:
+        model: Before anything is trained.
+        listing: The digest of the images with their labels and splits.
+    """
+    return {"images": listing, "weights": files.tensors_digest(model.module)}
+
+
+def ground_of(model: Classifier) -> dict[str, str]:
+    """Returns what a run goes on, and the last bits with it: threads, device, precision, engine."""
+    engine = model.engine
+    return {
+        "threads": str(torch.get_num_threads()),
+        "device": engine.device.type,
+        "precision": models.PRECISION_NAMES[model.trainable.compute],
+        "engine": engine.name.partition("-")[0],
+    }

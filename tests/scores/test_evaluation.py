@@ -1,0 +1,65 @@
+"""Scores of a split, of one label an image and of several."""
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+
+from frostline.images.listing import Row
+from frostline.scores import evaluation as evaluate
+
+ONE = torch.tensor([[0.9, 0.1], [0.4, 0.6], [0.3, 0.7]])
+MANY = torch.tensor([[0.9, 0.5, 0.1], [0.2, 0.1, 0.3], [0.7, 0.2, 0.6]])
+
+
+def rows(*labels: str) -> list[Row]:
+    return [Row(f"{number}.png", label) for number, label in enumerate(labels)]
+
+
+def written(path: Path, labels: list[str], *parts: evaluate.ScoredSplit) -> list[list[str]]:
+    evaluate.write_predictions(path, labels, parts)
+    with path.open(newline="") as file:
+        return list(csv.reader(file))
+
+
+def test_one_label_an_image(tmp_path: Path) -> None:
+    part = evaluate.scored("val", rows("ant", "bee", "ant"), ONE, ["ant", "bee"])
+    assert tuple(part.metrics) == evaluate.KEYS
+    assert not part.several
+    assert evaluate.summary("val", part.metrics) == (
+        "val: accuracy 0.6667 (95 % interval 0.208 to 0.939, n = 3), log-loss 0.6067, "
+        "macro F1 0.6667"
+    )
+    assert written(tmp_path / "p.csv", ["ant", "bee"], part) == [
+        ["split", "path", "label", "predicted", "p:ant", "p:bee"],
+        ["val", "0.png", "ant", "ant", "0.9", "0.1"],
+        ["val", "1.png", "bee", "bee", "0.4", "0.6"],
+        ["val", "2.png", "ant", "bee", "0.3", "0.7"],
+    ]
+
+
+def test_several_labels_an_image(tmp_path: Path) -> None:
+    labels = ["cat", "ant", "bee"]
+    part = evaluate.scored("val", rows("ant;cat", "", "cat"), MANY, labels, several=True)
+    assert part.several
+    assert part.metrics["accuracy"] == pytest.approx(2 / 3)
+    assert part.metrics["per_class"]["cat"]["average_precision"] == 1.0
+    assert part.metrics["confusion"] == [[[1, 0], [0, 2]], [[2, 0], [0, 1]], [[2, 1], [0, 0]]]
+    assert written(tmp_path / "p.csv", labels, part) == [
+        ["split", "path", "label", "predicted", "p:cat", "p:ant", "p:bee"],
+        ["val", "0.png", "ant;cat", "ant;cat", "0.9", "0.5", "0.1"],
+        ["val", "1.png", "", "", "0.2", "0.1", "0.3"],
+        ["val", "2.png", "cat", "bee;cat", "0.7", "0.2", "0.6"],
+    ]
+
+
+def test_summary_of_several_labels() -> None:
+    part = evaluate.scored("test", rows("ant;cat", "", "cat"), MANY, ["cat", "ant", "bee"], True)
+    assert evaluate.summary("test", part.metrics) == (
+        "test: exact match 0.6667 (95 % interval 0.208 to 0.939, n = 3), mAP 1.0000, "
+        "log-loss 0.3428, macro F1 0.6667"
+    )
+    none = evaluate.scored("test", rows(""), MANY[1:2], ["cat", "ant", "bee"], True)
+    assert "mAP n/a, " in evaluate.summary("test", none.metrics)
+    assert evaluate.summary("test", none.metrics).endswith("macro F1 n/a")
