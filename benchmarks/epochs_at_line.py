@@ -35,8 +35,9 @@ from frostline.images.preprocessing import Preprocessing
 from frostline.model import classifier, heads
 from frostline.model.classifier import Classifier
 from frostline.networks import catalog
-from frostline.training import loop, parameters
-from frostline.training.loop import Examples, TrainSettings, TrainState
+from frostline.training import loop, parameters, scoring
+from frostline.training.examples import Examples
+from frostline.training.loop import TrainSettings, TrainState
 
 RATE, SUFFIX_SHARE, DECAY = 1e-3, 0.1, 0.01
 
@@ -108,7 +109,7 @@ def examples(rows: tuple[Row, ...], labels: tuple[str, ...]) -> Examples:
 
 
 def our_epochs(
-    model: Classifier, fetch: loop.Fetch, training: Examples, batch_size: int
+    model: Classifier, fetch: examples.Fetch, training: Examples, batch_size: int
 ) -> Iterator[None]:
     """Trains for one epoch each time it is asked for the next."""
     trainable = model.trainable
@@ -177,7 +178,7 @@ def main() -> None:
                 taken[name].append(seconds)
         for epochs in ways.values():
             epochs.close()
-        score = loop.score(model.trainable, source.fetch, examples(val, labels), cpu)
+        score = scoring.score(model.trainable, source.fetch, examples(val, labels), cpu)
     accuracies = [score.accuracy, rival_accuracy(net, loaders[1], compute)]
     rows = [
         [name, f"{len(train) / middle(s):.0f}", f"{middle(s):.2f}", f"{accuracy:.4f}", len(s)]

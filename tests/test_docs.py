@@ -32,7 +32,7 @@ from frostline.model.summary import of_target
 from frostline.networks import catalog
 from frostline.recipe import texts
 from frostline.recipe.head_layers import LayerSpec
-from frostline.training import watch
+from frostline.training import trackers
 
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
@@ -273,7 +273,7 @@ def recipe_parts(kind: type, heading: str) -> Iterator[tuple[str, type]]:
         ("[compute]", "precision", recipe.PRECISIONS),
         ("[compute]", "cache", recipe.CACHES),
         ("[compute]", "engine", recipe.ENGINES),
-        ("[watch]", "trackers", ("tensorboard", *watch.TRACKERS)),
+        ("[watch]", "trackers", ("tensorboard", *trackers.TRACKERS)),
         ("[[stages]]", "optimizer", recipe.OPTIMIZERS),
         ("[[stages]]", "schedule", recipe.SCHEDULES),
         ("[[stages]]", "balance", recipe.BALANCES),

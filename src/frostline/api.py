@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from frostline import frost
+from frostline import frost, pipeline
 from frostline import recipe as recipes
 from frostline.base.console import QUIET, Console
 from frostline.base.errors import RecipeError
@@ -17,7 +17,6 @@ from frostline.images.listing import Row
 from frostline.model import predict
 from frostline.model.classifier import Classifier
 from frostline.networks import catalog
-from frostline.pipeline import train as pipeline
 from frostline.planner import Plan
 from frostline.recipe import BackboneChoice, Compute, Recipe
 from frostline.report import build, card, curves
@@ -320,7 +319,9 @@ def lr_find(
     rates = (start, end, steps)
     shown = console or Console()
     with recipes.named(_name_of(recipe)):
-        found = pipeline.lr_find(Path(photos), wanted, stage, rates, cache_folder(cache_dir), shown)
+        found = pipeline.find_rate(
+            Path(photos), wanted, stage, rates, cache_folder(cache_dir), shown
+        )
     if out is not None:
         curves.write_lr(found.rates, found.losses, found.suggestion, Path(out))
     return found

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from frostline import pipeline, planner
 from frostline.activations import engines
 from frostline.activations import extraction as extract
 from frostline.activations import sources as passes
@@ -24,7 +25,6 @@ from frostline.images import listing as listings
 from frostline.images.augment import CENTER, Policy, View
 from frostline.model import classifier as models
 from frostline.model import heads
-from frostline.pipeline import train as pipeline
 from frostline.recipe import BackboneChoice, Compute, Data, HeadChoice, Recipe, Stage, Views
 from frostline.run.folder import RunFolder
 
@@ -58,7 +58,7 @@ def by_line(made: RunFolder) -> dict[str, dict[str, Any]]:
 
 def network(line: str = "top", precision: torch.dtype = torch.float32) -> models.Classifier:
     torch.manual_seed(0)
-    opened = pipeline._find_backbone(NETWORK)
+    opened = pipeline.prepare.open_backbone(NETWORK)
     head = heads.parse("linear", "avg")
     cpu = torch.device("cpu")
     return models.assemble(opened, ("blue", "green", "red"), head, line, cpu, precision)
@@ -226,7 +226,7 @@ def test_a_line_at_the_pixels_keeps_pixels(photos: Path, tmp_path: Path) -> None
 def test_epoch_after_epoch_takes_the_next_view(count: int) -> None:
     wanted = replace(RECIPE, views=Views(count=count, flip=True))
     for epoch in range(1, 12):
-        view = pipeline.view_of("content", epoch, wanted, POLICY)
+        view = planner.view_of("content", epoch, wanted, POLICY)
         assert view == View((epoch - 1) % count, POLICY)
 
 
@@ -239,8 +239,8 @@ def test_views_go_on_from_stage_to_stage(
         taken.append(view_of(content, epoch, *rest))
         return taken[-1]
 
-    view_of = pipeline.view_of
-    monkeypatch.setattr(pipeline, "view_of", noted)
+    view_of = planner.view_of
+    monkeypatch.setattr(planner, "view_of", noted)
     first, second = RECIPE.stages
     stages = (
         replace(first, epochs=1),
@@ -263,8 +263,8 @@ def test_views_go_on_from_stage_to_stage(
 def test_refresh_goes_on_from_stage_to_stage() -> None:
     wanted = replace(RECIPE, views=Views(count=2, flip=True, refresh=0.5))
     for epoch in range(1, 9):
-        there = pipeline.view_of("content", epoch, wanted, POLICY, before=3)
-        assert there == pipeline.view_of("content", epoch + 3, wanted, POLICY)
+        there = planner.view_of("content", epoch, wanted, POLICY, before=3)
+        assert there == planner.view_of("content", epoch + 3, wanted, POLICY)
 
 
 def test_without_augmentation_all_is_center() -> None:
@@ -275,10 +275,10 @@ def test_without_augmentation_all_is_center() -> None:
         Views(count=4, fill="constant"),
     ):
         wanted = replace(RECIPE, views=views)
-        policy = pipeline.policy_of(wanted)
+        policy = planner.policy_of(wanted)
         assert not policy.varies
         for epoch in range(1, 6):
-            assert pipeline.view_of("content", epoch, wanted, policy) == CENTER
+            assert planner.view_of("content", epoch, wanted, policy) == CENTER
 
 
 @pytest.mark.parametrize("share", [0.1, 0.25, 0.5, 1.0])
@@ -290,7 +290,7 @@ def test_refresh_replaces_its_share_of_the_views(share: float, count: int) -> No
     seen: dict[str, list[int]] = {content: [] for content in contents}
     for epoch in range(1, 25):
         for content in contents:
-            view = pipeline.view_of(content, epoch, wanted, POLICY).number
+            view = planner.view_of(content, epoch, wanted, POLICY).number
             slot = (epoch - 1) % count
             assert view % count == slot
             if (content, slot) in before:

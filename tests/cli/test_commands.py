@@ -301,7 +301,7 @@ def test_plan_says_what_train_would_choose(
 def test_plan_refuses_what_train_would(
     photos: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("frostline.training.watch.find_spec", lambda name: None)
+    monkeypatch.setattr("frostline.training.trackers.find_spec", lambda name: None)
     assert "wandb is not installed" in refused(capsys, "plan", photos, "--tracker", "wandb")
     (photos / "red" / "text.jpg").write_text("I am no picture.")
     line = refused(capsys, "plan", photos, *NETWORK, "--strict")

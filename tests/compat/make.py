@@ -17,9 +17,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from frostline import recipe
+from frostline import pipeline, recipe
 from frostline.base.console import Console
-from frostline.pipeline import train as pipeline
 
 RECIPE = """
 [backbone]

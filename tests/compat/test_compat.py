@@ -13,10 +13,9 @@ import pytest
 import torch
 
 import frostline
-from frostline import recipe
+from frostline import pipeline, recipe
 from frostline.activations.cache import upkeep
 from frostline.base.console import Console
-from frostline.pipeline import train as pipeline
 from frostline.run.folder import RunFolder
 
 HERE = Path(__file__).resolve().parent / "v0_1"

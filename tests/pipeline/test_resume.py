@@ -19,14 +19,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from conftest import make_photos
-from frostline import recipe
+from frostline import pipeline, recipe
 from frostline.activations import sources as passes
 from frostline.base import files
 from frostline.base import signals as interrupt
 from frostline.base.console import QUIET, Console
 from frostline.base.errors import DiskError, LossError, RunError, TrainingError
 from frostline.base.paths import cache_folder
-from frostline.pipeline import train as pipeline
 from frostline.recipe import (
     BackboneChoice,
     Compute,
@@ -245,9 +244,9 @@ def test_a_kill_between_the_stages_work_loses_nothing(
         elif moment == "deriving":
             patched.setattr(passes, "derived", ending)
         elif moment == "scoring":
-            patched.setattr(pipeline.evaluate, "scored", ending)
+            patched.setattr(pipeline.finish.evaluation, "scored", ending)
         elif moment == "saving":
-            patched.setattr(pipeline.models, "save", ending)
+            patched.setattr(pipeline.finish.classifiers, "save", ending)
         else:
             patched.setattr(RunFolder, "write_metrics", ending)
         with pytest.raises(KeyboardInterrupt):
@@ -802,7 +801,7 @@ def test_a_tracker_that_fails_costs_no_training(
 ) -> None:
     photos, want, _ = whole
     with monkeypatch.context() as patched:
-        patched.setattr(pipeline.watch, "open_watches", lambda *_, **__: Failing())
+        patched.setattr(pipeline.fit.trackers, "open_trackers", lambda *_, **__: Failing())
         with pytest.raises(TrainingError) as raised:
             run(photos, tmp_path / "run")
     assert str(raised.value) == "watch: mlflow failed: no server."
@@ -838,7 +837,7 @@ def test_activations_that_are_no_numbers_before_the_first_step(
 def test_a_probe_on_activations_that_are_no_numbers(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float
 ) -> None:
-    features = pipeline._features
+    features = pipeline.head_probe.features
 
     def broken(*arguments: Any) -> torch.Tensor:
         made = features(*arguments).clone()

@@ -9,7 +9,7 @@ import timm
 import torch
 
 from conftest import make_photos
-from frostline import api
+from frostline import api, pipeline
 from frostline import recipe as recipes
 from frostline.base.console import QUIET
 from frostline.base.errors import (
@@ -22,7 +22,6 @@ from frostline.base.errors import (
 )
 from frostline.base.paths import cache_folder
 from frostline.model import predict
-from frostline.pipeline import train as pipeline
 from frostline.recipe import BackboneChoice, Compute, Data, HeadChoice, Recipe, Stage
 from frostline.run.folder import RunFolder
 
@@ -142,7 +141,8 @@ def test_cached_training_is_live_training(
         )
         made = run(photos, tmp_path / keep, recipe)
         curves.append([line.get("train_loss", 0.0) for line in made.read_history()])
-    assert curves[0] == pytest.approx(curves[1], rel=within)
+    # Losses of a hundred-thousandth are all rounding.
+    assert curves[0] == pytest.approx(curves[1], rel=within, abs=1e-6)
     assert len(curves[0]) == 3 + (start == "probe")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from frostline import recipe
+from frostline import pipeline, planner, recipe
 from frostline.activations import engines
 from frostline.activations import sources as passes
 from frostline.activations.cache import chunks
@@ -22,7 +22,7 @@ from frostline.base.errors import BackboneError, DiskError, RecipeError
 from frostline.base.paths import cache_folder
 from frostline.model import classifier as models
 from frostline.model.classifier import Classifier
-from frostline.pipeline import train as pipeline
+from frostline.pipeline.prepare import ask, prepare
 from frostline.planner import Plan, measure
 from frostline.planner import throughput as planner_rates
 from frostline.planner.measure import DiskThroughput, StepCost
@@ -423,11 +423,12 @@ def test_no_line_moves_up_where_recomputing_is_sooner_anyway(
 
 
 def test_no_line_moves_above_that_of_an_earlier_stage(photos: Path, throughput: Throughput) -> None:
-    model, listing = pipeline._planned(photos, RECIPE, cache_folder(), QUIET)[1:]
+    ready = prepare(ask(photos, RECIPE, cache_folder(), QUIET))
+    model, listing = ready.model, ready.listing
     names = ("layer4", "auto", "layer2", "auto")
     stages = tuple(Stage(line=name) for name in names)
     wanted = replace(RECIPE, stages=stages)
-    policy = pipeline.policy_of(wanted)
+    policy = planner.policy_of(wanted)
     case = PlanInputs(
         model, listing, wanted, policy, cache_folder(), QUIET, DiskThroughput(1.0, 1.0)
     )
@@ -612,7 +613,8 @@ def test_nothing_is_measured_where_all_was_asked_for(
 def test_what_an_engine_gives_on_the_sample_must_hold(
     photos: Path, throughput: Throughput, scale: float, engine: str, words: str
 ) -> None:
-    model, listing = pipeline._planned(photos, RECIPE, cache_folder(), QUIET)[1:]
+    ready = prepare(ask(photos, RECIPE, cache_folder(), QUIET))
+    model, listing = ready.model, ready.listing
     with torch.no_grad():
         model.module.bn1.weight.mul_(scale)  # type: ignore[union-attr, operator]
     base = models.recut(model, "layer1")
@@ -620,7 +622,7 @@ def test_what_an_engine_gives_on_the_sample_must_hold(
         own = base.engine.module
         assert own is not None
         base = replace(base, engine=replace(base.engine, runner=lambda x: 1.1 * own(x)))
-    policy = pipeline.policy_of(RECIPE)
+    policy = planner.policy_of(RECIPE)
     case = PlanInputs(
         model, listing, RECIPE, policy, cache_folder(), QUIET, DiskThroughput(1.0, 1.0)
     )

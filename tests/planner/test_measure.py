@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from frostline import pipeline
 from frostline.activations.extraction import ImageView
 from frostline.base.console import QUIET
 from frostline.base.errors import DiskError
 from frostline.images import listing as listings
 from frostline.model import classifier as models
 from frostline.model import heads
-from frostline.pipeline import train as pipeline
 from frostline.planner import measure
 from frostline.recipe import OPTIMIZERS, BackboneChoice, Stage
 
@@ -28,7 +28,7 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def network(line: str = "layer3", targets: str = "multiclass") -> models.Classifier:
     torch.manual_seed(0)
-    opened = pipeline._find_backbone(NETWORK)
+    opened = pipeline.prepare.open_backbone(NETWORK)
     labels = ("a", "b") if targets == "binary" else ("a", "b", "c")
     head = heads.parse("mlp:8,dropout=0.5")
     return models.assemble(opened, labels, head, line, CPU, torch.float32, "", targets)

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from frostline.base.errors import DiskError, RunError
 from frostline.training import checkpoint, parameters
 from frostline.training.checkpoint import CheckpointClock
-from frostline.training.loop import Score, TrainState
+from frostline.training.loop import TrainState
+from frostline.training.scoring import Score
 
 ADVICE = "Remove it, and the run begins its training anew."
 
@@ -43,13 +44,13 @@ def standing(net: nn.Module) -> TrainState:
         batch=2,
         step=17,
         loss_sum=0.1 + 0.2,
-        right=5,
+        correct=5,
         seen=16,
         seconds=1 / 3,
         first=Score(2 / 3, 0.25, 12),
         best=Score(1 / 7, 0.75, 12),
         best_epoch=2,
-        kept=kept,
+        best_weights=kept,
         averaged=averaged,
     )
 
@@ -77,9 +78,9 @@ def test_what_was_packed_is_unpacked_to_the_last_bit(tmp_path: Path, name: str) 
     made = parameters.groups(fresh.suffix, fresh.head, 1e-2, 0.5, 0.01)
     other = parameters.make_optimizer(name, made)
     again = checkpoint.unpack(found, fresh, other)
-    plain = [{**vars(one), "kept": None, "averaged": None} for one in (state, again)]
+    plain = [{**vars(one), "best_weights": None, "averaged": None} for one in (state, again)]
     assert plain[0] == plain[1]
-    assert same(dict(sorted(state.kept.items())), dict(sorted(again.kept.items())))
+    assert same(dict(sorted(state.best_weights.items())), dict(sorted(again.best_weights.items())))
     assert same(dict(sorted(state.averaged.items())), dict(sorted(again.averaged.items())))
     assert same(net.state_dict(), fresh.state_dict())
     before, after = optimizer.state_dict(), other.state_dict()

@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 from frostline.base.errors import LossError, TrainingError
 from frostline.model.classifier import SuffixWithHead
-from frostline.training import checkpoint, loop, objectives, parameters
-from frostline.training.loop import Examples, Score, TrainSettings, TrainState
+from frostline.training import checkpoint, loop, objectives, parameters, scoring
+from frostline.training.examples import Examples, batch_count, batches
+from frostline.training.loop import TrainSettings, TrainState
 from frostline.training.schedules import factor
+from frostline.training.scoring import Score
 
 CPU = torch.device("cpu")
 PLAIN = TrainSettings(epochs=4, batch_size=8, seed=3)
@@ -62,7 +64,7 @@ def begin(
 ) -> Iterator[dict[str, Any] | None]:
     training = changed.pop("training", TRAINING)
     name, lr = changed.pop("name", "adamw"), changed.pop("lr", 1e-2)
-    settings: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "rate": constant,
         "fetch": fetch,
         "examples_of": lambda epoch: training,
@@ -75,7 +77,7 @@ def begin(
         settings=settings,
         device=CPU,
         state=TrainState() if state is None else state,
-        **settings,
+        **arguments,
     )
 
 
@@ -186,9 +188,9 @@ def test_a_stage_never_leaves_the_model_worse_on_val_than_it_found_it() -> None:
     model = trainable()
     train(model)
     before = weights(model)
-    best = loop.score(model, fetch, VALIDATION, CPU)
+    best = scoring.score(model, fetch, VALIDATION, CPU)
     train(model, lr=3.0)
-    after = loop.score(model, fetch, VALIDATION, CPU)
+    after = scoring.score(model, fetch, VALIDATION, CPU)
     assert not best.better_than(after)
     if best == after:
         assert same(weights(model), before)
@@ -204,7 +206,7 @@ def test_what_is_kept_is_the_best_epoch() -> None:
     scores = {0: state.first, **seen}
     assert not any(one.better_than(state.best) for one in scores.values())
     assert scores[state.best_epoch] == state.best
-    assert loop.score(model, fetch, VALIDATION, CPU) == state.best
+    assert scoring.score(model, fetch, VALIDATION, CPU) == state.best
 
 
 def test_without_validation_the_last_state_is_kept() -> None:
@@ -472,7 +474,7 @@ def test_balance_makes_a_rare_class_count(balance: str) -> None:
         settings = TrainSettings(epochs=10, batch_size=8, balance=kind, seed=3)
         model = trainable()
         train(model, settings, fetch=blind, training=training, validation=None, lr=1e-3)
-        logits = loop.predict(model, fetch, VALIDATION, CPU)
+        logits = scoring.predict(model, fetch, VALIDATION, CPU)
         return float(logits.softmax(1)[:, 1].mean())
 
     assert leaning(balance) > leaning("none") + 0.1
@@ -517,18 +519,20 @@ def test_binary_and_several_labels_are_learned(kind: str) -> None:
             validation=validation,
         )
         assert lines[-1]["val_accuracy"] > 0.85
-    logits = loop.predict(model, fetch, validation, CPU)
+    logits = scoring.predict(model, fetch, validation, CPU)
     assert logits.shape == (20, 1 if kind == "binary" else 3)
-    found = loop.score(model, fetch, validation, CPU, kind)
+    found = scoring.score(model, fetch, validation, CPU, kind)
     assert found == state.best
-    assert found.accuracy == objectives.right(logits, validation.targets, kind) / 20
+    assert found.accuracy == objectives.correct(logits, validation.targets, kind) / 20
 
 
 def test_label_smoothing_keeps_scores_nearer_to_each_other() -> None:
     sharp, soft = trainable(), trainable()
     train(sharp, validation=None)
     train(soft, dataclasses.replace(PLAIN, label_smoothing=0.4), validation=None)
-    spread = [loop.predict(m, fetch, TRAINING, CPU).diff(dim=1).abs().mean() for m in (sharp, soft)]
+    spread = [
+        scoring.predict(m, fetch, TRAINING, CPU).diff(dim=1).abs().mean() for m in (sharp, soft)
+    ]
     assert spread[1] < 0.7 * spread[0]
 
 
@@ -586,14 +590,14 @@ def test_batches_are_even_and_hold_each_image_once(count: int, size: int) -> Non
     whole = Examples(rows, torch.arange(count))
     numbers = lambda rows: torch.tensor([row[0] for row in rows])  # noqa: E731
     order = list(reversed(range(count)))
-    made = list(loop.batches(numbers, whole, order, size))
-    assert len(made) == loop.batch_count(count, size) == -(-count // size)
+    made = list(batches(numbers, whole, order, size))
+    assert len(made) == batch_count(count, size) == -(-count // size)
     assert [int(number) for _, targets in made for number in targets] == order
     assert all(torch.equal(x, targets) for x, targets in made)
     lengths = {len(targets) for _, targets in made} or {0}
     assert max(lengths) <= size
     assert max(lengths) - min(lengths) <= 1
-    skipped = list(loop.batches(numbers, whole, order, size, skip=1))
+    skipped = list(batches(numbers, whole, order, size, skip=1))
     assert [x.tolist() for x, _ in skipped] == [x.tolist() for x, _ in made[1:]]
 
 

@@ -74,12 +74,12 @@ def test_losses_take_whole_numbers_and_double_precision(kind: str) -> None:
 
 def test_what_is_right_is_counted() -> None:
     multi = torch.tensor([[3.0, 1, 2], [1, 0, 2]])
-    assert objectives.right(multi, torch.tensor([0, 1]), "multiclass") == 1
+    assert objectives.correct(multi, torch.tensor([0, 1]), "multiclass") == 1
     one = torch.tensor([[0.1], [-2.0], [3.0]])
-    assert objectives.right(one, torch.tensor([1, 0, 0]), "binary") == 2
+    assert objectives.correct(one, torch.tensor([1, 0, 0]), "binary") == 2
     several = torch.tensor([[1.0, -1, -1], [1, -1, -1]])
-    assert objectives.right(several, LABELS[:2], "multilabel") == 1
-    assert objectives.right(several, LABELS[[0, 2]].long(), "multilabel") == 2
+    assert objectives.correct(several, LABELS[:2], "multilabel") == 1
+    assert objectives.correct(several, LABELS[[0, 2]].long(), "multilabel") == 2
 
 
 def test_class_weights_make_classes_count_alike() -> None:

@@ -117,12 +117,12 @@ def test_sigmoids_choose_their_strength_by_log_loss(kind: str, with_val: bool) -
     assert losses[found.strength] == min(losses.values())
     assert min(losses) < found.strength < max(losses)
     logits = val[0] @ found.weight.T + found.bias
-    right = objectives.right(logits, val[1], kind) / 150
-    assert right > (0.8 if kind == "binary" else 0.45)
+    correct = objectives.correct(logits, val[1], kind) / 150
+    assert correct > (0.8 if kind == "binary" else 0.45)
     if with_val:
         (row,) = [row for row in found.tried if row[0] == found.strength]
         assert objectives.loss(logits, val[1], kind).item() == pytest.approx(row[1], abs=1e-3)
-        assert right == row[2]
+        assert correct == row[2]
 
 
 @pytest.mark.parametrize("kind", ["binary", "multilabel"])

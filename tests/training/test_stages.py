@@ -18,12 +18,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 from conftest import make_photos
-from frostline import api, frost, recipe
+from frostline import api, frost, pipeline, recipe
 from frostline.base.console import QUIET, Console
 from frostline.base.errors import BackboneError, FrostlineError, LineError, RecipeError
 from frostline.base.paths import cache_folder
 from frostline.model import predict
-from frostline.pipeline import train as pipeline
 from frostline.recipe import (
     OPTIMIZERS,
     SCHEDULES,
@@ -39,7 +38,7 @@ from frostline.recipe import (
     Watch,
 )
 from frostline.run.folder import RunFolder
-from frostline.training import stages
+from frostline.training import progress, stages
 
 NETWORK = BackboneChoice("timm:test_resnet?pretrained=false", image_px=48)
 FP32 = Compute(device="cpu", precision="fp32", cache="always", engine="eager")
@@ -140,8 +139,8 @@ def test_what_lies_below_is_the_backbone_s_own_in_the_saved_model(
 ) -> None:
     wanted = only(line="layer3", lr=0.05, suffix_lr=1.0, batch_norm="train")
     made = run(photos, tmp_path / "run", wanted)
-    with pipeline._seeded(0, torch.device("cpu")):
-        before = pipeline._find_backbone(NETWORK).module.state_dict()
+    with pipeline.prepare.seeded(0, torch.device("cpu")):
+        before = pipeline.prepare.open_backbone(NETWORK).module.state_dict()
     after = timm.create_model(f"local-dir:{made.model}", pretrained=True).state_dict()
     assert made.read_metrics()["stages"][0]["kept"]
     for name, value in after.items():
@@ -178,8 +177,8 @@ def test_a_stage_that_validation_does_not_like_is_not_kept(
     (weight,) = [value for key, value in heads[1].items() if key.endswith("weight")]
     saved = load_file(made.model / "model.safetensors")
     assert torch.equal(saved["fc.weight"], weight)
-    with pipeline._seeded(0, torch.device("cpu")):
-        own = pipeline._find_backbone(NETWORK).module.state_dict()
+    with pipeline.prepare.seeded(0, torch.device("cpu")):
+        own = pipeline.prepare.open_backbone(NETWORK).module.state_dict()
     for name, value in saved.items():
         assert name.startswith("fc.") or torch.equal(value, own[name]), name
 
@@ -188,10 +187,10 @@ def test_a_checkpoint_is_bound_to_buffers_that_are_computed_too() -> None:
     module = nn.Linear(2, 2)
     model: Any = SimpleNamespace(module=module)
     module.register_buffer("scale", torch.ones(3), persistent=False)
-    before = stages.bound_to(model, "images")
-    assert stages.bound_to(model, "images") == before
+    before = progress.bound_to(model, "images")
+    assert progress.bound_to(model, "images") == before
     module.get_buffer("scale")[0] = 2
-    assert stages.bound_to(model, "images")["weights"] != before["weights"]
+    assert progress.bound_to(model, "images")["weights"] != before["weights"]
 
 
 def test_what_a_backbone_wants_spared_is_not_decayed() -> None:
@@ -578,9 +577,9 @@ def test_the_finder_trains_as_the_stage_does(
         step(1e30)
         losses.append(step(1e30))
 
-    monkeypatch.setattr(pipeline, "sweep", swept)
+    monkeypatch.setattr(pipeline.rate_finder.lr_find, "sweep", swept)
     drawn = torch.get_rng_state()
-    pipeline.lr_find(photos, wanted, None, (1e-3, 1.0, 20), cache_folder(), QUIET)
+    pipeline.find_rate(photos, wanted, None, (1e-3, 1.0, 20), cache_folder(), QUIET)
     assert torch.equal(torch.get_rng_state(), drawn)
     lines = run(photos, tmp_path / "run", wanted).read_history()
     assert losses[:3] == [line["train_loss"] for line in lines]

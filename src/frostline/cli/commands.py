@@ -38,7 +38,7 @@ def train(arguments: Namespace) -> int:
 def plan(arguments: Namespace) -> int:
     """Measures and says what `train` would choose."""
     wanted = recipe_of(arguments)
-    from frostline.pipeline import train as pipeline
+    from frostline import pipeline
     from frostline.recipe import named
 
     given = arguments
@@ -166,7 +166,7 @@ def evaluate(arguments: Namespace) -> int:
 
 def lines(arguments: Namespace) -> int:
     """Prints where a network can be cut."""
-    from frostline.pipeline import train as pipeline
+    from frostline import pipeline
     from frostline.recipe import BackboneChoice
 
     given = arguments
@@ -226,8 +226,8 @@ def backbones(arguments: Namespace) -> int:
 
 def embed(arguments: Namespace) -> int:
     """Writes activations to a file."""
+    from frostline import pipeline
     from frostline.activations import embeddings as embedding
-    from frostline.pipeline import train as pipeline
     from frostline.recipe import BackboneChoice, Compute
 
     given = arguments

@@ -15,9 +15,9 @@ from frostline.networks import catalog, weights
 def backbone(opened: catalog.OpenedBackbone, console: Console) -> None:
     """Says which network it is, and what became of a weights file."""
     record = opened.record
-    how = record.preprocessing
+    size = record.preprocessing
     console.say(
-        f"backbone {record.name}: {record.architecture}, {how.width_px} × {how.height_px} px, "
+        f"backbone {record.name}: {record.architecture}, {size.width_px} × {size.height_px} px, "
         f"{record.parameters / 1e6:.1f} M parameters, licence {record.licence or 'not stated'}"
     )
     if opened.match is not None:

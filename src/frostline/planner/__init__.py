@@ -2,7 +2,7 @@
 
 from frostline.planner.make import DEFAULT_LINE, Plan, make
 from frostline.planner.throughput import AUTO, with_engine
-from frostline.planner.views import epochs_before, view_count, views_of
+from frostline.planner.views import epochs_before, policy_of, view_count, view_of, views_of
 
 __all__ = [
     "AUTO",
@@ -10,7 +10,9 @@ __all__ = [
     "Plan",
     "epochs_before",
     "make",
+    "policy_of",
     "view_count",
+    "view_of",
     "views_of",
     "with_engine",
 ]

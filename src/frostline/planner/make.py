@@ -31,6 +31,7 @@ from frostline.planner.options import (
     options_of,
 )
 from frostline.planner.throughput import AUTO, measure_throughput, placings, trust, with_engine
+from frostline.planner.views import policy_of
 from frostline.recipe import Recipe, to_dict
 
 # Where nothing else is asked for: late enough to be cheap, early enough to matter.
@@ -63,7 +64,6 @@ def make(
     lines: Sequence[Line],
     listing: Listing,
     wanted: Recipe,
-    policy: Policy,
     cache: Path,
     console: Console,
 ) -> Plan:
@@ -75,7 +75,6 @@ def make(
         listing: The images, with splits.
         wanted: The recipe; `views.count = 0`, a stage's line `auto`, `compute.cache = "auto"` and
             `compute.engine = "auto"` are the planner's to choose.
-        policy: How training images are varied.
         cache: The folder of all caches.
         console: Where words go.
 
@@ -85,6 +84,7 @@ def make(
         BackboneError: Where an engine was asked for that cannot run this network, or does not
             agree with it.
     """
+    policy = policy_of(wanted)
     if _is_settled(wanted, policy):
         case = PlanInputs(model, listing, wanted, policy, cache, console, _ANY_DISK)
         return _settled(case, lines)

@@ -23,7 +23,8 @@ from frostline.frost import Line
 from frostline.model.classifier import Classifier, SuffixWithHead
 from frostline.recipe import Stage
 from frostline.training import loop, parameters
-from frostline.training.loop import Examples, TrainSettings, TrainState
+from frostline.training.examples import Examples
+from frostline.training.loop import TrainSettings, TrainState
 
 # A rate is measured for at least so long, after a first round that warms up.
 AT_LEAST_S = 0.4

@@ -1,17 +1,49 @@
-"""Which kept views of the training images the stages of a recipe take, and for how many epochs."""
+"""Which views of the training images the stages of a recipe take, and for how many epochs."""
 
 import math
+from dataclasses import replace
 
+from frostline.base import files
+from frostline.images import augment
 from frostline.images.augment import CENTER, Policy, View
 from frostline.recipe import Recipe, Stage
-from frostline.training import loop
+from frostline.training import examples
+
+
+def policy_of(recipe: Recipe) -> Policy:
+    """Returns how training images are varied."""
+    return replace(augment.preset(recipe.views.preset), **recipe.views.policy())
+
+
+def view_of(content: str, epoch: int, recipe: Recipe, policy: Policy, before: int = 0) -> View:
+    """Returns which view of an image an epoch takes.
+
+    Args:
+        content: The image's digest.
+        epoch: Of the stage, from 1.
+        recipe: Whose `views` say how many there are.
+        policy: How images are varied.
+        before: Epochs of earlier stages that saw varied views; this one goes on from there.
+    """
+    if not policy.varies:
+        return CENTER
+    views, number = recipe.views, before + epoch - 1
+    if views.live:
+        return View(number, policy)
+    slot = number % views.count
+    generation = 0
+    if views.refresh:
+        # Each slot of each image is replaced at its own time, a share of them in every epoch.
+        offset = int(files.digest(f"{content}:{slot}".encode())[:8], 16) / 2**32
+        generation = int(views.refresh * number + offset)
+    return View(slot + views.count * generation, policy)
 
 
 def epochs_of(stage: Stage, images: int) -> float:
     """Returns how many epochs a stage takes if it is not ended early; steps are counted too."""
     if not stage.steps:
         return float(stage.epochs)
-    batches = loop.batch_count(max(images, 1), stage.batch_size)
+    batches = examples.batch_count(max(images, 1), stage.batch_size)
     return stage.steps / math.ceil(batches / stage.accumulate)
 
 
@@ -20,28 +52,28 @@ def most_epochs(stage: Stage, images: int) -> int:
     return math.ceil(epochs_of(stage, images))
 
 
-def epochs_before(wanted: Recipe, number: int, images: int) -> int:
+def epochs_before(recipe: Recipe, number: int, images: int) -> int:
     """Returns how many epochs saw varied views before stage `number`, which goes on from there."""
-    return sum(most_epochs(stage, images) for stage in wanted.stages[:number] if stage.augment)
+    return sum(most_epochs(stage, images) for stage in recipe.stages[:number] if stage.augment)
 
 
-def view_count(wanted: Recipe, policy: Policy) -> int:
+def view_count(recipe: Recipe, policy: Policy) -> int:
     """Returns how many kept views of a training image the stages take."""
-    if not policy.varies or wanted.views.live:
+    if not policy.varies or recipe.views.live:
         return 0
-    count = wanted.views.count
+    count = recipe.views.count
     # How many epochs steps make depends on how many images can be read.
-    epochs = [count if stage.steps else stage.epochs for stage in wanted.stages if stage.augment]
+    epochs = [count if stage.steps else stage.epochs for stage in recipe.stages if stage.augment]
     return min(count, sum(epochs))
 
 
-def views_of(wanted: Recipe, policy: Policy, number: int, images: int) -> list[View]:
+def views_of(recipe: Recipe, policy: Policy, number: int, images: int) -> list[View]:
     """Returns the kept views that stage `number` takes, while none is replaced by a new one."""
-    stage, count = wanted.stages[number], wanted.views.count
+    stage, count = recipe.stages[number], recipe.views.count
     if not stage.augment or not policy.varies:
         return [CENTER]
-    if wanted.views.live:
+    if recipe.views.live:
         return []
-    begun = epochs_before(wanted, number, images)
+    begun = epochs_before(recipe, number, images)
     slots = range(begun, begun + min(count, most_epochs(stage, images)))
     return [View(slot % count, policy) for slot in slots]

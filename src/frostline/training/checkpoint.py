@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from frostline.base.errors import RunError
 from frostline.base.files import save_tensors, write_atomic
-from frostline.training.loop import Score, TrainState
+from frostline.training.loop import TrainState
+from frostline.training.scoring import Score
 
 FORMAT = 2
 # A kill loses at most this long; and writing takes at most this share of the time, where both fit.
@@ -28,6 +29,9 @@ AT_MOST_S = 30.0
 AT_LEAST_S = 1.0
 # Half of what all checkpoints may take: where stages begin and end, others come on top.
 SHARE = 0.005
+# Names in the file that differ from those of `TrainState`, which were once the same.
+_WEIGHTS = {"kept": "best_weights", "averaged": "averaged"}
+_IN_FILE = {"correct": "right"}
 
 
 @dataclass(frozen=True)
@@ -128,17 +132,16 @@ def pack(
     tensors = {f"upper.{name}": value for name, value in trainable.state_dict().items()}
     if optimizer is None or state is None:
         return {}, tensors
-    for part in ("kept", "averaged"):
-        tensors |= {f"{part}.{name}": value for name, value in getattr(state, part).items()}
+    for part, attribute in _WEIGHTS.items():
+        tensors |= {f"{part}.{name}": value for name, value in getattr(state, attribute).items()}
     for index, values in optimizer.state_dict()["state"].items():
         for name, value in values.items():
             if value is not None:
                 tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value)
-    skipped = ("kept", "averaged")
     scalars = {
-        item.name: getattr(state, item.name)
+        _IN_FILE.get(item.name, item.name): getattr(state, item.name)
         for item in dataclasses.fields(state)
-        if item.name not in skipped
+        if item.name not in _WEIGHTS.values()
     }
     for name in ("first", "best"):
         scalars[name] = dataclasses.asdict(scalars[name]) if scalars[name] else None
@@ -177,16 +180,20 @@ def unpack(
         index, _, name = key.partition(".")
         states.setdefault(int(index), {})[name] = _lay_like(parameters[int(index)], value)
     optimizer.load_state_dict({**optimizer.state_dict(), "state": states})
-    scalars = dict(found.facts["state"])
+    names = {in_file: name for name, in_file in _IN_FILE.items()}
+    scalars = {names.get(key, key): value for key, value in found.facts["state"].items()}
     for name in ("first", "best"):
         scalars[name] = Score(**scalars[name]) if scalars[name] else None
     # Where they are compared with and loaded into what lies on the device.
     device = next(trainable.parameters()).device
-    kept, averaged = (
-        {name: value.to(device) for name, value in found.part(part).items()}
-        for part in ("kept", "averaged")
-    )
-    return TrainState(**scalars, kept=kept, averaged=averaged)
+    weights = {
+        attribute: {name: value.to(device) for name, value in found.part(part).items()}
+        for part, attribute in _WEIGHTS.items()
+    }
+    restored = TrainState(**scalars)
+    for attribute, tensors in weights.items():
+        setattr(restored, attribute, tensors)
+    return restored
 
 
 def _lay_like(parameter: Tensor, value: Tensor) -> Tensor:

@@ -10,8 +10,7 @@ import hashlib
 import itertools
 import math
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,31 +22,10 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from frostline.base.errors import LossError, TrainingError
 from frostline.model.classifier import SuffixWithHead
 from frostline.training import objectives
+from frostline.training.examples import Examples, Fetch, batch_count, batch_ends, batches
+from frostline.training.scoring import Score, score
 
-Fetch = Callable[[Sequence[bytes]], Tensor]
 Rate = Callable[[int, int], float]
-EVAL_BATCH = 128
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Row ids, and for each its target."""
-
-    rows: tuple[bytes, ...]
-    targets: Tensor
-
-
-@dataclass(frozen=True)
-class Score:
-    """Sums over examples, divided once."""
-
-    loss: float
-    accuracy: float
-    count: int
-
-    def better_than(self, other: "Score") -> bool:
-        """Compares by accuracy, then by loss."""
-        return (self.accuracy, -self.loss) > (other.accuracy, -other.loss)
 
 
 @dataclass(frozen=True)
@@ -98,13 +76,13 @@ class TrainState:
         batch: Batches of it that are done.
         step: Optimiser steps done in the stage.
         loss_sum: Over the images of this epoch so far.
-        right: How many of them were classified rightly.
+        correct: How many of them were classified rightly.
         seen: How many they are.
         seconds: What this epoch has taken so far.
         first: The score before the first epoch.
         best: The best score on validation.
         best_epoch: When that was; 0 before the first.
-        kept: The weights of that time.
+        best_weights: The weights of that time.
         averaged: The moving average of the weights; empty for none.
         finished: Whether the stage is over.
         scoring_s: What the last scoring on validation took.
@@ -114,57 +92,16 @@ class TrainState:
     batch: int = 0
     step: int = 0
     loss_sum: float = 0.0
-    right: int = 0
+    correct: int = 0
     seen: int = 0
     seconds: float = 0.0
     first: Score | None = None
     best: Score | None = None
     best_epoch: int = 0
-    kept: dict[str, Tensor] = field(default_factory=dict)
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
     averaged: dict[str, Tensor] = field(default_factory=dict)
     finished: bool = False
     scoring_s: float = 0.0
-
-
-def batches(
-    fetch: Fetch, examples: Examples, order: Sequence[int], batch_size: int, skip: int = 0
-) -> Generator[tuple[Tensor, Tensor], None, None]:
-    """Yields activations and targets in `order`; a thread fetches one batch ahead.
-
-    Batches are as even as can be and at most `batch_size` long: a last one of a picture or two
-    would weigh as much as a whole one, and a batch norm cannot learn from a single vector.
-
-    Args:
-        fetch: Row ids to activations.
-        examples: What to fetch.
-        order: Positions in `examples`.
-        batch_size: At most so many at once.
-        skip: Batches that are left out at the start.
-    """
-    ends = _ends(len(order), batch_size)
-    parts = [order[start:end] for start, end in itertools.pairwise(ends)][skip:]
-
-    def load(part: Sequence[int]) -> tuple[Tensor, Tensor]:
-        return fetch([examples.rows[i] for i in part]), examples.targets[list(part)]
-
-    with ThreadPoolExecutor(1, thread_name_prefix="fetch") as pool:
-        ahead = pool.submit(load, parts[0]) if parts else None
-        for number in range(len(parts)):
-            assert ahead is not None
-            ready = ahead.result()
-            ahead = pool.submit(load, parts[number + 1]) if number + 1 < len(parts) else None
-            yield ready
-
-
-def batch_count(images: int, batch_size: int) -> int:
-    """Returns how many batches `batches` makes."""
-    return -(-images // batch_size)
-
-
-def _ends(images: int, batch_size: int) -> list[int]:
-    """Returns where batches end, and 0 first."""
-    count = batch_count(images, batch_size)
-    return [images * number // max(1, count) for number in range(count + 1)]
 
 
 def step_count(images: int, settings: TrainSettings) -> int:
@@ -172,33 +109,6 @@ def step_count(images: int, settings: TrainSettings) -> int:
     return settings.steps or settings.epochs * -(
         -batch_count(images, settings.batch_size) // settings.accumulate
     )
-
-
-def predict(
-    trainable: SuffixWithHead, fetch: Fetch, examples: Examples, device: torch.device
-) -> Tensor:
-    """Returns logits [n, scores] in float32 on the CPU, in eval mode."""
-    trainable.eval()
-    order = range(len(examples.rows))
-    with torch.inference_mode():
-        parts = [
-            trainable(x.to(device)).cpu() for x, _ in batches(fetch, examples, order, EVAL_BATCH)
-        ]
-    return torch.cat(parts)
-
-
-def score(
-    trainable: SuffixWithHead,
-    fetch: Fetch,
-    examples: Examples,
-    device: torch.device,
-    kind: str = "multiclass",
-) -> Score:
-    """Returns loss and accuracy over all examples."""
-    logits = predict(trainable, fetch, examples, device)
-    loss = objectives.loss(logits.double(), examples.targets, kind).item()
-    right = objectives.right(logits, examples.targets, kind)
-    return Score(loss, right / len(examples.rows), len(examples.rows))
 
 
 def train(
@@ -260,7 +170,7 @@ def train(
         weights = objectives.class_weights(training.targets, settings.kind, settings.classes).to(
             device
         )
-    if not state.kept:
+    if not state.best_weights:
         _begin(run, validation, state)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         while not state.finished:
@@ -293,7 +203,7 @@ def _begin(run: _Run, validation: Examples | None, state: TrainState) -> None:
                 "the loss on validation is no number before the first step: the activations of "
                 f"the network itself are too large.{advice}"
             )
-    state.kept = copy.deepcopy(run.trainable.state_dict())
+    state.best_weights = copy.deepcopy(run.trainable.state_dict())
     if run.settings.ema:
         state.averaged = copy.deepcopy(run.trainable.state_dict())
 
@@ -306,7 +216,7 @@ def _epoch(
     order = _order(training, settings, state.epoch)
     train_mode(run.trainable, settings.batch_norm)
     loaded = batches(run.fetch, training, order, settings.batch_size, skip=state.batch)
-    ends = _ends(len(order), settings.batch_size)
+    ends = batch_ends(len(order), settings.batch_size)
     left = len(ends) - 1 - state.batch
     with contextlib.closing(loaded):
         while left and state.step < run.steps:
@@ -363,11 +273,11 @@ def _add_gradients(
     )
     value = told.item()
     if not math.isfinite(value):
-        run.trainable.load_state_dict(state.kept)
+        run.trainable.load_state_dict(state.best_weights)
         raise _no_number(run, state)
     (loss * (len(targets) / images)).backward()  # type: ignore[no-untyped-call]
     state.loss_sum += value * len(targets)
-    state.right += objectives.right(logits.detach(), wanted, settings.kind)
+    state.correct += objectives.correct(logits.detach(), wanted, settings.kind)
     state.seen += len(targets)
 
 
@@ -389,7 +299,7 @@ def _close(run: _Run, validation: Examples | None, state: TrainState) -> dict[st
         "epoch": state.epoch,
         "step": state.step,
         "train_loss": state.loss_sum / state.seen,
-        "train_accuracy": state.right / state.seen,
+        "train_accuracy": state.correct / state.seen,
         "lr": run.optimizer.param_groups[-1]["peak_lr"] * run.rate(state.step - 1, run.steps),
     }
     own = copy.deepcopy(run.trainable.state_dict()) if state.averaged else {}
@@ -398,26 +308,27 @@ def _close(run: _Run, validation: Examples | None, state: TrainState) -> dict[st
     if validation and state.best:
         now = _scored(run, validation, state)
         if not math.isfinite(now.loss):
-            run.trainable.load_state_dict(state.kept)
+            run.trainable.load_state_dict(state.best_weights)
             raise _no_number(run, state)
         line |= {"val_loss": now.loss, "val_accuracy": now.accuracy}
         if now.better_than(state.best):
             state.best, state.best_epoch = now, state.epoch
-            state.kept = copy.deepcopy(run.trainable.state_dict())
+            state.best_weights = copy.deepcopy(run.trainable.state_dict())
     elif not all(bool(value.isfinite().all()) for value in run.trainable.parameters()):
-        run.trainable.load_state_dict(state.kept)
+        run.trainable.load_state_dict(state.best_weights)
         raise _no_number(run, state)
     else:
-        state.kept, state.best_epoch = copy.deepcopy(run.trainable.state_dict()), state.epoch
+        state.best_weights = copy.deepcopy(run.trainable.state_dict())
+        state.best_epoch = state.epoch
     idle = state.epoch - state.best_epoch >= settings.patience > 0
     state.finished = state.step >= run.steps or idle
     if state.finished:
-        run.trainable.load_state_dict(state.kept)
+        run.trainable.load_state_dict(state.best_weights)
     elif own:
         run.trainable.load_state_dict(own)
     seconds = state.seconds + time.perf_counter() - begun
     state.epoch, state.batch = state.epoch + 1, 0
-    state.loss_sum, state.right, state.seen, state.seconds = 0.0, 0, 0, 0.0
+    state.loss_sum, state.correct, state.seen, state.seconds = 0.0, 0, 0, 0.0
     return {**line, "seconds": round(seconds, 3)}
 
 

@@ -44,7 +44,7 @@ def loss(
     return each.mean()
 
 
-def right(logits: Tensor, targets: Tensor, kind: str) -> int:
+def correct(logits: Tensor, targets: Tensor, kind: str) -> int:
     """Returns how many images are classified rightly; with several labels, all of them."""
     if kind == "multiclass":
         return int((logits.argmax(1) == targets).sum())

@@ -75,7 +75,7 @@ def _score(
     for strength, weight, bias in _path(*train, scores, sorted(strengths, reverse=True), kind):
         logits = features @ weight.T + bias
         loss = objectives.loss(logits, targets, kind).item()
-        accuracy = objectives.right(logits, targets, kind) / len(targets)
+        accuracy = objectives.correct(logits, targets, kind) / len(targets)
         rows.append((strength, loss, accuracy))
     return rows
 

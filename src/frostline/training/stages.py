@@ -4,9 +4,8 @@ import contextlib
 import copy
 import math
 import sys
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -18,93 +17,22 @@ from frostline.activations import engines
 from frostline.activations.cut_network import prefix_digest
 from frostline.activations.extraction import ImageView
 from frostline.activations.sources import Source
-from frostline.base import files
 from frostline.base import signals as interrupt
 from frostline.base.console import Console
 from frostline.base.errors import LossError, TrainingError
 from frostline.model import classifier as models
 from frostline.model.classifier import Classifier
 from frostline.recipe import Stage
-from frostline.run.folder import RunFolder
-from frostline.training import checkpoint, loop, parameters, schedules
-from frostline.training.checkpoint import Checkpoint, CheckpointClock
-from frostline.training.loop import Examples, TrainState
-from frostline.training.watch import Watch, histogram_tensors
+from frostline.training import checkpoint, examples, loop, parameters, schedules
+from frostline.training.checkpoint import Checkpoint
+from frostline.training.examples import Examples
+from frostline.training.loop import TrainState
+from frostline.training.progress import SHOWN, RunProgress
+from frostline.training.trackers import histogram_tensors
 
-SHOWN = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 SAMPLE = 16
 # Scoring that takes longer than this begins with a checkpoint.
 LONG_S = 5.0
-
-
-@dataclass
-class RunProgress:
-    """How far a run has come.
-
-    Attributes:
-        run: Its folder.
-        console: Where words go.
-        watch: Who else is told.
-        bound: What a checkpoint is bound to: digests of images and weights.
-        ground: What the run goes on, from `ground_of`: with another, bits differ.
-        histograms: Whether `watch` gets histograms.
-        history: One record per epoch and stage.
-        proofs: What was frozen and trained, one for each finished stage.
-        clock: When checkpoints are due.
-    """
-
-    run: RunFolder
-    console: Console
-    watch: Watch
-    bound: Mapping[str, str]
-    ground: Mapping[str, str]
-    histograms: bool = False
-    history: list[dict[str, Any]] = field(default_factory=list)
-    proofs: list[dict[str, Any]] = field(default_factory=list)
-    clock: CheckpointClock = field(default_factory=CheckpointClock)
-
-    def save(
-        self,
-        number: int,
-        trainable: nn.Module,
-        optimizer: torch.optim.Optimizer | None = None,
-        state: TrainState | None = None,
-    ) -> None:
-        """Writes a checkpoint: stage `number` is to be begun, or is in `state`.
-
-        Raises:
-            DiskError: Where it cannot be written; the one before it still stands.
-        """
-        begun = time.perf_counter()
-        facts, tensors = checkpoint.pack(trainable, optimizer, state)
-        facts |= {
-            "stage": number,
-            "bound": dict(self.bound),
-            "ground": dict(self.ground),
-            "history": self.history,
-            "proofs": self.proofs,
-        }
-        checkpoint.write(self.run.checkpoint, facts, tensors)
-        self.clock.wrote(time.perf_counter() - begun)
-
-    def restore(self, found: Checkpoint) -> None:
-        """Takes over history and proofs from a checkpoint."""
-        self.history = list(found.facts["history"])
-        self.proofs = list(found.facts["proofs"])
-        for name, now in self.ground.items():
-            before = found.facts["ground"][name]
-            if before != now:
-                self.console.say(
-                    f"{name}: the checkpoint is of {before}, and the run goes on with {now}; "
-                    "results agree, but not to the last bit"
-                )
-
-    def note(self, line: dict[str, Any]) -> None:
-        """Adds a record to the history, on disk too, and tells whoever watches."""
-        self.history.append(line)
-        self.run.write_history(self.history)
-        numbers = {key: line[key] for key in (*SHOWN, "lr") if key in line}
-        self.watch.scalars(numbers, len(self.history))
 
 
 @dataclass(frozen=True)
@@ -195,7 +123,7 @@ def _go(
     settings = train_settings(task)
     rate = partial(schedules.factor, warmup=stage.warmup, schedule=stage.schedule)
     steps = loop.step_count(task.images, settings)
-    batches = loop.batch_count(task.images, stage.batch_size)
+    batches = examples.batch_count(task.images, stage.batch_size)
     lines = loop.train(
         model.trainable,
         optimizer,
@@ -213,7 +141,7 @@ def _go(
             scores_next = False
             if line is None:
                 mean = state.loss_sum / state.seen
-                bar.advance(1, f"loss {mean:.4f}, accuracy {state.right / state.seen:.4f}")
+                bar.advance(1, f"loss {mean:.4f}, accuracy {state.correct / state.seen:.4f}")
                 scores_next = state.batch == batches or state.step == steps
             else:
                 try:
@@ -238,7 +166,7 @@ def _note_epoch(task: StageTask, progress: RunProgress, line: dict[str, Any]) ->
     if progress.histograms:
         tensors = histogram_tensors(task.model.module, "backbone")
         tensors |= histogram_tensors(task.model.trainable.head, "head")
-        progress.watch.histograms(tensors, len(progress.history))
+        progress.trackers.histograms(tensors, len(progress.history))
 
 
 @contextlib.contextmanager
@@ -417,24 +345,3 @@ def _tell_proof(proof: Mapping[str, Any], console: Console) -> None:
         f"  {words}; what lies below {proof['line']} is {what}; cached against live activations "
         f"differ by {proof['cached_against_live']:.2g}"
     )
-
-
-def bound_to(model: Classifier, listing: str) -> dict[str, str]:
-    """Returns what a checkpoint is bound to: the images and the network's weights.
-
-    Args:
-        model: Before anything is trained.
-        listing: The digest of the images with their labels and splits.
-    """
-    return {"images": listing, "weights": files.tensors_digest(model.module)}
-
-
-def ground_of(model: Classifier) -> dict[str, str]:
-    """Returns what a run goes on, and the last bits with it: threads, device, precision, engine."""
-    engine = model.engine
-    return {
-        "threads": str(torch.get_num_threads()),
-        "device": engine.device.type,
-        "precision": models.PRECISION_NAMES[model.trainable.compute],
-        "engine": engine.name.partition("-")[0],
-    }

@@ -31,8 +31,8 @@ TENSORBOARD = "tensorboard"
 BINS = 64
 
 
-class Watch(Protocol):
-    """Something that is told how training goes."""
+class Trackers(Protocol):
+    """Trackers of experiments, told together how training goes."""
 
     def scalars(self, values: Mapping[str, float | None], step: int) -> None:
         """Takes numbers by name; those that are `None` or not finite are left out.
@@ -69,7 +69,7 @@ class Watch(Protocol):
 
 @dataclass(frozen=True)
 class _Naming:
-    """How a class of accelerate wants to be told what is watched.
+    """How a class of accelerate wants to be told what is recorded.
 
     Attributes:
         first: What its first argument names: the `project` or the `run`.
@@ -117,13 +117,13 @@ def check_names(names: Sequence[str]) -> None:
             )
 
 
-def open_watches(
+def open_trackers(
     names: Sequence[str],
     folder: Path,
     run_name: str,
     facts: Mapping[str, Any],
     purge_step: int | None = None,
-) -> Watch:
+) -> Trackers:
     """Opens trackers by name and makes one of them; without names it does nothing.
 
     TensorBoard's files go into `folder`. Where any other tracker writes is its own setting, such
@@ -146,7 +146,7 @@ def open_watches(
     """
     check_names(names)
     flat = dict(_flatten(facts))
-    opened: list[Watch] = []
+    opened: list[Trackers] = []
     try:
         for name in dict.fromkeys(names):
             if name == TENSORBOARD:
@@ -180,10 +180,10 @@ def histogram_tensors(module: nn.Module, prefix: str = "") -> dict[str, Tensor]:
 
 
 class _Several:
-    """Many watches as one."""
+    """Several trackers as one."""
 
-    def __init__(self, watches: tuple[Watch, ...]) -> None:
-        self._watches = watches
+    def __init__(self, parts: tuple[Trackers, ...]) -> None:
+        self._parts = parts
 
     def scalars(self, values: Mapping[str, float | None], step: int) -> None:
         finite = {
@@ -192,18 +192,18 @@ class _Several:
             if value is not None and math.isfinite(value)
         }
         if finite:
-            for watch in self._watches:
-                watch.scalars(finite, step)
+            for part in self._parts:
+                part.scalars(finite, step)
 
     def histograms(self, tensors: Mapping[str, Tensor], step: int) -> None:
-        for watch in self._watches:
-            watch.histograms(tensors, step)
+        for part in self._parts:
+            part.histograms(tensors, step)
 
     def close(self) -> None:
         failed = None
-        for watch in self._watches:
+        for part in self._parts:
             try:
-                watch.close()
+                part.close()
             except FrostlineError as error:
                 failed = error
         if failed:
@@ -285,7 +285,7 @@ class _Tracker:
         self._call(lambda: self._tracker.log(dict(values), step=step))
 
     def histograms(self, tensors: Mapping[str, Tensor], step: int) -> None:
-        """Nothing: see `Watch.histograms`."""
+        """Nothing: see `Trackers.histograms`."""
 
     def close(self) -> None:
         self._call(self._tracker.finish)

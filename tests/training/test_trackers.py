@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from frostline import recipe
 from frostline.base.errors import DiskError, RecipeError, TrainingError
-from frostline.training import watch
-from frostline.training.watch import histogram_tensors, open_watches
+from frostline.training import trackers
+from frostline.training.trackers import histogram_tensors, open_trackers
 
 
 def read_back(folder: Path) -> Any:
@@ -55,14 +55,14 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Fake]]:
     tracking = pytest.importorskip("accelerate.tracking")
     for name in ("wandb", "aim"):
         monkeypatch.setitem(tracking.LOGGER_TYPE_TO_CLASS, name, Fake)
-    monkeypatch.setattr(watch, "find_spec", lambda name: name)
+    monkeypatch.setattr(trackers, "find_spec", lambda name: name)
     monkeypatch.setattr(Fake, "fails_at", "")
     return Fake
 
 
 def test_scalars_come_back_as_they_were(tmp_path: Path) -> None:
     with_all = {"loss/train": 0.5, "loss/val": None, "lr": math.nan, "accuracy": 1}
-    opened = open_watches(["tensorboard"], tmp_path / "tb", "run", {})
+    opened = open_trackers(["tensorboard"], tmp_path / "tb", "run", {})
     opened.scalars(with_all, 1)
     opened.scalars({"loss/train": 0.25, "lr": math.inf}, 2)
     opened.scalars({"nothing": None}, 3)
@@ -72,13 +72,13 @@ def test_scalars_come_back_as_they_were(tmp_path: Path) -> None:
 
 
 def test_a_run_that_goes_on_has_no_step_twice(tmp_path: Path) -> None:
-    first = open_watches(["tensorboard"], tmp_path, "run", {"a": 1})
+    first = open_trackers(["tensorboard"], tmp_path, "run", {"a": 1})
     for step in range(1, 6):
         first.scalars({"loss": float(step)}, step)
     # Killed: never closed, and the last record cut off as it was written.
     (file,) = tmp_path.iterdir()
     file.write_bytes(file.read_bytes()[:-3])
-    again = open_watches(["tensorboard"], tmp_path, "run", {"a": 1}, purge_step=3)
+    again = open_trackers(["tensorboard"], tmp_path, "run", {"a": 1}, purge_step=3)
     for step in range(3, 7):
         again.scalars({"loss": float(-step)}, step)
     again.close()
@@ -89,10 +89,11 @@ def test_a_run_that_goes_on_has_no_step_twice(tmp_path: Path) -> None:
 
 def test_a_record_is_on_disk_at_once_and_nothing_is_imported_before(tmp_path: Path) -> None:
     code = (
-        "import os, pathlib, sys; from frostline.training.watch import check_names, open_watches; "
-        "check_names(['tensorboard']); open_watches((), pathlib.Path('x'), 'run', {}); "
+        "import os, pathlib, sys; "
+        "from frostline.training.trackers import check_names, open_trackers; "
+        "check_names(['tensorboard']); open_trackers((), pathlib.Path('x'), 'run', {}); "
         "print([m for m in ('tensorboardX', 'accelerate') if m in sys.modules], flush=True); "
-        f"w = open_watches(['tensorboard'], pathlib.Path({str(tmp_path)!r}), 'run', {{}}); "
+        f"w = open_trackers(['tensorboard'], pathlib.Path({str(tmp_path)!r}), 'run', {{}}); "
         "w.scalars({'loss': 0.5}, 1); os.kill(os.getpid(), 9)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -102,7 +103,7 @@ def test_a_record_is_on_disk_at_once_and_nothing_is_imported_before(tmp_path: Pa
 
 def test_facts_stand_as_a_table(tmp_path: Path) -> None:
     facts = {"stages": [{"lr": 1e-3}, {"lr": None}], "photos": Path("a|b\udcff"), "n": {"val": 2}}
-    open_watches(["tensorboard"], tmp_path, "run", facts).close()
+    open_trackers(["tensorboard"], tmp_path, "run", facts).close()
     (event,) = read_back(tmp_path).Reload().Tensors("facts/text_summary")
     rows = event.tensor_proto.string_val[0].decode().splitlines()[2:]
     assert rows == [
@@ -119,7 +120,7 @@ def test_histograms_hold_the_values(tmp_path: Path) -> None:
         "weights/none": torch.tensor([math.nan]),
         "weights/empty": torch.zeros(0, 3),
     }
-    opened = open_watches(["tensorboard"], tmp_path, "run", {})
+    opened = open_trackers(["tensorboard"], tmp_path, "run", {})
     opened.histograms(tensors, 7)
     opened.close()
     read = read_back(tmp_path).Reload()
@@ -149,7 +150,7 @@ def test_frozen_layers_have_weights_and_no_gradients() -> None:
 
 
 def test_without_names_nothing_happens(tmp_path: Path) -> None:
-    opened = open_watches((), tmp_path / "tb", "run", {"a": 1})
+    opened = open_trackers((), tmp_path / "tb", "run", {"a": 1})
     opened.scalars({"loss": 1.0}, 1)
     opened.histograms({"w": torch.ones(2)}, 1)
     opened.close()
@@ -158,7 +159,7 @@ def test_without_names_nothing_happens(tmp_path: Path) -> None:
 
 def test_an_unknown_tracker_gets_the_nearest_name(tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as caught:
-        open_watches(["tensorbord"], tmp_path, "run", {})
+        open_trackers(["tensorbord"], tmp_path, "run", {})
     assert str(caught.value).startswith(
         "watch: there is no tracker 'tensorbord'. Did you mean tensorboard"
     )
@@ -166,16 +167,16 @@ def test_an_unknown_tracker_gets_the_nearest_name(tmp_path: Path) -> None:
 
 
 def test_an_absent_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(watch, "find_spec", lambda name: None)
+    monkeypatch.setattr(trackers, "find_spec", lambda name: None)
     with pytest.raises(RecipeError) as caught:
-        open_watches(["wandb"], tmp_path, "run", {})
+        open_trackers(["wandb"], tmp_path, "run", {})
     assert str(caught.value) == (
         "watch: wandb is not installed. Run: pip install 'frostline[trackers]' wandb"
     )
 
 
 def test_a_tracker_is_told_everything(fake: type[Fake], tmp_path: Path) -> None:
-    opened = open_watches(["wandb", "wandb"], tmp_path, "run-7", {"stages": [{"lr": 1e-3}]})
+    opened = open_trackers(["wandb", "wandb"], tmp_path, "run-7", {"stages": [{"lr": 1e-3}]})
     opened.scalars({"loss": 0.5, "lr": math.nan}, 1)
     opened.histograms({"w": torch.ones(2)}, 1)
     opened.close()
@@ -189,7 +190,7 @@ def test_a_tracker_is_told_everything(fake: type[Fake], tmp_path: Path) -> None:
 
 
 def test_several_are_told_alike(fake: type[Fake], tmp_path: Path) -> None:
-    opened = open_watches(["tensorboard", "aim"], tmp_path, "run", {})
+    opened = open_trackers(["tensorboard", "aim"], tmp_path, "run", {})
     opened.scalars({"loss": 0.5}, 1)
     opened.close()
     assert curve(tmp_path, "loss") == [(1, 0.5)]
@@ -203,7 +204,7 @@ def test_a_tracker_that_does_not_start_is_said_in_one_line(
 ) -> None:
     fake.fails_at = at
     with pytest.raises(RecipeError) as caught:
-        open_watches(["tensorboard", "wandb"], tmp_path, "run", {})
+        open_trackers(["tensorboard", "wandb"], tmp_path, "run", {})
     assert str(caught.value) == (
         "watch: wandb did not start: no server at all. "
         "Set wandb up by its own means, or leave it out."
@@ -213,7 +214,7 @@ def test_a_tracker_that_does_not_start_is_said_in_one_line(
 @pytest.mark.parametrize("at", ["log", "finish"])
 def test_a_tracker_that_fails_later_is_said_too(at: str, fake: type[Fake], tmp_path: Path) -> None:
     fake.fails_at = at
-    opened = open_watches(["wandb"], tmp_path, "run", {})
+    opened = open_trackers(["wandb"], tmp_path, "run", {})
 
     def go_on() -> None:
         opened.scalars({"loss": 0.5}, 1)
@@ -225,8 +226,8 @@ def test_a_tracker_that_fails_later_is_said_too(at: str, fake: type[Fake], tmp_p
 
 def test_every_name_is_a_class_of_accelerate() -> None:
     tracking = pytest.importorskip("accelerate.tracking")
-    assert {*watch.TRACKERS, "tensorboard"} == set(tracking.LOGGER_TYPE_TO_CLASS)
-    for name in watch.TRACKERS:
+    assert {*trackers.TRACKERS, "tensorboard"} == set(tracking.LOGGER_TYPE_TO_CLASS)
+    for name in trackers.TRACKERS:
         assert hasattr(tracking.LOGGER_TYPE_TO_CLASS[name], "start"), name
 
 
@@ -234,8 +235,8 @@ def test_every_name_is_a_class_of_accelerate() -> None:
 def test_a_real_tracker_keeps_the_numbers(tmp_path: Path) -> None:
     pytest.importorskip("trackio")
     code = (
-        "import pathlib; from frostline.training.watch import open_watches; "
-        "w = open_watches(['trackio'], pathlib.Path('tb'), 'run-7', {'seed': 3}); "
+        "import pathlib; from frostline.training.trackers import open_trackers; "
+        "w = open_trackers(['trackio'], pathlib.Path('tb'), 'run-7', {'seed': 3}); "
         "[w.scalars({'loss': 1 / step}, step) for step in (1, 2)]; w.close()"
     )
     own = {**os.environ, "TRACKIO_DIR": str(tmp_path), "HF_HUB_OFFLINE": "1"}
@@ -254,18 +255,18 @@ def test_a_real_tracker_keeps_the_numbers(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_is_said_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DiskError, match="cannot be written"):
-        open_watches(["tensorboard"], tmp_path / "file", "run", {})
+        open_trackers(["tensorboard"], tmp_path / "file", "run", {})
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 def test_a_full_disk_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = open_watches(["tensorboard"], tmp_path, "run", {})
+    opened = open_trackers(["tensorboard"], tmp_path, "run", {})
     with Path("/dev/full").open("wb", buffering=0) as full, monkeypatch.context() as patch:
-        patch.setattr(opened._watches[0], "_file", full)  # type: ignore[attr-defined]
+        patch.setattr(opened._parts[0], "_file", full)  # type: ignore[attr-defined]
         with pytest.raises(DiskError, match="the disk is full"):
             opened.scalars({"loss": 0.5}, 1)
     opened.close()
 
 
 def test_a_recipe_knows_the_same_names() -> None:
-    assert set(recipe.TRACKERS) == {watch.TENSORBOARD, *watch.TRACKERS}
+    assert set(recipe.TRACKERS) == {trackers.TENSORBOARD, *trackers.TRACKERS}

@@ -1,0 +1,112 @@
+"""The last step: scores, and everything that a finished run holds."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from frostline.activations import extraction
+from frostline.activations.cut_network import prefix_digest
+from frostline.activations.sources import ImageViews, Source, image_views_of
+from frostline.base import files
+from frostline.model import classifier as classifiers
+from frostline.model.classifier import Classifier
+from frostline.pipeline import messages
+from frostline.pipeline.examples import labelled
+from frostline.pipeline.fill import Filled
+from frostline.pipeline.fit import Trained
+from frostline.run.folder import RunFolder
+from frostline.scores import evaluation
+from frostline.scores.evaluation import ScoredSplit
+from frostline.training import scoring
+from frostline.training.progress import RunProgress
+
+
+def finish(trained: Trained, run: RunFolder, frozen: str, content: str, took_s: float) -> None:
+    """Scores the network and writes what is left of the run; the scores come last.
+
+    Args:
+        trained: The network and its history.
+        run: The run folder.
+        frozen: The digest of what lies below the earliest line, from before anything was run.
+        content: The digest of the images with their labels and splits.
+        took_s: Seconds from the first image to here.
+    """
+    filled, progress = trained.filled, trained.progress
+    console = filled.planned.prepared.request.console
+    model, source = filled.sources.at(len(filled.planned.recipe.stages) - 1)
+    scored = _score(model, source, filled)
+    passes = filled.sources.facts()
+    messages.passes(passes, console)
+    from_pixels = [one for one in passes if one["from"] == "pixels"]
+    facts = {
+        "passes": passes,
+        "rows_computed": sum(one["rows_computed"] for one in from_pixels),
+        "rows_kept": sum(one["rows_kept"] for one in from_pixels),
+        "share_below": model.line.share_below,
+        "frozen": {"unchanged": frozen == prefix_digest(filled.sources.base)},
+        "measured": _measured(passes, progress, took_s),
+        "checkpoints": {
+            "written": progress.clock.count,
+            "seconds": round(progress.clock.spent_s, 3),
+        },
+        "listing": content,
+    }
+    files.write_json(run.plan, {**filled.planned.plan.facts, **facts})
+    classifiers.save(model, run.model)
+    evaluation.write_predictions(run.predictions, model.labels, scored.values())
+    metrics = {name: result.metrics for name, result in scored.items()}
+    run.write_metrics({**metrics, "stages": progress.proofs})
+    run.checkpoint.unlink(missing_ok=True)
+
+
+def _score(model: Classifier, source: Source, filled: Filled) -> dict[str, ScoredSplit]:
+    """Scores val, and test once, from the same activations that training used."""
+    listing, console = filled.listing, filled.planned.prepared.request.console
+    scored = {}
+    for name in ("val", "test"):
+        rows = listing.of(name)
+        examples = labelled(rows, listing, model)
+        if examples is not None:
+            wanted = image_views_of(rows)
+            source.need(wanted)
+            logits = scoring.predict(model.trainable, source.fetch, examples, model.engine.device)
+            probabilities = classifiers.probabilities(logits, model.targets)
+            if model.flip:
+                probabilities = (probabilities + _mirrored(model, wanted)) / 2
+            scored[name] = evaluation.scored(
+                name, rows, probabilities, model.labels, listing.several
+            )
+            console.say(evaluation.summary(name, scored[name].metrics))
+        elif name == "val":
+            console.say("val: no images, so nothing tells how right the model is; see --val")
+    return scored
+
+
+def _mirrored(model: Classifier, wanted: ImageViews) -> Tensor:
+    """Returns the probabilities of the mirror images, which are not kept."""
+
+    def run(pixels: Tensor) -> Tensor:
+        return model.engine(pixels.flip(-1))
+
+    made = extraction.activations(
+        list(wanted.values()), model.preprocessing, run, model.engine.on_cpu
+    )
+    return torch.cat([model.score(part) for _, part, _ in made if part is not None])
+
+
+def _measured(
+    passes: Sequence[Mapping[str, Any]], progress: RunProgress, took_s: float
+) -> dict[str, float]:
+    """Returns what the plan estimated, as it came out: passes, a mean epoch, and all together.
+
+    Where a run is gone on with, `total_s` is of this time alone.
+    """
+    passed = sum(one.get("seconds", 0.0) for one in passes)
+    epochs = [line["seconds"] for line in progress.history if line["kind"] == "train"]
+    return {
+        "passes_s": round(passed, 3),
+        "epoch_s": round(sum(epochs) / max(len(epochs), 1), 3),
+        "total_s": round(took_s, 3),
+    }

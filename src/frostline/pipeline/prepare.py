@@ -1,0 +1,270 @@
+"""The first step: the recipe with defaults filled in, the listing, the network with a new head."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from frostline import planner
+from frostline import recipe as recipes
+from frostline.activations import engines
+from frostline.base.console import Console
+from frostline.base.errors import LineError, ListingError, RecipeError, RunError
+from frostline.frost import Line
+from frostline.images import listing as listings
+from frostline.images import splits
+from frostline.images.listing import Listing
+from frostline.model import classifier as classifiers
+from frostline.model import heads
+from frostline.model.classifier import Classifier
+from frostline.networks import catalog
+from frostline.networks.catalog import OpenedBackbone
+from frostline.pipeline import messages
+from frostline.recipe import BackboneChoice, Recipe, Stage
+from frostline.training import trackers
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for, checked as far as words and headers go; no network is open yet.
+
+    Attributes:
+        photos: Where the images come from.
+        recipe: With every choice made that needs no measurement.
+        head: The new layers.
+        device: Where to compute.
+        listing: The images as they were found, without splits of our own.
+        cache: The folder of all caches.
+        console: Where words go.
+    """
+
+    photos: Path
+    recipe: Recipe
+    head: heads.HeadSpec
+    device: torch.device
+    listing: Listing
+    cache: Path
+    console: Console
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The network with its new head, and the images with their splits.
+
+    Attributes:
+        request: What was asked for.
+        opened: The backbone.
+        precision: The type to compute in.
+        targets: `multiclass`, `binary` or `multilabel`.
+        model: The network, cut at its top.
+        listing: With splits.
+    """
+
+    request: Request
+    opened: OpenedBackbone
+    precision: torch.dtype
+    targets: str
+    model: Classifier
+    listing: Listing
+
+
+def ask(
+    photos: Path,
+    recipe: Recipe,
+    cache: Path,
+    console: Console,
+    written: Mapping[str, Path] | None = None,
+) -> Request:
+    """Checks a recipe and lists the images.
+
+    Args:
+        photos: Class folders, or `train/` and `val/`, or a CSV.
+        recipe: What to do.
+        cache: The folder of all caches.
+        console: Where words go.
+        written: Other folders that are written to, by the option that names them.
+
+    Raises:
+        RecipeError: Where the recipe does not hold.
+        ListingError: Where the images are nothing to train on.
+        RunError: Where a folder to write to lies among the images.
+    """
+    recipes.validate(recipe)
+    trackers.check_names(recipe.watch.trackers)
+    head = head_of(recipe)
+    device = engines.pick_device(recipe.compute.device)
+    recipe = _with_defaults(recipe, head, device)
+    keep_apart(photos, {**(written or {}), "--cache-dir": cache})
+    listing = listings.scan(photos, console, targets=recipe.data.targets)
+    refuse_unreadable(listing, recipe.data.strict)
+    return Request(photos, recipe, head, device, listing, cache, console)
+
+
+def prepare(request: Request) -> Prepared:
+    """Opens the network, puts the head on, and assigns splits.
+
+    Raises:
+        BackboneError: Where the network cannot be opened or traced.
+        RecipeError: Where the head does not fit.
+    """
+    recipe, listing = request.recipe, request.listing
+    # Where a backbone's weights are random, the seed decides them too.
+    with seeded(recipe.seed, request.device):
+        opened = open_backbone(recipe.backbone)
+    precision = engines.pick_precision(recipe.compute.precision, request.device)
+    targets = recipe.data.targets
+    if targets == "auto":
+        targets = "multilabel" if listing.several else "multiclass"
+    messages.backbone(opened, request.console)
+    model = assemble(request, opened, precision, targets, listing.labels)
+    messages.head(model, request.console)
+    # A line that cannot be is told before splits are.
+    stage_lines(model, recipe)
+    listing = splits.assign(listing, recipe.data.val, recipe.data.test, recipe.seed)
+    return Prepared(request, opened, precision, targets, model, listing)
+
+
+def with_labels(prepared: Prepared, labels: Sequence[str]) -> Prepared:
+    """Returns the same with a new head where the classes are others than they seemed."""
+    if tuple(labels) == prepared.model.labels:
+        return prepared
+    one = prepared
+    return replace(one, model=assemble(one.request, one.opened, one.precision, one.targets, labels))
+
+
+def assemble(
+    request: Request,
+    opened: OpenedBackbone,
+    precision: torch.dtype,
+    targets: str,
+    labels: Sequence[str],
+) -> Classifier:
+    """Cuts the backbone at its top and puts a new head on, whose weights the seed decides."""
+    recipe = request.recipe
+    with seeded(recipe.seed, request.device):
+        model = classifiers.assemble(
+            opened,
+            tuple(labels),
+            request.head,
+            classifiers.TOP,
+            request.device,
+            precision,
+            recipe.head.on,
+            targets,
+        )
+    return replace(model, flip=recipe.predict.flip)
+
+
+def stage_lines(model: Classifier, recipe: Recipe) -> tuple[Line, ...]:
+    """Returns the line of each stage; `auto` is where at least 85 % of the work lies below.
+
+    Raises:
+        RecipeError: Where a line lies above that of an earlier stage.
+        LineError: Where there is no such line.
+    """
+    found: list[Line] = []
+    for number, stage in enumerate(recipe.stages):
+        name = planner.DEFAULT_LINE if stage.line == planner.AUTO else stage.line
+        try:
+            line = classifiers.find_line(model.traced, name, model.top)
+        except LineError as error:
+            raise LineError(f"stages.{number}.line: {error}") from error
+        if found and line.index > found[-1].index:
+            raise RecipeError(
+                f"stages.{number}.line: {line.name!r} lies above {found[-1].name!r}, the line of "
+                f"stages.{number - 1}: what was thawed there would be frozen again and its "
+                "activations would no longer be true. Lines must go down from stage to stage."
+            )
+        found.append(line)
+    return tuple(found)
+
+
+def head_of(recipe: Recipe) -> heads.HeadSpec:
+    """Returns the new layers that a recipe asks for.
+
+    Raises:
+        RecipeError: Where they cannot be.
+    """
+    choice = recipe.head
+    layers = heads.layers_from(choice.layers)
+    return heads.parse(choice.spec, choice.pooling, layers, choice.init)
+
+
+def _with_defaults(recipe: Recipe, head: heads.HeadSpec, device: torch.device) -> Recipe:
+    """Writes out what the recipe leaves to be chosen, but for what the planner measures."""
+    name = recipe.backbone.name or catalog.default_name(device.type)
+    # A name that cannot be is told before any picture is read.
+    catalog.parse(name)
+    start = recipe.head.start
+    if start == "auto":
+        start = "probe" if head.is_linear else "random"
+    steps = recipe.stages
+    if start == "random" and not steps:
+        steps = (Stage(epochs=20, batch_size=64),)
+    return replace(
+        recipe,
+        backbone=replace(recipe.backbone, name=name),
+        head=replace(recipe.head, start=start),
+        stages=steps,
+    )
+
+
+def open_backbone(choice: BackboneChoice) -> OpenedBackbone:
+    """Opens the network that a recipe names, at the input size that it asks for.
+
+    Raises:
+        BackboneError: Where it cannot be opened.
+    """
+    recipes.validate(Recipe(backbone=choice), "recipe")
+    opened = catalog.find(
+        choice.name,
+        pretrained=choice.pretrained,
+        weights=Path(choice.weights) if choice.weights else None,
+        partial=choice.partial,
+    )
+    if not choice.image_px:
+        return opened
+    side_px = choice.image_px
+    sized = replace(opened.record.preprocessing, height_px=side_px, width_px=side_px)
+    return replace(opened, record=replace(opened.record, preprocessing=sized))
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Lets `seed` decide what is drawn in the block; the caller's generator stays as it was."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def keep_apart(photos: Path, written: Mapping[str, Path]) -> None:
+    """Sees to it that nothing is written among the images.
+
+    Hidden folders are no part of them: the user's own cache may lie below the user's images.
+
+    Raises:
+        RunError: Where what an option names lies inside the folder of images.
+    """
+    root = Path(os.path.realpath(photos))
+    for option, path in written.items():
+        real = Path(os.path.realpath(path))
+        if photos.suffix.lower() == ".csv" or not real.is_relative_to(root):
+            continue
+        if not any(part.startswith(".") for part in real.relative_to(root).parts):
+            raise RunError(
+                f"{option}: {path} lies inside {photos}, and the folder of pictures is never "
+                "written to. Name a folder elsewhere."
+            )
+
+
+def refuse_unreadable(listing: Listing, strict: bool) -> None:
+    """Raises `ListingError` where images cannot be read and the recipe is strict."""
+    if listing.problems and strict:
+        first, count = listing.problems[0], len(listing.problems)
+        raise ListingError(
+            f"{listing.root}: {count} image{'s' * (count != 1)} cannot be read (--strict), "
+            f"the first: {first.path}: {first.problem}."
+        )

@@ -1,0 +1,73 @@
+"""Recipe and images to a finished run: prepare, plan, fill, fit, finish."""
+
+import time
+from pathlib import Path
+
+from frostline import recipe as recipes
+from frostline.activations.cut_network import prefix_digest
+from frostline.base import files
+from frostline.base.console import Console
+from frostline.pipeline import resume
+from frostline.pipeline.fill import fill
+from frostline.pipeline.finish import finish
+from frostline.pipeline.fit import fit
+from frostline.pipeline.planning import make_plan, plan_of
+from frostline.pipeline.prepare import ask, prepare
+from frostline.pipeline.stage_sources import StageSources
+from frostline.planner import Plan
+from frostline.recipe import Recipe
+from frostline.run import folder as run_folder
+from frostline.run.folder import RunFolder
+from frostline.training.progress import bound_to
+
+
+def train(photos: Path, out: Path, recipe: Recipe, cache: Path, console: Console) -> RunFolder:
+    """Carries out a recipe on a folder of images.
+
+    Args:
+        photos: Class folders, or `train/` and `val/`, or a CSV.
+        out: The run folder: new, empty, or one that this very recipe began.
+        recipe: What to do.
+        cache: The folder of all caches.
+        console: Where words go.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        FrostlineError: Saying what is wrong and what to do.
+        Interrupted: Where a signal asked to end; the same call goes on from there.
+    """
+    request = ask(photos, recipe, cache, console, {"--out": out})
+    run = run_folder.claim(out)
+    with files.locked(run.lock, str(out)):
+        run.remove_leftovers()
+        earlier = resume.earlier(run, request.recipe, request.listing, console)
+        if earlier is not None and run.is_finished():
+            run.checkpoint.unlink(missing_ok=True)
+            return run
+        prepared = prepare(request)
+        content = resume.digest(request.listing)
+        planned = plan_of(run, earlier, prepared)
+        bound = bound_to(prepared.model, content)
+        found = resume.checkpoint_of(run, bound, prepared.listing, photos)
+        sources = StageSources(planned)
+        # Written once all names hold, so a slip of the pen leaves no run behind.
+        recipes.write(planned.recipe, run.recipe)
+        files.write_json(run.plan, planned.plan.facts)
+
+        frozen = prefix_digest(sources.base)
+        begun = time.perf_counter()
+        filled = fill(planned, sources, run)
+        trained = fit(filled, run, bound, found)
+        finish(trained, run, frozen, content, time.perf_counter() - begun)
+    return run
+
+
+def plan(photos: Path, recipe: Recipe, cache: Path, console: Console) -> Plan:
+    """Measures and chooses as `train` would, and trains nothing.
+
+    Raises:
+        FrostlineError: Saying what is wrong and what to do.
+    """
+    return make_plan(prepare(ask(photos, recipe, cache, console))).plan
