@@ -17,6 +17,7 @@ from frostline.images.listing import Row
 from frostline.model import predict
 from frostline.model.classifier import Classifier
 from frostline.networks import catalog
+from frostline.networks.record import BackboneRecord, OpenedBackbone
 from frostline.planner import Plan
 from frostline.recipe import BackboneChoice, Compute, Recipe
 from frostline.report import build, card, curves
@@ -89,7 +90,7 @@ class Backbone:
     """
 
     module: nn.Module
-    record: catalog.BackboneRecord
+    record: BackboneRecord
 
     def lines(self) -> tuple[frost.Line, ...]:
         """Returns every place where it can be cut, from `pixels` to `pooled`.
@@ -97,7 +98,7 @@ class Backbone:
         Raises:
             LineError: Where the network cannot be traced.
         """
-        return frost.lines(self.module, self._input_shape())
+        return self._traced().lines
 
     def cut(self, line: str | int) -> tuple[nn.Module, nn.Module]:
         """Returns prefix and suffix: `suffix(prefix(x)) == module(x)`.
@@ -110,11 +111,10 @@ class Backbone:
         Raises:
             LineError: Where it cannot be cut there.
         """
-        return frost.cut(self.module, line, self._input_shape())
+        return self._traced().cut(line)
 
-    def _input_shape(self) -> tuple[int, int, int]:
-        how = self.record.preprocessing
-        return 3, how.height_px, how.width_px
+    def _traced(self) -> frost.TracedNetwork:
+        return catalog.trace(OpenedBackbone(self.record, self.module))
 
 
 def backbone(
@@ -127,7 +127,7 @@ def backbone(
     """Opens a backbone.
 
     Args:
-        name: `timm:NAME[?key=value&…]`, `dir:PATH` or `hub:OWNER/NAME`.
+        name: `timm:NAME[?key=value&…]`, `torchvision:NAME`, `dir:PATH` or `hub:OWNER/NAME`.
         pretrained: False for random weights.
         weights: A local weights file for the named architecture.
         partial: Whether that file may fit in part only.

@@ -146,7 +146,9 @@ class TracedNetwork:
         return cut_point.shape
 
 
-def trace(net: nn.Module, input_shape: tuple[int, int, int]) -> TracedNetwork:
+def trace(
+    net: nn.Module, input_shape: tuple[int, int, int], classifiers: Sequence[str] = ()
+) -> TracedNetwork:
     """Traces a network and finds its lines.
 
     Neither the network's tensors nor its training flags change.
@@ -154,6 +156,8 @@ def trace(net: nn.Module, input_shape: tuple[int, int, int]) -> TracedNetwork:
     Args:
         net: A network that takes one batch of images, `[n, c, h, w]`.
         input_shape: One image's shape: channels, height and width in pixels.
+        classifiers: Paths of the last layers of its classifier, whose input is `pooled`; where
+            none are given, the network is asked, or its last linear layer is taken.
 
     Returns:
         The traced network.
@@ -164,7 +168,7 @@ def trace(net: nn.Module, input_shape: tuple[int, int, int]) -> TracedNetwork:
     traced_graph = trace_graph(net, training=False)
     other = _training_way(net)
     steps, same = _steps(net, traced_graph, other, input_shape)
-    cut_points = cut_points_of(net, traced_graph, steps)
+    cut_points = cut_points_of(net, traced_graph, steps, classifiers)
     found = lines_at(net, traced_graph, steps, cut_points)
     training = None
     if other is not None:

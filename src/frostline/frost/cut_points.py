@@ -40,7 +40,10 @@ class CutPoint:
 
 
 def cut_points_of(
-    net: nn.Module, traced_graph: TracedGraph, steps: Mapping[str, GraphStep]
+    net: nn.Module,
+    traced_graph: TracedGraph,
+    steps: Mapping[str, GraphStep],
+    classifiers: Sequence[str] = (),
 ) -> tuple[CutPoint, ...]:
     """Finds the places of all legal lines, from the input to the input of the classifier.
 
@@ -48,12 +51,13 @@ def cut_points_of(
         net: The network.
         traced_graph: What it does.
         steps: The same, step by step.
+        classifiers: Paths of the classifier's last layers; found where none are given.
 
     Returns:
         The places, in order; the first is that of `pixels`, the last that of `pooled`.
     """
     legal = _legal(net, steps)
-    top = _top(net, traced_graph, steps)
+    top = _top(net, traced_graph, steps, classifiers)
     last = max(i for i, cut_point in enumerate(legal) if i == 0 or cut_point.index <= top)
     return tuple(legal[: last + 1])
 
@@ -177,9 +181,15 @@ def _handed_on(net: nn.Module, step: GraphStep) -> str | None:
     return node.all_input_nodes[0].name if type(module) is nn.Identity else None
 
 
-def _top(net: nn.Module, traced_graph: TracedGraph, steps: Mapping[str, GraphStep]) -> int:
+def _top(
+    net: nn.Module,
+    traced_graph: TracedGraph,
+    steps: Mapping[str, GraphStep],
+    classifiers: Sequence[str],
+) -> int:
     """The position of what the classifier is fed, before its dropout."""
-    feeds = [traced_graph.inputs[path] for path in _classifiers(net) if path in traced_graph.inputs]
+    paths = classifiers or _classifiers(net)
+    feeds = [traced_graph.inputs[path] for path in paths if path in traced_graph.inputs]
     if not feeds:
         return len(steps)
     # A network with two classifiers ends where neither is fed yet.

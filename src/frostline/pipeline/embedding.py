@@ -4,7 +4,6 @@ from pathlib import Path
 
 from torch import Tensor
 
-from frostline import frost
 from frostline.activations import engines, sources
 from frostline.activations.cache.key import row_id
 from frostline.activations.cut_network import row_bytes
@@ -16,6 +15,7 @@ from frostline.images import listing as listings
 from frostline.images.augment import CENTER
 from frostline.images.listing import Listing, Row
 from frostline.model import classifier as classifiers
+from frostline.networks import catalog
 from frostline.pipeline import messages
 from frostline.pipeline.examples import problems_by_path
 from frostline.pipeline.prepare import keep_apart, open_backbone
@@ -28,9 +28,7 @@ def lines(choice: BackboneChoice) -> tuple[Line, ...]:
     Raises:
         BackboneError: Where it cannot be opened, or cannot be traced.
     """
-    opened = open_backbone(choice)
-    size = opened.record.preprocessing
-    return frost.lines(opened.module, (3, size.height_px, size.width_px))
+    return catalog.trace(open_backbone(choice)).lines
 
 
 def embed(

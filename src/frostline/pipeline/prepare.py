@@ -21,7 +21,7 @@ from frostline.model import classifier as classifiers
 from frostline.model import heads
 from frostline.model.classifier import Classifier
 from frostline.networks import catalog
-from frostline.networks.catalog import OpenedBackbone
+from frostline.networks.record import OpenedBackbone
 from frostline.pipeline import messages
 from frostline.recipe import BackboneChoice, Recipe, Stage
 from frostline.training import trackers
