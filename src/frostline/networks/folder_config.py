@@ -42,6 +42,22 @@ class ModelFolder:
         """What Frostline wrote into `config.json`; empty in others' folders."""
         return self.table(_BLOCK)
 
+    @property
+    def kind(self) -> str:
+        """The kind of the network in it; timm's where nothing says otherwise."""
+        return str(self.block.get("kind", "timm"))
+
+    @property
+    def architecture(self) -> str:
+        """The name of the architecture; empty where it is not stated."""
+        return str(self.block.get("architecture") or self.config.get("architecture") or "")
+
+    @property
+    def licence(self) -> str:
+        """The licence of the weights that it states; empty where unknown."""
+        stated = self.block.get("licence") or self.table("pretrained_cfg").get("license")
+        return known_licence(stated)
+
     def table(self, key: str) -> dict[str, Any]:
         """Returns a table of `config.json`; an empty one where it is absent.
 

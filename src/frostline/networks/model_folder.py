@@ -14,9 +14,6 @@ from frostline.networks.names import BackboneName
 from frostline.networks.record import BackboneRecord, OpenedBackbone
 from frostline.networks.registry import kind_of
 
-# What a folder is where nothing in it says otherwise.
-_PLAIN = "timm"
-
 
 def open_dir(name: BackboneName) -> OpenedBackbone:
     """Opens `dir:PATH`: a model folder, or a run folder that holds one.
@@ -31,8 +28,8 @@ def open_dir(name: BackboneName) -> OpenedBackbone:
 def open_at(path: Path, name: BackboneName) -> OpenedBackbone:
     """Opens the model folder `path` under the name `name`; see `open_dir`."""
     folder = folder_config.read(path, str(name))
-    kind = folder.block.get("kind", _PLAIN)
-    return kind_of(str(kind), f"{folder.config_file}, frostline.kind").open_folder(folder, name)
+    kind = kind_of(folder.kind, f"{folder.config_file}, frostline.kind")
+    return kind.open_folder(folder, name)
 
 
 def write_folder(
