@@ -738,7 +738,7 @@ def test_a_damaged_model_folder(
 @pytest.mark.parametrize(
     ("target", "words"),
     [
-        ("rnu", "no such run or model folder, and no SOURCE:NAME. Did you mean run?"),
+        ("rnu", "no such run or model folder, and no KIND:NAME. Did you mean run?"),
         ("photos", "no config.json in it"),
         ("photos/red/000.png", "no such run or model folder"),
         ("begun", "this run is unfinished. Run its `frostline train` command again"),

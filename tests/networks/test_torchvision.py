@@ -94,7 +94,7 @@ def every_third_line() -> Iterator[Any]:
     yield "maxvit_t", 24
 
 
-@pytest.mark.parametrize(("architecture", "step"), every_third_line())
+@pytest.mark.parametrize(("architecture", "step"), list(every_third_line()))
 @torch.no_grad()
 def test_a_family_is_cut_exactly(architecture: str, step: int) -> None:
     torch.manual_seed(1)

@@ -275,18 +275,7 @@ def _traced(
         # Not by name: a folder's own name may read like a name's arguments.
         opened = folder.open_dir(BackboneName("dir", str(path.absolute())))
         return opened, catalog.trace(opened, image_px)
-    by_name = not catalog.is_folder(target)
-    if by_name:
-        try:
-            with _META:
-                bare = catalog.find(target, pretrained=False)
-            return bare, catalog.trace(bare, image_px)
-        # A network that computes with numbers while it is built fails in its own way, and is
-        # built with some. What is wrong with a name or a size is then said again.
-        except Exception:
-            pass
-    opened = catalog.find(target, pretrained=not by_name)
-    return opened, catalog.trace(opened, image_px)
+    return catalog.trace_bare(target, image_px)
 
 
 def _summarise(parts: _SummaryParts, depth: int) -> Summary:

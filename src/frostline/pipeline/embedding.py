@@ -4,6 +4,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from frostline import recipe
 from frostline.activations import engines, sources
 from frostline.activations.cache.key import row_id
 from frostline.activations.cut_network import row_bytes
@@ -28,6 +29,9 @@ def lines(choice: BackboneChoice) -> tuple[Line, ...]:
     Raises:
         BackboneError: Where it cannot be opened, or cannot be traced.
     """
+    if not choice.weights:
+        recipe.validate(recipe.Recipe(backbone=choice), "recipe")
+        return catalog.trace_bare(choice.name, choice.image_px)[1].lines
     return catalog.trace(open_backbone(choice)).lines
 
 
