@@ -295,6 +295,13 @@ def test_without_a_connection_it_says_what_to_do() -> None:
     )
 
 
+def test_lines_need_no_weights(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["lines", "torchvision:resnet18", "--image-px", "64"]) == 0
+    assert "layer4" in capsys.readouterr().out
+    assert main(["lines", "torchvision:resnet18", "--partial"]) == 2
+    assert "--partial goes with --weights FILE" in capsys.readouterr().err
+
+
 def test_what_is_downloaded_must_have_the_digest_in_its_name(
     hub: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,7 +29,7 @@ def lines(choice: BackboneChoice) -> tuple[Line, ...]:
     Raises:
         BackboneError: Where it cannot be opened, or cannot be traced.
     """
-    if not choice.weights:
+    if not (choice.weights or choice.partial):
         recipe.validate(recipe.Recipe(backbone=choice), "recipe")
         return catalog.trace_bare(choice.name, choice.image_px)[1].lines
     return catalog.trace(open_backbone(choice)).lines
