@@ -69,6 +69,19 @@ class ModelFolder:
             raise BackboneError(f"{self.config_file}: {key!r} must be a table, not {value!r}.")
         return value
 
+    def block_table(self, key: str) -> dict[str, Any]:
+        """Returns a table of Frostline's block.
+
+        Raises:
+            BackboneError: Where there is none.
+        """
+        value = self.block.get(key)
+        if not isinstance(value, dict):
+            raise BackboneError(
+                f"{self.config_file}: {_BLOCK}.{key} must be a table, not {value!r}."
+            )
+        return value
+
     def weights_file(self) -> Path:
         """Returns the file with the weights.
 

@@ -23,6 +23,12 @@ def _torchvision() -> "NetworkKind":
     return torchvision_networks
 
 
+def _python() -> "NetworkKind":
+    from frostline.networks import python_networks
+
+    return python_networks
+
+
 @dataclass(frozen=True)
 class RegisteredKind:
     """A kind of network.
@@ -39,6 +45,7 @@ class RegisteredKind:
 KINDS: Mapping[str, RegisteredKind] = {
     "timm": RegisteredKind(NameForm("timm:mobilenetv4_conv_small.e2400_r224_in1k"), _timm),
     "torchvision": RegisteredKind(NameForm("torchvision:resnet50"), _torchvision),
+    "py": RegisteredKind(NameForm("py:package.module:factory"), _python),
 }
 
 # Names of folders, which hold a network of any kind.

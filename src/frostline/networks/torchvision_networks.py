@@ -139,7 +139,7 @@ def open_folder(folder: ModelFolder, name: BackboneName) -> OpenedBackbone:
     block, where = folder.block, str(name)
     architecture = str(block.get("architecture"))
     _check_architecture(architecture, f"{folder.config_file}")
-    stored = {**_table(block, "arguments", folder), "num_classes": folder.config.get("num_classes")}
+    stored = {**folder.block_table("arguments"), "num_classes": folder.config.get("num_classes")}
     arguments = {**stored, **name.arguments}
     module, features = _build(architecture, arguments, where, arguments["num_classes"])
     if name.pretrained:
@@ -158,7 +158,7 @@ def open_folder(folder: ModelFolder, name: BackboneName) -> OpenedBackbone:
         architecture=architecture,
         arguments={k: v for k, v in arguments.items() if k != "num_classes"},
         pretrained_tag=str(block.get("tag") or "") if name.pretrained else "",
-        preprocessing=from_dict(_table(block, "preprocessing", folder), f"{folder.config_file}"),
+        preprocessing=from_dict(folder.block_table("preprocessing"), f"{folder.config_file}"),
         parameters=sum(p.numel() for p in module.parameters()),
         licence=known_licence(block.get("licence")) if name.pretrained else "",
         classes=classes if name.pretrained and same else (),
@@ -395,15 +395,6 @@ def _categories(enum: WeightsEnum, module: nn.Module) -> tuple[str, ...]:
     """Returns the names of the weights' classes, unlike each other, where it has these."""
     names = tuple(enum.meta["categories"])
     return names if outputs(module) == len(names) else ()
-
-
-def _table(block: Mapping[str, Any], key: str, folder: ModelFolder) -> dict[str, Any]:
-    value = block.get(key)
-    if not isinstance(value, dict):
-        raise BackboneError(
-            f"{folder.config_file}: frostline.{key} must be a table, not {value!r}."
-        )
-    return value
 
 
 def _refused(where: str, arguments: Mapping[str, Any], error: Exception) -> BackboneError:
