@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from frostline import frost, recipe
-from frostline.base.errors import BackboneError, RecipeError, did_you_mean
+from frostline.base.errors import BackboneError, LineError, RecipeError, did_you_mean
 from frostline.frost import GraphPart, Line
 from frostline.frost.liveness import GraphStep, TensorSpec
 from frostline.frost.trace import twin_of
@@ -26,6 +26,7 @@ from frostline.model.heads import HeadSpec
 from frostline.networks import catalog
 from frostline.networks import model_folder as folder
 from frostline.networks.names import BackboneName
+from frostline.networks.opening import open_at_size, open_bare
 from frostline.networks.record import OpenedBackbone
 from frostline.run.folder import RunFolder, open_run
 
@@ -275,7 +276,13 @@ def _traced(
         # Not by name: a folder's own name may read like a name's arguments.
         opened = folder.open_dir(BackboneName("dir", str(path.absolute())))
         return opened, catalog.trace(opened, image_px)
-    return catalog.trace_bare(target, image_px)
+    try:
+        bare = open_bare(target, image_px)
+        return bare, catalog.trace(bare)
+    # A network that cannot be traced without numbers is traced with some.
+    except LineError:
+        opened = open_at_size(target, image_px, pretrained=catalog.is_folder(target))
+        return opened, catalog.trace(opened)
 
 
 def _summarise(parts: _SummaryParts, depth: int) -> Summary:

@@ -107,33 +107,6 @@ def trace(opened: OpenedBackbone, image_px: int = 0) -> "frost.TracedNetwork":
     return kind_of(opened.record.kind).trace(opened.module, shape)
 
 
-def trace_bare(name: str, image_px: int = 0) -> "tuple[OpenedBackbone, frost.TracedNetwork]":
-    """Opens a backbone for its lines alone: without weights wherever that can be done.
-
-    Args:
-        name: As for `find`.
-        image_px: As for `trace`.
-
-    Raises:
-        BackboneError: Where it cannot be opened.
-        LineError: Where it cannot be followed, or does not run on such images.
-    """
-    import torch
-
-    by_name = not is_folder(name)
-    if by_name:
-        try:
-            with torch.device("meta"):
-                bare = find(name, pretrained=False)
-            return bare, trace(bare, image_px)
-        # A network that computes with numbers while it is built fails in its own way, and is
-        # built with some. What is wrong with a name or a size is then said again.
-        except Exception:
-            pass
-    opened = find(name, pretrained=not by_name)
-    return opened, trace(opened, image_px)
-
-
 def search(pattern: str = "") -> list[BackboneEntry]:
     """Lists pretrained networks, those that are a default first.
 

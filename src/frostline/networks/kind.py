@@ -62,6 +62,12 @@ class NetworkKind(Protocol):
             LineError: Where it cannot be followed, or does not run on such images.
         """
 
+    def size_argument(self, module: nn.Module) -> str:
+        """Returns the argument that builds `module` for another input size; empty for none.
+
+        It is empty, too, where a network takes images of any size as it is.
+        """
+
     def outputs(self, module: nn.Module) -> int:
         """Returns how many outputs its classifier has; 0 where it was removed."""
 

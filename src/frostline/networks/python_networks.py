@@ -174,6 +174,11 @@ def trace(module: nn.Module, input_shape: tuple[int, int, int]) -> frost.TracedN
     return frost.trace(module, input_shape, classifiers=(last,) if last else ())
 
 
+def size_argument(module: nn.Module) -> str:
+    """Returns nothing: how a network of one's own is told its size is not known."""
+    return ""
+
+
 def outputs(module: nn.Module) -> int:
     """Returns how many outputs the last linear layer has; 0 where it was removed."""
     last = _last_linear(module)

@@ -153,6 +153,12 @@ def trace(module: nn.Module, input_shape: tuple[int, int, int]) -> frost.TracedN
     return frost.trace(module, input_shape)
 
 
+def size_argument(module: nn.Module) -> str:
+    """Returns the argument for the input size of a network that is made for one size."""
+    config = dict(getattr(module, "pretrained_cfg", None) or {})
+    return "img_size" if config.get("fixed_input_size") else ""
+
+
 def outputs(module: nn.Module) -> int:
     """Returns how many outputs the classifier has; 0 where it was removed."""
     return int(getattr(module, "num_classes", 0))

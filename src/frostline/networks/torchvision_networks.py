@@ -191,6 +191,11 @@ def trace(module: nn.Module, input_shape: tuple[int, int, int]) -> frost.TracedN
     return frost.trace(module, input_shape, classifiers=(_classifier_path(module),))
 
 
+def size_argument(module: nn.Module) -> str:
+    """Returns the argument for the input size of a vision transformer."""
+    return "image_size" if isinstance(module, models.VisionTransformer) else ""
+
+
 def outputs(module: nn.Module) -> int:
     """Returns how many outputs the classifier has; 0 where it was removed."""
     last = module.get_submodule(_classifier_path(module))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from frostline import recipe
+from frostline import recipe as recipes
 from frostline.activations import engines, sources
 from frostline.activations.cache.key import row_id
 from frostline.activations.cut_network import row_bytes
@@ -17,22 +17,26 @@ from frostline.images.augment import CENTER
 from frostline.images.listing import Listing, Row
 from frostline.model import classifier as classifiers
 from frostline.networks import catalog
+from frostline.networks.opening import open_bare
 from frostline.pipeline import messages
 from frostline.pipeline.examples import problems_by_path
 from frostline.pipeline.prepare import keep_apart, open_backbone
-from frostline.recipe import BackboneChoice, Compute
+from frostline.recipe import BackboneChoice, Compute, Recipe
 
 
 def lines(choice: BackboneChoice) -> tuple[Line, ...]:
     """Returns every line of a backbone, from `pixels` to `pooled`.
 
+    No weights are downloaded for it.
+
     Raises:
-        BackboneError: Where it cannot be opened, or cannot be traced.
+        BackboneError: Where it cannot be opened.
+        LineError: Where it cannot be traced.
     """
-    if not (choice.weights or choice.partial):
-        recipe.validate(recipe.Recipe(backbone=choice), "recipe")
-        return catalog.trace_bare(choice.name, choice.image_px)[1].lines
-    return catalog.trace(open_backbone(choice)).lines
+    recipes.validate(Recipe(backbone=choice), "recipe")
+    is_bare = not (choice.weights or choice.partial)
+    opened = open_bare(choice.name, choice.image_px) if is_bare else open_backbone(choice)
+    return catalog.trace(opened).lines
 
 
 def embed(
