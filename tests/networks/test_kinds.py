@@ -216,12 +216,14 @@ def test_an_architecture_or_argument_that_it_does_not_have(kind: str, name: str)
         catalog.find(name)
 
 
-def test_a_library_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "transformers", None)
-    monkeypatch.delitem(sys.modules, "frostline.networks.transformers_networks", raising=False)
-    with pytest.raises(BackboneError) as caught:
-        catalog.find("transformers:someone/net")
-    assert str(caught.value) == (
+def test_a_library_that_is_missing_is_named() -> None:
+    code = (
+        "import sys; sys.modules['transformers'] = None; from frostline.cli import main; "
+        "sys.exit(main(['lines', 'transformers:someone/net']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.strip().endswith(
         "transformers: is not installed. Run: pip install 'frostline[transformers]'"
     )
 

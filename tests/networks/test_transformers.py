@@ -128,7 +128,9 @@ def test_a_model_of_the_hub_opens_from_its_cache(
     (root / "snapshots" / COMMIT / "README.md").write_text("---\nlicense: mit\n---\n")
     one = find("transformers:someone/net")
     assert (one.record.name, one.record.licence) == ("transformers:someone/net", "mit")
-    assert "could not be downloaded" in refusal("transformers:someone/other")
+    message = refusal("transformers:someone/other")
+    assert "could not be downloaded" in message
+    assert "--weights" not in message
     assert "after transformers: must stand OWNER/NAME" in refusal("transformers:net")
 
 
