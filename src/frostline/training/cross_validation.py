@@ -15,7 +15,7 @@ from frostline.training import features as sources
 from frostline.training import folds as dealt
 from frostline.training import penalties
 from frostline.training.features import Features
-from frostline.training.penalties import Examples, Path, Tried
+from frostline.training.penalties import LabelledFeatures, Path, Tried
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def cross_validate(
     """
     fold = dealt.assign(targets, folds, groups, seed)
     with penalties.own_cores(targets.device) as cores:
-        examples = Examples(sources.of(features), targets, kind, classes, cores)
+        examples = LabelledFeatures(sources.of(features), targets, kind, classes, cores)
         pairs = penalties.pairs_of(examples, fold)
         logits: dict[float, list[Tensor]] = {}
         rows: dict[float, list[Tried]] = {}
@@ -101,5 +101,5 @@ def cross_validate(
     return CrossValidated(joined, fold, *zip(*found, strict=True))
 
 
-def _said(c: float, path: Path, held_out: Examples) -> Tensor:
+def _said(c: float, path: Path, held_out: LabelledFeatures) -> Tensor:
     return torch.cat(list(penalties.logits(path, c, held_out.features)))

@@ -26,7 +26,7 @@ _HELD_ROWS = 4096
 # A feature that hardly moves must not be blown up to the size of the others.
 _LEAST_SPREAD = 0.05
 # The variance of the normal prior on a bias: wide, and yet a class without images has an optimum.
-_BIAS_VARIANCE = 100.0
+_BIAS_VARIANCE = 1000.0
 _LEAST_CURVATURE = 1e-4
 _HISTORY = 10
 _MOST_STEPS = 200

@@ -28,8 +28,9 @@ PATIENCE = 2
 _LEAST_GAIN = 1e-3
 # How many steps C may be away from where the walk began; a step is a factor of √10.
 _FARTHEST = 14
-# How near its least the loss is brought, as a share of it.
-_TOLERANCE = 1e-5
+# How near its least the loss is brought, as a share of it; of many images, where readings take
+# their time, less near: accuracies are the same.
+_TOLERANCE, _TOLERANCE_OF_MANY = 1e-6, 1e-5
 # So many images tell the correlations of features, and a first C, for all.
 _PART = 20_480
 
@@ -43,7 +44,7 @@ class Tried(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Examples:
+class LabelledFeatures:
     """Features with their targets, all on one device.
 
     Attributes:
@@ -65,7 +66,7 @@ class Examples:
         """How many a model gives for an image."""
         return 1 if self.kind == "binary" else self.classes
 
-    def only(self, mask: Tensor) -> "Examples":
+    def only(self, mask: Tensor) -> "LabelledFeatures":
         """Returns those that a mask [n], on the CPU, chooses; held in memory where they are few."""
         chosen: Features = Chosen(self.features, mask)
         if math.prod(chosen.shape) * 4 <= sources.FLOAT32_BYTES:
@@ -74,7 +75,7 @@ class Examples:
         return replace(self, features=chosen, targets=targets)
 
     @cached_property
-    def part(self) -> "Examples":
+    def part(self) -> "LabelledFeatures":
         """A part of them with all classes alike; all where they are few."""
         count, width = self.features.shape
         most = min(_PART, max(1, sources.FLOAT32_BYTES // (4 * width)))
@@ -119,13 +120,14 @@ class Path:
             # The best of a walk is the first, or among the last.
             first, *others = [*self.models, c]
             kept = [first, *others[-PATIENCE - 1 :]]
-            model = logistic.fit(self.task, c, begin, _TOLERANCE)
+            tolerance = _TOLERANCE if self.task.is_turned else _TOLERANCE_OF_MANY
+            model = logistic.fit(self.task, c, begin, tolerance)
             self.models = {one: self.models.get(one, model) for one in kept}
         return self.task.exported(self.models[c])
 
 
 # What is fitted, and the images that it is scored on.
-Pair = tuple[Path, Examples]
+Pair = tuple[Path, LabelledFeatures]
 
 
 @contextmanager
@@ -152,8 +154,10 @@ def first_step(width: int) -> int:
 
 
 def best(tried: Iterable[Tried]) -> float:
-    """Returns the C with the least log-loss."""
-    return min(tried, key=lambda row: row.loss).inverse_penalty
+    """Returns the C with the least log-loss; the strongest penalty of those that are no worse."""
+    rows = sorted(tried)
+    least = min(row.loss for row in rows)
+    return next(row.inverse_penalty for row in rows if row.loss <= least * (1 + _LEAST_GAIN))
 
 
 def walk(score: Callable[[float], Tried], first: int, patience: int = PATIENCE) -> list[Tried]:
@@ -177,7 +181,7 @@ def walk(score: Callable[[float], Tried], first: int, patience: int = PATIENCE) 
     return tried
 
 
-def pairs_of(examples: Examples, fold: Tensor) -> list[Pair]:
+def pairs_of(examples: LabelledFeatures, fold: Tensor) -> list[Pair]:
     """Returns for each fold what is fitted without it, and the fold itself; each on one core.
 
     Args:
@@ -214,7 +218,7 @@ def logits(path: Path, c: float, features: Features) -> Iterator[Tensor]:
         yield torch.addmm(bias, block.float(), weight.T)
 
 
-def score(path: Path, c: float, examples: Examples) -> Tried:
+def score(path: Path, c: float, examples: LabelledFeatures) -> Tried:
     """Scores the probe of a C.
 
     Raises:
@@ -223,13 +227,13 @@ def score(path: Path, c: float, examples: Examples) -> Tried:
     return scored(c, logits(path, c, examples.features), examples)
 
 
-def scored(c: float, said: Iterable[Tensor], examples: Examples) -> Tried:
+def scored(c: float, said: Iterable[Tensor], examples: LabelledFeatures) -> Tried:
     """Scores logits that come block by block, in order; see `score`."""
     loss, right, start = 0.0, 0, 0
     for block in said:
         targets = examples.targets[start : start + len(block)]
         start += len(block)
         loss += objectives.loss(block, targets, examples.kind).item() * len(block)
-        right += objectives.right(block, targets, examples.kind)
+        right += objectives.correct(block, targets, examples.kind)
     sources.check_finite(loss)
     return Tried(c, loss / start, right / start)

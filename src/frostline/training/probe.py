@@ -15,7 +15,7 @@ from frostline.training import features as sources
 from frostline.training import folds as dealt
 from frostline.training import penalties
 from frostline.training.features import Features
-from frostline.training.penalties import Examples, Path, Tried
+from frostline.training.penalties import LabelledFeatures, Path, Tried
 
 FOLDS = 5
 # With more images than this, one fold is held out instead of each in turn.
@@ -34,12 +34,14 @@ class Probe:
         bias: [scores].
         inverse_penalty: C, as in scikit-learn's LogisticRegression on standardised features.
         tried: Each C that was tried, from the strongest penalty to the weakest.
+        chosen_on: What told the best of them, in words; empty where C was given.
     """
 
     weight: Tensor
     bias: Tensor
     inverse_penalty: float
     tried: tuple[Tried, ...]
+    chosen_on: str
 
     @property
     def chosen(self) -> Tried:
@@ -75,20 +77,20 @@ def fit(
         TrainingError: Where a feature is not finite.
     """
     with penalties.own_cores(train[1].device) as cores:
-        examples = Examples(sources.of(train[0]), train[1], kind, classes, cores)
+        examples = LabelledFeatures(sources.of(train[0]), train[1], kind, classes, cores)
         path = examples.path(examples.space())
         if inverse_penalty is not None:
-            return Probe(*path.at(inverse_penalty), inverse_penalty, ())
+            return Probe(*path.at(inverse_penalty), inverse_penalty, (), "")
         if val is None:
-            tried = _cross_validated(examples, groups)
+            tried, chosen_on = _cross_validated(examples, groups)
         else:
-            held_out = Examples(sources.of(val[0]), val[1], kind, classes, cores)
-            tried = _validated(path, examples, held_out)
+            held_out = LabelledFeatures(sources.of(val[0]), val[1], kind, classes, cores)
+            tried, chosen_on = _validated(path, examples, held_out), "val"
         best = penalties.best(tried)
-        return Probe(*path.at(best), best, tuple(sorted(tried)))
+        return Probe(*path.at(best), best, tuple(sorted(tried)), chosen_on)
 
 
-def _validated(path: Path, examples: Examples, val: Examples) -> list[Tried]:
+def _validated(path: Path, examples: LabelledFeatures, val: LabelledFeatures) -> list[Tried]:
     """Tries C on validation; on a part of everything first, where there is one."""
     first = penalties.first_step(examples.features.shape[1])
     part = examples.part
@@ -100,16 +102,20 @@ def _validated(path: Path, examples: Examples, val: Examples) -> list[Tried]:
     return penalties.walk(lambda c: penalties.score(path, c, val), penalties.step_of(c), 1)
 
 
-def _cross_validated(examples: Examples, groups: Sequence[Hashable] | None) -> Sequence[Tried]:
-    """Tries C by cross-validation; with many images, on one fold that is held out."""
+def _cross_validated(
+    examples: LabelledFeatures, groups: Sequence[Hashable] | None
+) -> tuple[Sequence[Tried], str]:
+    """Tries C by cross-validation, with many images on one fold of it; says on what, too."""
     first = penalties.first_step(examples.features.shape[1])
     units = len(set(groups)) if groups is not None else len(examples.targets)
     if units < 2:
-        return [Tried(penalties.c_of(first), 0.0, 0.0)]
-    fold = dealt.assign(examples.targets, min(FOLDS, units), groups)
+        return [Tried(penalties.c_of(first), 0.0, 0.0)], "no images:"
+    folds = min(FOLDS, units)
+    fold = dealt.assign(examples.targets, folds, groups)
     if len(fold) > _MOST_IN_FOLDS:
         inside, outside = examples.only(fold != 0), examples.only(fold == 0)
-        return _validated(inside.path(inside.space()), inside, outside)
+        tried = _validated(inside.path(inside.space()), inside, outside)
+        return tried, f"held-out (one in {folds})"
     pairs = penalties.pairs_of(examples, fold)
 
     def score(c: float) -> Tried:
@@ -118,4 +124,4 @@ def _cross_validated(examples: Examples, groups: Sequence[Hashable] | None) -> S
         )
         return penalties.pooled(list(rows), pairs)
 
-    return penalties.walk(score, first)
+    return penalties.walk(score, first), f"{folds}-fold cross-validation"
