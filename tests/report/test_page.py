@@ -205,6 +205,14 @@ def test_above_thirty_classes_the_worst_confusions_are_listed() -> None:
     assert "No class was taken for another." in page(metrics={"val": numbers})
 
 
+def test_confusions_that_are_stored_without_zeros_are_listed() -> None:
+    numbers = scores(60)
+    numbers["confusion"] = {"classes": 60, "entries": [[3, 7, 9], [3, 3, 3]]}
+    html = page(metrics={"val": numbers})
+    assert "The 1 most frequent of 1 confusions." in html
+    assert "75.0%" in html
+
+
 def test_charts_need_two_epochs() -> None:
     one = page(history=epochs(1), metrics={})
     assert "<svg" not in one

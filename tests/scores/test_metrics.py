@@ -7,7 +7,16 @@ import sklearn.metrics
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frostline.scores.metrics import EPS, calibration, summarise, summarise_multilabel, wilson
+from frostline.scores.metrics import (
+    DENSE_CLASSES,
+    EPS,
+    calibration,
+    dense_confusion,
+    stored_confusion,
+    summarise,
+    summarise_multilabel,
+    wilson,
+)
 
 # Four pictures, two classes: three right, one wrong with confidence 0.7.
 PROB = np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.4, 0.6]])
@@ -79,6 +88,28 @@ def test_order_of_classes_changes_only_their_order() -> None:
     assert moved["per_class"] == plain["per_class"]
     assert moved["macro_f1"] == pytest.approx(plain["macro_f1"], rel=1e-15)
     assert moved["confusion"] == np.array(plain["confusion"])[np.ix_(order, order)].tolist()
+
+
+def test_confusions_of_many_classes_are_stored_without_zeros() -> None:
+    count = DENSE_CLASSES + 1
+    prob = np.eye(count)[[3, 3, 50, 0]]
+    got = summarise(prob, [3, 7, 7, 0], [f"class {k}" for k in range(count)])
+    entries = [[0, 0, 1], [3, 3, 1], [7, 3, 1], [7, 50, 1]]
+    assert got["confusion"] == {"classes": count, "entries": entries}
+    assert got["per_class"]["class 7"]["n"] == 2
+    # 1,200 classes took 16 MB.
+    many = np.diag(np.arange(1200)) + np.eye(1200, k=1, dtype=np.int64)
+    assert len(json.dumps(stored_confusion(many))) < 60_000
+
+
+@pytest.mark.parametrize("count", [1, 2, DENSE_CLASSES, DENSE_CLASSES + 1, 120])
+def test_a_stored_confusion_comes_back_whole(count: int) -> None:
+    counts = np.random.default_rng(0).poisson(0.3, (count, count)).astype(np.int64)
+    stored = stored_confusion(counts)
+    assert isinstance(stored, list) == (count <= DENSE_CLASSES)
+    back = dense_confusion(json.loads(json.dumps(stored)))
+    assert back.dtype == np.int64
+    assert np.array_equal(back, counts)
 
 
 def test_class_missing_from_truth_and_prediction_has_no_numbers() -> None:

@@ -6,17 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from frostline.activations import engines
 from frostline.activations.sources import image_views_of
-from frostline.base.errors import TrainingError
 from frostline.model.classifier import Classifier
 from frostline.pipeline.examples import in_order, labelled
 from frostline.pipeline.fill import Filled
 from frostline.training import probe, scoring
 from frostline.training.examples import Examples, Fetch, batches
-
-# Multiplications in one step of the probe, below which one core does it soonest.
-SMALL = 20_000_000
+from frostline.training.features import gather
 
 
 def fit_probe(filled: Filled) -> dict[str, Any]:
@@ -36,31 +32,22 @@ def fit_probe(filled: Filled) -> dict[str, Any]:
     val = None
     if validation:
         val = (features(model, source.fetch, validation, device), validation.targets.to(device))
-    for values, _ in (train, val or train):
-        if not values.isfinite().all():
-            raise TrainingError(
-                "the probe: activations at the head are no numbers, or too large to be any. Try "
-                "--precision fp32, or another --backbone."
-            )
-    is_small = train[0].numel() * len(model.labels) < SMALL
-    with engines.threads(1 if is_small else None):
-        found = probe.fit(train, val, len(model.labels), kind=model.targets)
+    found = probe.fit(train, val, len(model.labels), kind=model.targets)
     last = model.trainable.head[-1]  # type: ignore[index]
     assert isinstance(last, nn.Linear)
     with torch.no_grad():
         last.weight.copy_(found.weight)
         last.bias.copy_(found.bias)
-    loss, accuracy = next(row[1:] for row in found.tried if row[0] == found.strength)
+    c, loss, accuracy = found.chosen
     scored_on = "val" if validation else "cv"
-    chosen_on = "val" if validation else f"{probe.FOLDS}-fold cross-validation"
     filled.planned.prepared.request.console.say(
-        f"probe: strength {found.strength:.3g} of {len(found.tried)} tried, "
-        f"{chosen_on} accuracy {accuracy:.4f}"
+        f"probe: logistic regression, L2 penalty C = {c:.3g} (the best of {len(found.tried)}), "
+        f"{found.chosen_on} accuracy {accuracy:.4f}"
     )
     return {
         "stage": 0,
         "kind": "probe",
-        "strength": found.strength,
+        "C": c,
         f"{scored_on}_loss": loss,
         f"{scored_on}_accuracy": accuracy,
         "seconds": round(time.perf_counter() - begun, 3),
@@ -69,8 +56,8 @@ def fit_probe(filled: Filled) -> dict[str, Any]:
 
 @torch.inference_mode()
 def features(model: Classifier, fetch: Fetch, examples: Examples, device: torch.device) -> Tensor:
-    """Returns what the head's last layer takes: [n, d], float32."""
+    """Returns what the head's last layer takes: [n, d], in half precision where it is large."""
     pool = model.trainable.head[:-1]  # type: ignore[index]
     model.trainable.eval()
     loaded = batches(fetch, examples, range(len(examples.rows)), scoring.EVAL_BATCH)
-    return torch.cat([pool(model.trainable.top(x.to(device))) for x, _ in loaded]).clone()
+    return gather((pool(model.trainable.top(x.to(device))) for x, _ in loaded), len(examples.rows))

@@ -19,6 +19,7 @@ from PIL import Image, ImageOps
 from frostline.base import files
 from frostline.report.charts import Series, escape, line_chart, reliability_chart
 from frostline.report.tables import by_class, by_label, confusion, make_table, number, plain
+from frostline.scores.metrics import dense_confusion
 
 MISTAKES_SHOWN = 48
 THUMBNAIL_PX = 240
@@ -350,7 +351,7 @@ def _split(split: str, numbers: Mapping[str, Any]) -> str:
         parts += [by_label(numbers["confusion"], numbers["labels"])]
     elif numbers.get("confusion"):
         parts += ["<h3>What is taken for what</h3>"]
-        parts += [confusion(np.array(numbers["confusion"]), list(numbers["labels"]))]
+        parts += [confusion(dense_confusion(numbers["confusion"]), list(numbers["labels"]))]
     if numbers.get("calibration"):
         drawn = reliability_chart(numbers["calibration"], title=f"Reliability on {split}")
         parts.append(

@@ -6,7 +6,7 @@ recall of a class without examples, is None and never NaN, so that every result 
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ BINS = 15
 TOP = 5
 # From this probability on, an image that may have several labels is said to have one.
 THRESHOLD = 0.5
+# Up to so many classes a confusion matrix is stored whole, and from there on what is not zero.
+DENSE_CLASSES = 50
 # Wide enough for probabilities that were computed in bfloat16, narrow enough to catch logits.
 _SUM_TOLERANCE = 0.02
 
@@ -47,7 +49,8 @@ def summarise(
         - `macro_f1`: mean f1 of the classes that occur in truth or prediction.
         - `per_class`: for each name its `n`, `precision` (None where never predicted),
           `recall` (None where `n` is 0) and `f1` (None where neither).
-        - `confusion`: counts, one row a true class, one column a predicted class.
+        - `confusion`: counts, one row a true class, one column a predicted class; above
+          `DENSE_CLASSES` in the form of `stored_confusion`.
         - `labels`: the class names.
         - `top5_accuracy`: only where there are more than five classes.
         - `ece`: expected calibration error of the winning class, see `calibration`.
@@ -74,7 +77,7 @@ def summarise(
         "log_loss": math.fsum(-np.log(np.clip(p_truth, EPS, 1.0))) / n + 0.0,
         "macro_f1": _mean(row["f1"] for row in per_class.values()),
         "per_class": per_class,
-        "confusion": confusion.tolist(),
+        "confusion": stored_confusion(confusion),
         "labels": names,
     }
     if c > TOP:
@@ -141,6 +144,34 @@ def summarise_multilabel(
         "confusion": confusion,
         "labels": names,
     }
+
+
+def stored_confusion(counts: Ints) -> list[list[int]] | dict[str, Any]:
+    """Returns a confusion matrix as `metrics.json` holds it; `dense_confusion` undoes it.
+
+    Args:
+        counts: `[c, c]`, one row a true class, one column a predicted class.
+
+    Returns:
+        Its rows, up to `DENSE_CLASSES`. Above, `classes`, which is c, and `entries`: for each
+        count that is not zero `[true class, predicted class, count]`, in the order of the rows.
+    """
+    if len(counts) <= DENSE_CLASSES:
+        rows: list[list[int]] = counts.tolist()
+        return rows
+    true, predicted = counts.nonzero()
+    entries = np.column_stack([true, predicted, counts[true, predicted]])
+    return {"classes": len(counts), "entries": entries.tolist()}
+
+
+def dense_confusion(stored: Sequence[Sequence[int]] | Mapping[str, Any]) -> Ints:
+    """Returns the confusion matrix `[c, c]` that `metrics.json` holds, whole or as entries."""
+    if not isinstance(stored, Mapping):
+        return np.array(stored, dtype=np.int64)
+    counts = np.zeros((stored["classes"], stored["classes"]), dtype=np.int64)
+    for true, predicted, count in stored["entries"]:
+        counts[true, predicted] = count
+    return counts
 
 
 def calibration(
