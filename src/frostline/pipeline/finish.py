@@ -13,7 +13,7 @@ from frostline.base import files
 from frostline.model import classifier as classifiers
 from frostline.model.classifier import Classifier
 from frostline.pipeline import messages
-from frostline.pipeline.examples import labelled
+from frostline.pipeline.examples import in_order, labelled
 from frostline.pipeline.fill import Filled
 from frostline.pipeline.fit import Trained
 from frostline.run.folder import RunFolder
@@ -35,7 +35,8 @@ def finish(trained: Trained, run: RunFolder, frozen: str, content: str, took_s: 
     """
     filled, progress = trained.filled, trained.progress
     console = filled.planned.prepared.request.console
-    model, source = filled.sources.at(len(filled.planned.recipe.stages) - 1)
+    # Where the last stages changed nothing, the network is cut where what it is was chosen.
+    model, source = filled.sources.at(_last_kept(progress))
     scored = _score(model, source, filled)
     passes = filled.sources.facts()
     messages.passes(passes, console)
@@ -58,7 +59,13 @@ def finish(trained: Trained, run: RunFolder, frozen: str, content: str, took_s: 
     evaluation.write_predictions(run.predictions, model.labels, scored.values())
     metrics = {name: result.metrics for name, result in scored.items()}
     run.write_metrics({**metrics, "stages": progress.proofs})
-    run.checkpoint.unlink(missing_ok=True)
+    run.remove_checkpoints()
+
+
+def _last_kept(progress: RunProgress) -> int:
+    """Returns the last stage that changed the network, from 0; -1 where none did."""
+    kept = [number for number, proof in enumerate(progress.proofs) if proof["kept"]]
+    return kept[-1] if kept else -1
 
 
 def _score(model: Classifier, source: Source, filled: Filled) -> dict[str, ScoredSplit]:
@@ -66,7 +73,8 @@ def _score(model: Classifier, source: Source, filled: Filled) -> dict[str, Score
     listing, console = filled.listing, filled.planned.prepared.request.console
     scored = {}
     for name in ("val", "test"):
-        rows = listing.of(name)
+        # In the order in which they were scored when the network was chosen.
+        rows = in_order(listing.of(name))
         examples = labelled(rows, listing, model)
         if examples is not None:
             wanted = image_views_of(rows)

@@ -19,7 +19,7 @@ from frostline.images.augment import Policy
 from frostline.images.listing import Listing
 from frostline.model import classifier as models
 from frostline.model.classifier import Classifier
-from frostline.planner import measure
+from frostline.planner import candidates, measure
 from frostline.planner.measure import DiskThroughput
 from frostline.planner.options import (
     PlanInputs,
@@ -34,8 +34,8 @@ from frostline.planner.throughput import AUTO, measure_throughput, placings, tru
 from frostline.planner.views import policy_of
 from frostline.recipe import Recipe, to_dict
 
-# Where nothing else is asked for: late enough to be cheap, early enough to matter.
-DEFAULT_LINE = "85%"
+# Where nothing else is asked for.
+DEFAULT_LINE = f"{candidates.MAIN:.0%}"
 _ANY_DISK = DiskThroughput(math.inf, math.inf)
 
 

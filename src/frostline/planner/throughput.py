@@ -17,6 +17,7 @@ from frostline.activations.sources import image_views_of
 from frostline.base.errors import BackboneError
 from frostline.frost import Line
 from frostline.images.augment import View
+from frostline.images.listing import Listing
 from frostline.model import classifier as models
 from frostline.model.classifier import Classifier
 from frostline.planner import measure
@@ -151,6 +152,13 @@ def _measure(
         sizes={index: row_bytes(model) for index, model in cut.items()},
         kept=all_kept,
     )
+
+
+def row_seconds(model: Classifier, listing: Listing) -> float:
+    """Returns the seconds from an image file to its activation, by the engine that is there."""
+    rows = listing.of("train") or listing.usable
+    some = rows[:: max(1, len(rows) // SAMPLE)][:SAMPLE]
+    return 1 / measure.rows_per_s(model, list(image_views_of(some).values()))
 
 
 def sample_of(case: PlanInputs) -> tuple[list[ImageView], list[ImageView]]:

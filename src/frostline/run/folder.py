@@ -56,6 +56,15 @@ class RunFolder:
         return self.path / "checkpoints" / "last.safetensors"
 
     @property
+    def search(self) -> Path:
+        """The candidates of a search, with their costs and scores."""
+        return self.path / "search.json"
+
+    def candidate(self, number: int) -> Path:
+        """The checkpoint of a candidate; removed when the run is finished."""
+        return self.checkpoint.parent / f"candidate-{number:02}.safetensors"
+
+    @property
     def tensorboard(self) -> Path:
         """Event files, where they were asked for."""
         return self.path / "tensorboard"
@@ -108,6 +117,20 @@ class RunFolder:
             RunError: Where the run is unfinished or the file is damaged.
         """
         return _read_object(self.plan, self.path)
+
+    def read_search(self) -> dict[str, Any] | None:
+        """Returns the candidates of a search; None where none was begun.
+
+        Raises:
+            RunError: Where the file is damaged.
+        """
+        return _read_object(self.search, self.path) if self.search.is_file() else None
+
+    def remove_checkpoints(self) -> None:
+        """Removes what only an unfinished run needs."""
+        self.checkpoint.unlink(missing_ok=True)
+        for path in self.checkpoint.parent.glob("candidate-*.safetensors"):
+            path.unlink(missing_ok=True)
 
     def read_history(self) -> list[dict[str, Any]]:
         """Returns the lines of the history; none where nothing was trained.
