@@ -357,7 +357,10 @@ def test_csv_faults(tmp_path: Path, capsys: Capture) -> None:
     ("name", "words"),
     [
         ("timm:resnet5O", "no architecture 'resnet5O'. Did you mean resnet50"),
-        ("tim:resnet50", "unknown source 'tim'; known are timm, dir, hub. Did you mean timm?"),
+        (
+            "tim:resnet50",
+            "unknown kind 'tim'; known are timm, torchvision, py, dir, hub. Did you mean timm?",
+        ),
         ("resnet50", "For timm's network write timm:resnet50"),
         ("timm:test_resnet?pretrained=false&depth=3", "takes no argument 'depth'"),
         ("dir:nowhere", "no such folder"),
@@ -738,7 +741,7 @@ def test_a_damaged_model_folder(
 @pytest.mark.parametrize(
     ("target", "words"),
     [
-        ("rnu", "no such run or model folder, and no SOURCE:NAME. Did you mean run?"),
+        ("rnu", "no such run or model folder, and no KIND:NAME. Did you mean run?"),
         ("photos", "no config.json in it"),
         ("photos/red/000.png", "no such run or model folder"),
         ("begun", "this run is unfinished. Run its `frostline train` command again"),

@@ -11,12 +11,14 @@ from torch import Tensor, nn
 from frostline import frost, pipeline
 from frostline import recipe as recipes
 from frostline.base.console import QUIET, Console
-from frostline.base.errors import RecipeError
+from frostline.base.errors import BackboneError, RecipeError
 from frostline.base.paths import cache_folder
 from frostline.images.listing import Row
+from frostline.images.preprocessing import Preprocessing
 from frostline.model import predict
 from frostline.model.classifier import Classifier
 from frostline.networks import catalog
+from frostline.networks.record import BackboneRecord, OpenedBackbone
 from frostline.planner import Plan
 from frostline.recipe import BackboneChoice, Compute, Recipe
 from frostline.report import build, card, curves
@@ -89,7 +91,7 @@ class Backbone:
     """
 
     module: nn.Module
-    record: catalog.BackboneRecord
+    record: BackboneRecord
 
     def lines(self) -> tuple[frost.Line, ...]:
         """Returns every place where it can be cut, from `pixels` to `pooled`.
@@ -97,7 +99,7 @@ class Backbone:
         Raises:
             LineError: Where the network cannot be traced.
         """
-        return frost.lines(self.module, self._input_shape())
+        return self._traced().lines
 
     def cut(self, line: str | int) -> tuple[nn.Module, nn.Module]:
         """Returns prefix and suffix: `suffix(prefix(x)) == module(x)`.
@@ -110,35 +112,59 @@ class Backbone:
         Raises:
             LineError: Where it cannot be cut there.
         """
-        return frost.cut(self.module, line, self._input_shape())
+        return self._traced().cut(line)
 
-    def _input_shape(self) -> tuple[int, int, int]:
-        how = self.record.preprocessing
-        return 3, how.height_px, how.width_px
+    def _traced(self) -> frost.TracedNetwork:
+        return catalog.trace(OpenedBackbone(self.record, self.module))
 
 
 def backbone(
-    name: str,
+    name: str | nn.Module,
     *,
     pretrained: bool = True,
     weights: str | os.PathLike[str] | None = None,
     partial: bool = False,
+    preprocessing: Preprocessing | None = None,
 ) -> Backbone:
     """Opens a backbone.
 
     Args:
-        name: `timm:NAME[?key=value&…]`, `dir:PATH` or `hub:OWNER/NAME`.
+        name: `timm:NAME[?key=value&…]`, `torchvision:NAME`, `py:MODULE:FACTORY`, `dir:PATH` or
+            `hub:OWNER/NAME`; or a network of your own, which is put in eval mode.
         pretrained: False for random weights.
         weights: A local weights file for the named architecture.
         partial: Whether that file may fit in part only.
+        preprocessing: How an image becomes the input of a network of your own.
 
     Raises:
-        BackboneError: Where it cannot be found or opened.
+        BackboneError: Where it cannot be found or opened, or `preprocessing` is given for a name
+            or lacks for a network.
     """
+    if isinstance(name, nn.Module):
+        return _own_backbone(name, preprocessing, {"weights": weights, "partial": partial})
+    if preprocessing is not None:
+        raise BackboneError(f"{name}: brings its own preprocessing; give none.")
     opened = catalog.find(
         name, pretrained=pretrained, weights=Path(weights) if weights else None, partial=partial
     )
     return Backbone(opened.module, opened.record)
+
+
+def _own_backbone(
+    module: nn.Module, preprocessing: Preprocessing | None, files: Mapping[str, Any]
+) -> Backbone:
+    from frostline.networks.python_networks import record_of
+
+    kind = type(module)
+    if preprocessing is None:
+        raise BackboneError(
+            f"{kind.__name__}: preprocessing must be given with a network of your own, such as "
+            "frostline.Preprocessing(height_px=224, width_px=224)."
+        )
+    for option in (option for option, value in files.items() if value):
+        raise BackboneError(f"{kind.__name__}: {option} goes with a network by name.")
+    path = f"{kind.__module__}:{kind.__qualname__}"
+    return Backbone(module.eval(), record_of(module, f"py:{path}", path, {}, preprocessing))
 
 
 def open_run(path: str | os.PathLike[str]) -> Run:

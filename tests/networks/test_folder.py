@@ -15,7 +15,8 @@ from torch import nn
 
 from frostline.base.errors import BackboneError, DiskError, WeightsError
 from frostline.networks import model_folder as folder
-from frostline.networks.catalog import OpenedBackbone, find
+from frostline.networks.catalog import find
+from frostline.networks.record import OpenedBackbone
 
 CLASSES = ("ant", "bee", "wasp")
 

@@ -205,7 +205,7 @@ def backbones(arguments: Namespace) -> int:
         _print_json([asdict(entry) for entry in entries])
         return 0
     if not entries:
-        known = [entry.name.removeprefix("timm:") for entry in catalog.search()]
+        known = [entry.name.partition(":")[2] for entry in catalog.search()]
         raise BackboneError(
             f"{arguments.pattern}: no pretrained network of that name."
             + did_you_mean(arguments.pattern, known)

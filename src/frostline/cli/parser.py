@@ -200,7 +200,7 @@ def _recipe_options(parser: argparse.ArgumentParser, trains: bool = True) -> Non
     add(
         "--backbone",
         metavar="NAME",
-        help="timm:NAME, dir:PATH or hub:OWNER/NAME; a default for the device",
+        help="timm:NAME, torchvision:NAME, dir:PATH or hub:OWNER/NAME; a default for the device",
     )
     add("--weights", metavar="FILE", help="local weights for the named architecture")
     add("--partial", action="store_true", default=None, help="let --weights fit in part only")
@@ -368,7 +368,8 @@ def _backbone(parser: argparse.ArgumentParser) -> None:
     add(
         "backbone",
         metavar="BACKBONE",
-        help="timm:NAME, dir:PATH or hub:OWNER/NAME; add ?pretrained=false for random weights",
+        help="timm:NAME, torchvision:NAME, dir:PATH or hub:OWNER/NAME; "
+        "add ?pretrained=false for random weights",
     )
     add("--weights", default="", metavar="FILE", help="local weights for the named architecture")
     add("--partial", action="store_true", help="let --weights fit in part only")

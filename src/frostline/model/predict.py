@@ -76,11 +76,12 @@ def _opened(target: str, where: torch.device, precision: str) -> Classifier:
         return models.open_folder(path, where, precision)
     if ":" not in target:
         raise BackboneError(
-            f"{target}: no such run or model folder, and no SOURCE:NAME." + _near(path)
+            f"{target}: no such run or model folder, and no KIND:NAME." + _near(path)
         )
+    name = catalog.parse(target)
+    if name.kind == "dir":
+        return models.open_folder(Path(name.path), where, precision)
     opened = catalog.find(target)
-    if opened.record.source == "dir":
-        return models.open_folder(Path(catalog.parse(target).path), where, precision)
     compute = engines.pick_precision("auto" if precision == "recorded" else precision, where)
     return models.as_it_is(opened, "pooled", where, compute)
 

@@ -57,7 +57,7 @@ class BackboneChoice:
     """Which network, with which weights.
 
     Attributes:
-        name: `SOURCE:NAME[?key=value&…]`; empty for the device's default.
+        name: `KIND:NAME[?key=value&…]`; empty for the device's default.
         weights: A local weights file for the named architecture; empty for its own.
         partial: Whether `weights` may fit in part only.
         image_px: Side of the square input, instead of the backbone's own; 0 keeps its own.
