@@ -26,7 +26,7 @@ from PIL import Image
 from conftest import FinishedRun, make_photos, settled
 from frostline.base import files
 from frostline.cli import main
-from frostline.images import listing as listings
+from frostline.images import listing
 from frostline.model import classifier
 
 NETWORK = ("--backbone", "timm:test_resnet?pretrained=false", "--image-px", "64")
@@ -74,7 +74,7 @@ def fingerprint(root: Path) -> dict[str, tuple[int, str]]:
 
 def listed(run: Path) -> dict[str, str]:
     """File name to problem, from `listing.csv`."""
-    return {Path(row.path).name: row.problem for row in listings.read_csv(run / "listing.csv").rows}
+    return {Path(row.path).name: row.problem for row in listing.read_csv(run / "listing.csv").rows}
 
 
 @contextlib.contextmanager
@@ -170,7 +170,7 @@ def test_names_that_are_not_utf8_pass_from_training_to_prediction(
     (tmp_path / "photos" / strange / "000.png").rename(picture)
     run = tmp_path / "run"
     said(capsys, train(tmp_path / "photos", run))
-    assert {row.label for row in listings.read_csv(run / "listing.csv").rows} == {"blue", strange}
+    assert {row.label for row in listing.read_csv(run / "listing.csv").rows} == {"blue", strange}
     assert picture.name in listed(run)
     assert json.loads((run / "metrics.json").read_text("utf-8"))["val"]["labels"][1] == strange
     assert timm.create_model(f"local-dir:{run}/model", pretrained=True).num_classes == 2
@@ -262,7 +262,7 @@ def test_symbolic_link_loops(tmp_path: Path, capsys: Capture) -> None:
 def test_pictures_that_may_not_be_read(photos: Path, tmp_path: Path, capsys: Capture) -> None:
     (photos / "red" / "000.png").chmod(0)
     said(capsys, train(photos, tmp_path / "run"))
-    rows = listings.read_csv(tmp_path / "run" / "listing.csv").rows
+    rows = listing.read_csv(tmp_path / "run" / "listing.csv").rows
     assert [row.problem for row in rows if row.problem] == ["permission denied"]
 
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from frostline.activations import extraction as extract
+from frostline.activations import extraction
 from frostline.activations.between import between
 from frostline.activations.cache.chunks import Resident, Store, open_store, resident
 from frostline.activations.cache.fill import Computed, FillResult, check_finite, fill
@@ -67,7 +67,7 @@ def _difference(model: CutNetwork, kept: Tensor, sample: ImageViews) -> float:
     if not sample:
         return 0.0
     engine = model.engine
-    made = extract.activations(list(sample.values()), model.preprocessing, engine, engine.on_cpu)
+    made = extraction.activations(list(sample.values()), model.preprocessing, engine, engine.on_cpu)
     # A picture may have gone since its activation was kept.
     found = [(positions, part.float()) for positions, part, _ in made if part is not None]
     if not found:
@@ -235,7 +235,7 @@ class LiveSource:
         computed: Rows that were computed.
     """
 
-    live: extract.LiveActivations
+    live: extraction.LiveActivations
     model: CutNetwork
     console: Console
     checked: dict[str, str] = field(default_factory=dict)
@@ -248,7 +248,7 @@ class LiveSource:
         new = [ImageView(path) for path in paths if path not in self.checked]
         if new:
             with self.console.bar(len(new), "decoding") as bar:
-                for good, _, bad in extract.pixels(new, self.model.preprocessing):
+                for good, _, bad in extraction.pixels(new, self.model.preprocessing):
                     self.checked |= {new[index].path: "" for index in good}
                     self.checked |= {new[index].path: reason for index, reason in bad.items()}
                     bar.advance(len(good) + len(bad))
@@ -327,7 +327,7 @@ def from_pixels(model: CutNetwork, cache: Path, console: Console) -> CachedSourc
     """Returns activations that are computed from pixels once and kept."""
     engine = model.engine
     compute = partial(
-        extract.activations, how=model.preprocessing, run=engine, on_cpu=engine.on_cpu
+        extraction.activations, how=model.preprocessing, run=engine, on_cpu=engine.on_cpu
     )
     return CachedSource(model, cache, console, cache_key(model), compute)
 
@@ -369,7 +369,7 @@ def live_source(
         checked: See `LiveSource`; None for nothing so far.
     """
     engine = model.engine
-    live = extract.LiveActivations(model.preprocessing, engine, engine.on_cpu)
+    live = extraction.LiveActivations(model.preprocessing, engine, engine.on_cpu)
     return LiveSource(live, model, console, {} if checked is None else checked)
 
 

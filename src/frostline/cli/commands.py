@@ -143,7 +143,7 @@ def evaluate(arguments: Namespace) -> int:
     """Prints the scores of a model on labelled pictures."""
     from frostline.images import listing as listings
     from frostline.model import predict as predicting
-    from frostline.scores import evaluation as scoring
+    from frostline.scores import evaluation
 
     console = Console()
     model = predicting.open_model(
@@ -155,7 +155,7 @@ def evaluate(arguments: Namespace) -> int:
     if arguments.json:
         _print_json({scored.split: scored.metrics})
         return 0
-    _print(scoring.summary(scored.split, scored.metrics))
+    _print(evaluation.summary(scored.split, scored.metrics))
     rows = [
         [name, str(one["n"]), *(_share(one[key]) for key in ("precision", "recall", "f1"))]
         for name, one in scored.metrics["per_class"].items()
@@ -227,19 +227,19 @@ def backbones(arguments: Namespace) -> int:
 def embed(arguments: Namespace) -> int:
     """Writes activations to a file."""
     from frostline import pipeline
-    from frostline.activations import embeddings as embedding
+    from frostline.activations import embeddings
     from frostline.recipe import BackboneChoice, Compute
 
     given = arguments
     console = Console()
-    embedding.writer_for(given.out)
+    embeddings.writer_for(given.out)
     pipeline.keep_apart(given.photos, {"--out": given.out})
     choice = BackboneChoice(given.backbone, given.weights, given.partial, given.image_px)
     compute = Compute(given.device, given.precision)
     activations, rows = pipeline.embed(
         choice, given.photos, given.line, compute, cache_folder(given.cache_dir), console
     )
-    embedding.write(given.out, activations, rows)
+    embeddings.write(given.out, activations, rows)
     shape = " × ".join(map(str, activations.shape))
     console.say(f"{given.out}: activations {shape} at line {given.line}, with path, label, split")
     return 0

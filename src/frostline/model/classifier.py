@@ -23,8 +23,7 @@ from frostline.frost import GraphPart, Line
 from frostline.images.preprocessing import Preprocessing
 from frostline.model import heads
 from frostline.model.heads import HeadSpec
-from frostline.networks import catalog, weights
-from frostline.networks import model_folder as folder
+from frostline.networks import catalog, model_folder, weights
 from frostline.recipe import PRECISIONS, TARGETS
 
 HEAD_FILE = "head.safetensors"
@@ -292,13 +291,13 @@ def open_folder(path: Path, device: torch.device, precision: str = "recorded") -
         BackboneError: Where it is no model folder.
     """
     # Not by name: a folder's own name may read like a name's arguments.
-    opened = folder.open_dir(catalog.BackboneName("dir", str(path.absolute())))
+    opened = model_folder.open_dir(catalog.BackboneName("dir", str(path.absolute())))
     facts = opened.extras
     if precision == "recorded":
         precision = str(facts.get("compute", "auto"))
         if precision not in PRECISIONS:
             raise BackboneError(
-                f"{path / folder.CONFIG}: frostline.compute must be one of "
+                f"{path / model_folder.CONFIG}: frostline.compute must be one of "
                 f"{', '.join(PRECISIONS)}, not {precision!r}."
             )
         if pick_precision("auto", device) == torch.float32:
@@ -308,12 +307,12 @@ def open_folder(path: Path, device: torch.device, precision: str = "recorded") -
     flip = bool(facts.get("flip", False))
     if targets not in TARGETS:
         raise BackboneError(
-            f"{path / folder.CONFIG}: frostline.targets must be one of {', '.join(TARGETS[1:])}, "
-            f"not {targets!r}."
+            f"{path / model_folder.CONFIG}: frostline.targets must be one of "
+            f"{', '.join(TARGETS[1:])}, not {targets!r}."
         )
     if "head" not in facts:
         return replace(as_it_is(opened, line, device, compute), flip=flip)
-    spec = heads.from_facts(facts["head"], "frostline.head", str(path / folder.CONFIG))
+    spec = heads.from_facts(facts["head"], "frostline.head", str(path / model_folder.CONFIG))
     on = str(facts.get("on", ""))
     labels = opened.record.classes
     model = assemble(opened, labels, spec, line, device, compute, on, targets)
@@ -407,7 +406,7 @@ def save(classifier: Classifier, path: Path) -> None:
         module.reset_classifier(0)  # type: ignore[operator]
         state = {key: value.detach().cpu() for key, value in layers.state_dict().items()}
         write_atomic(path / HEAD_FILE, lambda temporary: save_tensors(temporary, state))
-    folder.write_folder(path, module, classifier.record, classifier.labels, block)
+    model_folder.write_folder(path, module, classifier.record, classifier.labels, block)
 
 
 def _take_over(
