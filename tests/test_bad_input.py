@@ -186,7 +186,7 @@ def test_folders_to_write_must_be_utf8(photos: Path, tmp_path: Path, capsys: Cap
     line = refused(capsys, train(photos, strange))
     assert "is not UTF-8, and safetensors opens no such file. Name another folder." in line
     line = refused(capsys, train(photos, tmp_path / "run", "--cache-dir", strange))
-    assert "the cache's name must be UTF-8" in line
+    assert "the cache's path must be valid UTF-8" in line
     assert not strange.exists()
 
 
@@ -560,7 +560,7 @@ def test_a_full_disk_at_the_model_leaves_no_half_of_it(
     assert "this run is unfinished" in refused(capsys, typed("predict", tmp_path / "run", photos))
     words = said(capsys, argv)
     assert "unfinished; going on with it" in words
-    assert "36 activations were kept, 0 computed" in words
+    assert "36 activations were cached, 0 computed" in words
     assert "epoch 1" not in words
 
 
@@ -574,7 +574,7 @@ def test_a_full_disk_at_a_checkpoint_loses_nothing_before_it(
     assert not leftovers(tmp_path)
     words = said(capsys, argv)
     assert "unfinished; going on with it" in words
-    assert "36 activations were kept, 0 computed" in words
+    assert "36 activations were cached, 0 computed" in words
 
 
 @pytest.mark.parametrize("ending", ["npz", "safetensors", "h5", "parquet"])

@@ -45,7 +45,9 @@ def varied(files: list[str]) -> list[ImageView]:
     return [ImageView(path, f"content of {path}", view) for path in files for view in VIEWS]
 
 
-def flat(results: Iterator[extraction.Loaded]) -> tuple[list[int], list[Tensor], dict[int, str]]:
+def flat(
+    results: Iterator[extraction.LoadedBatch],
+) -> tuple[list[int], list[Tensor], dict[int, str]]:
     positions, made, problems = [], [], {}
     for good, batch, bad in results:
         positions += good
@@ -184,8 +186,8 @@ def test_live_activations_are_those_of_the_engine(files: list[str], on_cpu: bool
 
 def test_live_takes_new_views_as_they_come(files: list[str]) -> None:
     live = extraction.LiveActivations(HOW, lambda pixels: pixels.float(), True)
-    assert live.items == {}
-    live.items[b"a"] = ImageView(files[0])
+    assert live.views == {}
+    live.views[b"a"] = ImageView(files[0])
     assert torch.equal(live.fetch([b"a"])[0], augment.load(files[0], HOW, [CENTER], "")[0].float())
 
 
@@ -197,9 +199,9 @@ def test_live_decodes_on_every_core_and_feeds_a_gpu_at_once(
     loaded: list[int] = []
     load = extraction._load
 
-    def noted(items: Sequence[ImageView], *rest: Any, **more: Any) -> extraction.Loaded:
-        loaded.append(len(items))
-        return load(items, *rest, **more)
+    def noted(views: Sequence[ImageView], *rest: Any, **more: Any) -> extraction.LoadedBatch:
+        loaded.append(len(views))
+        return load(views, *rest, **more)
 
     monkeypatch.setattr(extraction, "_load", noted)
     ran: list[int] = []

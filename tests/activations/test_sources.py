@@ -180,9 +180,9 @@ def test_deriving_asks_the_line_below_only_for_what_is_missing(
     fresh()[1].need(some)
     base, derived = fresh()
     derived.need(some)
-    assert (base.kept, base.computed, derived.kept, derived.computed) == (0, 0, 10, 0)
+    assert (base.cached, base.computed, derived.cached, derived.computed) == (0, 0, 10, 0)
     derived.need(every)
-    assert (base.kept, base.computed, derived.kept, derived.computed) == (0, 26, 10, 26)
+    assert (base.cached, base.computed, derived.cached, derived.computed) == (0, 26, 10, 26)
     with pytest.raises(KeyError):
         base.fetch([b"none of these"])
 
@@ -320,7 +320,7 @@ class Seen:
         fetch = sources.extraction.LiveActivations.fetch
 
         def noted(live: Any, rows: Sequence[bytes]) -> torch.Tensor:
-            self.items += [live.items[row] for row in rows]
+            self.items += [live.views[row] for row in rows]
             return fetch(live, rows)
 
         monkeypatch.setattr(sources.extraction.LiveActivations, "fetch", noted)
@@ -453,13 +453,13 @@ def test_what_is_not_finite_is_not_kept(
     model = far(network("layer1", precision), factor)
     items = image_views_of(listings.scan(photos, QUIET).usable)
     kept = sources.from_pixels(model, tmp_path / "cache", QUIET)
-    with pytest.raises(BackboneError, match="must be finite numbers, and those of") as raised:
+    with pytest.raises(BackboneError, match="must be finite, and those of") as raised:
         kept.need(items)
     assert str(raised.value).endswith(advice)
     assert not list((tmp_path / "cache").rglob("*.safetensors"))
     live = sources.live_source(model, QUIET)
     assert live.need(items) == {}
-    with pytest.raises(BackboneError, match="must be finite numbers"):
+    with pytest.raises(BackboneError, match="must be finite"):
         live.fetch(list(items))
 
 
@@ -488,7 +488,7 @@ def test_what_is_derived_must_be_finite_too(photos: Path, tmp_path: Path) -> Non
     model = far(network("layer1"), 1e6)
     base = sources.from_pixels(classifier.recut(model, "pixels"), tmp_path / "cache", QUIET)
     items = image_views_of(listings.scan(photos, QUIET).usable)
-    with pytest.raises(BackboneError, match="must be finite numbers"):
+    with pytest.raises(BackboneError, match="must be finite"):
         sources.derived(model, base, QUIET).need(items)
 
 
@@ -522,7 +522,7 @@ def test_live_sources_forget_the_views_of_past_epochs(photos: Path, tmp_path: Pa
             varied = image_views_of(rows[6:], (View(epoch, POLICY),))
             source.need(varied)
             assert len(source.fetch(list(varied))) == 30
-            assert len(live.live.items) <= 36
+            assert len(live.activations.views) <= 36
         source.need(centers)
         assert len(source.fetch(list(centers))) == 6
 
@@ -531,8 +531,8 @@ def test_what_a_gpu_holds_follows_the_memory_that_it_has_free(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (8 << 30, 16 << 30))
-    assert sources._resident_bytes(torch.device("cuda")) == 2 << 30
-    assert sources._resident_bytes(torch.device("cpu")) == sources.RESIDENT_BYTES
+    assert sources._in_memory_bytes(torch.device("cuda")) == 2 << 30
+    assert sources._in_memory_bytes(torch.device("cpu")) == sources.IN_MEMORY_BYTES
 
 
 def test_what_is_embedded_comes_back_from_a_gpu(

@@ -203,7 +203,7 @@ def test_without_deriving_later_lines_are_computed_from_pixels(
 def test_memory_is_bounded_line_by_line(
     photos: Path, throughput: Throughput, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "RESIDENT_BYTES", 5000)
+    monkeypatch.setattr(sources, "IN_MEMORY_BYTES", 5000)
     assert options(plan(photos))[True, 4]["memory_bytes"] == 2 * 5000
 
 

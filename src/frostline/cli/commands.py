@@ -247,13 +247,13 @@ def embed(arguments: Namespace) -> int:
 
 def cache(arguments: Namespace) -> int:
     """Lists, verifies or removes kept activations."""
-    from frostline.activations.cache import upkeep
+    from frostline.activations.cache import maintenance
 
     folder = cache_folder(arguments.cache_dir)
     if arguments.action == "list":
-        return _cache_list(upkeep.entries(folder), folder, arguments.json)
+        return _cache_list(maintenance.entries(folder), folder, arguments.json)
     if arguments.action == "verify":
-        checked, damaged, leftovers = upkeep.verify(folder, arguments.remove)
+        checked, damaged, leftovers = maintenance.verify(folder, arguments.remove)
         for words in (*damaged, *leftovers):
             _print(words)
         done = "removed" if arguments.remove else "found"
@@ -263,7 +263,7 @@ def cache(arguments: Namespace) -> int:
         return 2 if damaged and not arguments.remove else 0
     if bool(arguments.names) == arguments.all:
         raise FrostlineError("cache remove: name folders as `cache list` shows them, or --all.")
-    freed = upkeep.remove(folder, None if arguments.all else arguments.names)
+    freed = maintenance.remove(folder, None if arguments.all else arguments.names)
     _print(f"{folder}: {_mib(freed)} freed")
     return 0
 

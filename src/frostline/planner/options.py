@@ -161,7 +161,7 @@ def _pass(
         size, above_s = throughput.sizes[index], throughput.derive_s.get(index, 0.0)
         new = [item.view for row, item in rows.items() if row not in there[index]]
         new_bytes += len(new) * size
-        memory_bytes += min(len(rows) * size, sources.RESIDENT_BYTES)
+        memory_bytes += min(len(rows) * size, sources.IN_MEMORY_BYTES)
         seconds += len(new) * (above_s + size / case.disk.write)
         if index == base or not derive:
             centers = new.count(CENTER)

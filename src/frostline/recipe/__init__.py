@@ -30,7 +30,7 @@ from frostline.recipe.schema import (
     Views,
     Watch,
 )
-from frostline.recipe.texts import (
+from frostline.recipe.toml import (
     builtin,
     compose,
     differences,
