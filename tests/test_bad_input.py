@@ -610,7 +610,7 @@ def test_places_that_cannot_be_written(photos: Path, tmp_path: Path, capsys: Cap
     for argv, words in (
         (train(photos, file), "file: is a file; --out must name a folder"),
         (train(photos, file / "run"), "Not a directory. Name another place"),
-        (train(photos, tmp_path / "full"), "holds 'mine.txt' and is no run folder"),
+        (train(photos, tmp_path / "full"), "contains 'mine.txt' and is not a run folder"),
         (train(photos, Path("/proc/run")), "/proc/run"),
         (train(photos, tmp_path / "a", "--cache-dir", file), "file is a file. Name another place"),
         (train(photos, tmp_path / "b", "--cache-dir", file / "x"), "is a file. Name another place"),
