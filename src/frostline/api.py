@@ -210,7 +210,7 @@ def train(
     wanted = _composed(recipe, settings, given, {"line": line, "epochs": epochs, "lr": lr})
     shown = console or Console()
     was_whole = _is_whole(run_folder.RunFolder(Path(out)))
-    with recipes.named(_name_of(recipe)):
+    with recipes.naming_file(_name_of(recipe)):
         run = pipeline.train(Path(photos), Path(out), wanted, cache_folder(cache_dir), shown)
     if not was_whole:
         curves.write_curves(run.read_history(), run.path)
@@ -245,7 +245,7 @@ def plan(
         FrostlineError: Saying what is wrong and what to do.
     """
     wanted = _composed(recipe, settings, {"backbone.name": backbone}, {})
-    with recipes.named(_name_of(recipe)):
+    with recipes.naming_file(_name_of(recipe)):
         return pipeline.plan(Path(photos), wanted, cache_folder(cache_dir), console or Console())
 
 
@@ -318,7 +318,7 @@ def lr_find(
         pipeline.keep_apart(Path(photos), {"--out": Path(out)})
     rates = (start, end, steps)
     shown = console or Console()
-    with recipes.named(_name_of(recipe)):
+    with recipes.naming_file(_name_of(recipe)):
         found = pipeline.find_rate(
             Path(photos), wanted, stage, rates, cache_folder(cache_dir), shown
         )

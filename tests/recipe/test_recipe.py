@@ -259,10 +259,10 @@ def test_several_mistakes_in_one_file_are_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as raised:
         recipe.read(path)
     assert str(raised.value) == (
-        f"{path}: 6 problems: (1) sede is no key of a recipe. Did you mean seed, head? "
+        f"{path}: 6 problems: (1) sede is not a key of a recipe. Did you mean seed, head? "
         "(2) data.val must be a number, not 'much'. "
-        "(3) head.spce is no key of a recipe. Did you mean spec? "
-        "(4) stages.1.epoch is no key of a recipe. Did you mean epochs? "
+        "(3) head.spce is not a key of a recipe. Did you mean spec? "
+        "(4) stages.1.epoch is not a key of a recipe. Did you mean epochs? "
         "(5) stages.0.lr must be above 0 and below 100, not -1.0. "
         "(6) stages.1.warmup must be a share in [0, 1), not 2.0."
     )
@@ -318,7 +318,7 @@ def test_live_views_cannot_be_kept() -> None:
     values = {"views": {"live": True}, "compute": {"cache": "always"}}
     assert message(values) == (
         "mine.toml: views.live makes new views in every epoch, which compute.cache = "
-        '"always" cannot keep. Leave one of them out.'
+        '"always" cannot store. Leave one of them out.'
     )
     assert recipe.from_dict({"views": {"live": True, "preset": "light"}}, "x").views.live
 
@@ -327,7 +327,10 @@ def test_live_views_cannot_be_kept() -> None:
     ("views", "words"),
     [
         ({"live": True}, "views.live makes new views in every epoch, and nothing varies them. "),
-        ({"live": True, "preset": "light", "refresh": 0.5}, "views.refresh is of kept views, and "),
+        (
+            {"live": True, "preset": "light", "refresh": 0.5},
+            "views.refresh replaces cached views, and ",
+        ),
     ],
 )
 def test_views_that_would_do_nothing_are_refused(views: dict[str, Any], words: str) -> None:
@@ -446,7 +449,7 @@ def test_a_file_beyond_python_is_no_recipe(text: str, tmp_path: Path) -> None:
     ],
 )
 def test_a_key_without_its_table_is_told_where_it_stands(key: str, meant: str) -> None:
-    assert message({key: 1}) == f"mine.toml: {key} is no key of a recipe. Did you mean {meant}?"
+    assert message({key: 1}) == f"mine.toml: {key} is not a key of a recipe. Did you mean {meant}?"
 
 
 @pytest.mark.parametrize("views", [{"flip": False}, {"crop": 1.0}, {"fill": "edge"}, {}])
@@ -543,17 +546,17 @@ def test_values_that_are_given_go_before_the_recipe_s_and_settings_before_these(
         ),
         (
             ["about.x=1"],
-            "recipe thaw, --set: about.x: about is no table.",
+            "recipe thaw, --set: about.x: about is not a table.",
         ),
         (
             ["stages.0.learning_rate=1"],
-            "recipe thaw: stages.0.learning_rate is no key of a recipe.",
+            "recipe thaw: stages.0.learning_rate is not a key of a recipe.",
         ),
         (
             ["stages.0.epoch=1"],
-            "recipe thaw: stages.0.epoch is no key of a recipe. Did you mean epochs?",
+            "recipe thaw: stages.0.epoch is not a key of a recipe. Did you mean epochs?",
         ),
-        (["haed.spec=x"], "recipe thaw: haed is no key of a recipe. Did you mean head, seed?"),
+        (["haed.spec=x"], "recipe thaw: haed is not a key of a recipe. Did you mean head, seed?"),
         (["seed=1.5"], "recipe thaw: seed must be a whole number, not 1.5."),
         (["stages.0.lr="], "recipe thaw: stages.0.lr must be a number, not ''."),
         (["seed.x=1"], "recipe thaw: seed must be a whole number, not {'x': 1}."),

@@ -20,11 +20,11 @@ def train(arguments: Namespace) -> int:
     """Trains, and says where the run lies."""
     wanted = recipe_of(arguments)
     from frostline import api
-    from frostline.recipe import named
+    from frostline.recipe import naming_file
 
     given = arguments
     console = Console()
-    with named(given.recipe):
+    with naming_file(given.recipe):
         run = api.train(
             given.photos, out=given.out, recipe=wanted, cache_dir=given.cache_dir, console=console
         )
@@ -39,10 +39,10 @@ def plan(arguments: Namespace) -> int:
     """Measures and says what `train` would choose."""
     wanted = recipe_of(arguments)
     from frostline import pipeline
-    from frostline.recipe import named
+    from frostline.recipe import naming_file
 
     given = arguments
-    with named(given.recipe):
+    with naming_file(given.recipe):
         found = pipeline.plan(given.photos, wanted, cache_folder(given.cache_dir), Console())
     if arguments.json:
         _print_json(found.facts)
@@ -53,10 +53,10 @@ def lr_find(arguments: Namespace) -> int:
     """Tries rising rates and says which to take."""
     wanted = recipe_of(arguments)
     from frostline import api
-    from frostline.recipe import named
+    from frostline.recipe import naming_file
 
     given = arguments
-    with named(given.recipe):
+    with naming_file(given.recipe):
         found = api.lr_find(
             given.photos,
             recipe=wanted,

@@ -218,7 +218,7 @@ def test_a_damaged_chunk_of_an_opened_store_is_told_once(
         (torch.float16, "eager-cpu-float32-folded", "another --line, or use --precision bf16."),
         (torch.bfloat16, "eager-cpu-bfloat16-folded", "Use --precision fp32."),
         (torch.float32, "eager-cpu-bfloat16-folded via x", "Use --precision fp32."),
-        (torch.float32, "eager-cpu-float32-folded", "its weights may be no numbers."),
+        (torch.float32, "eager-cpu-float32-folded", "its weights may be NaN."),
     ],
 )
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])
