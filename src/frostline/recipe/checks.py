@@ -1,4 +1,4 @@
-"""Validation of a recipe's values; all problems are problems at once."""
+"""Validation of a recipe's values; all problems are reported at once."""
 
 import itertools
 import math
