@@ -22,7 +22,7 @@ from frostline.networks.record import BackboneRecord, OpenedBackbone
 from frostline.planner import Plan
 from frostline.recipe import BackboneChoice, Compute, Recipe
 from frostline.report import build, card, curves
-from frostline.run import folder as runfolder
+from frostline.run import folder as run_folder
 from frostline.training.lr_find import RateSuggestion
 
 
@@ -42,7 +42,7 @@ class Run:
     @property
     def model(self) -> Path:
         """The model folder, which `timm.create_model("local-dir:…", pretrained=True)` opens."""
-        return runfolder.RunFolder(self.path).model
+        return run_folder.RunFolder(self.path).model
 
     def predict(
         self, pictures: Sequence[str | os.PathLike[str]], top_k: int = 1
@@ -173,7 +173,7 @@ def open_run(path: str | os.PathLike[str]) -> Run:
     Raises:
         RunError: Where there is none, or it is unfinished.
     """
-    run = runfolder.open_run(Path(path))
+    run = run_folder.open_run(Path(path))
     return Run(run.path, run.read_metrics())
 
 
@@ -235,8 +235,8 @@ def train(
     }
     wanted = _composed(recipe, settings, given, {"line": line, "epochs": epochs, "lr": lr})
     shown = console or Console()
-    was_whole = _is_whole(runfolder.RunFolder(Path(out)))
-    with recipes.named(_name_of(recipe)):
+    was_whole = _is_whole(run_folder.RunFolder(Path(out)))
+    with recipes.naming_file(_name_of(recipe)):
         run = pipeline.train(Path(photos), Path(out), wanted, cache_folder(cache_dir), shown)
     if not was_whole:
         curves.write_curves(run.read_history(), run.path)
@@ -271,7 +271,7 @@ def plan(
         FrostlineError: Saying what is wrong and what to do.
     """
     wanted = _composed(recipe, settings, {"backbone.name": backbone}, {})
-    with recipes.named(_name_of(recipe)):
+    with recipes.naming_file(_name_of(recipe)):
         return pipeline.plan(Path(photos), wanted, cache_folder(cache_dir), console or Console())
 
 
@@ -344,7 +344,7 @@ def lr_find(
         pipeline.keep_apart(Path(photos), {"--out": Path(out)})
     rates = (start, end, steps)
     shown = console or Console()
-    with recipes.named(_name_of(recipe)):
+    with recipes.naming_file(_name_of(recipe)):
         found = pipeline.find_rate(
             Path(photos), wanted, stage, rates, cache_folder(cache_dir), shown
         )
@@ -380,7 +380,7 @@ def _name_of(recipe: Recipe | str | os.PathLike[str] | None) -> str | None:
     return None if recipe is None or isinstance(recipe, Recipe) else os.fspath(recipe)
 
 
-def _is_whole(run: runfolder.RunFolder) -> bool:
+def _is_whole(run: run_folder.RunFolder) -> bool:
     """Says whether nothing is left to write; a process may end between metrics and report."""
     try:
         return run.is_finished() and run.report.is_file() and (run.model / "README.md").is_file()

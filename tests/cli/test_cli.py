@@ -361,7 +361,7 @@ def test_the_cache_is_listed_checked_and_removed(
     chunk.write_bytes(chunk.read_bytes()[:-8])
     (chunk.parent / ".left.part").write_bytes(b"x")
     shown = printed(capsys, "cache", "verify", *where, status=2)
-    assert f"{kept[0]['name']}/{chunk.name}: not a whole chunk" in shown
+    assert f"{kept[0]['name']}/{chunk.name}: not an intact chunk" in shown
     assert "1 damaged and 1 parts removed" in printed(capsys, "cache", "verify", "--remove", *where)
     assert not chunk.exists()
 

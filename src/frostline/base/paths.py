@@ -1,4 +1,4 @@
-"""Where Frostline keeps what it keeps."""
+"""The paths of Frostline's own folders."""
 
 import os
 from pathlib import Path
@@ -9,8 +9,8 @@ VARIABLE = "FROSTLINE_CACHE"
 def cache_folder(given: str | os.PathLike[str] | None = None) -> Path:
     """Returns the folder of all caches.
 
-    What is given comes first, then the environment variable `FROSTLINE_CACHE`, then the
-    platform's folder for caches.
+    That is `given`, else the environment variable `FROSTLINE_CACHE`, else the platform's folder for
+    caches.
     """
     if given:
         return Path(given).expanduser()

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from frostline.base import signals as interrupt
+from frostline.base import signals
 from frostline.base.errors import FrostlineError, did_you_mean, nearest
 from frostline.cli.parser import make_parser
 
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         if arguments.command not in LIGHT:
             _load_quickly()
-        with interrupt.at_once():
+        with signals.at_once():
             status: int = getattr(commands, arguments.command.replace("-", "_"))(arguments)
         sys.stdout.flush()
     except FrostlineError as error:

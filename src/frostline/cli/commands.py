@@ -20,11 +20,11 @@ def train(arguments: Namespace) -> int:
     """Trains, and says where the run lies."""
     wanted = recipe_of(arguments)
     from frostline import api
-    from frostline.recipe import named
+    from frostline.recipe import naming_file
 
     given = arguments
     console = Console()
-    with named(given.recipe):
+    with naming_file(given.recipe):
         run = api.train(
             given.photos, out=given.out, recipe=wanted, cache_dir=given.cache_dir, console=console
         )
@@ -39,10 +39,10 @@ def plan(arguments: Namespace) -> int:
     """Measures and says what `train` would choose."""
     wanted = recipe_of(arguments)
     from frostline import pipeline
-    from frostline.recipe import named
+    from frostline.recipe import naming_file
 
     given = arguments
-    with named(given.recipe):
+    with naming_file(given.recipe):
         found = pipeline.plan(given.photos, wanted, cache_folder(given.cache_dir), Console())
     if arguments.json:
         _print_json(found.facts)
@@ -53,10 +53,10 @@ def lr_find(arguments: Namespace) -> int:
     """Tries rising rates and says which to take."""
     wanted = recipe_of(arguments)
     from frostline import api
-    from frostline.recipe import named
+    from frostline.recipe import naming_file
 
     given = arguments
-    with named(given.recipe):
+    with naming_file(given.recipe):
         found = api.lr_find(
             given.photos,
             recipe=wanted,
@@ -143,7 +143,7 @@ def evaluate(arguments: Namespace) -> int:
     """Prints the scores of a model on labelled pictures."""
     from frostline.images import listing as listings
     from frostline.model import predict as predicting
-    from frostline.scores import evaluation as scoring
+    from frostline.scores import evaluation
 
     console = Console()
     model = predicting.open_model(
@@ -155,7 +155,7 @@ def evaluate(arguments: Namespace) -> int:
     if arguments.json:
         _print_json({scored.split: scored.metrics})
         return 0
-    _print(scoring.summary(scored.split, scored.metrics))
+    _print(evaluation.summary(scored.split, scored.metrics))
     rows = [
         [name, str(one["n"]), *(_share(one[key]) for key in ("precision", "recall", "f1"))]
         for name, one in scored.metrics["per_class"].items()
@@ -227,19 +227,19 @@ def backbones(arguments: Namespace) -> int:
 def embed(arguments: Namespace) -> int:
     """Writes activations to a file."""
     from frostline import pipeline
-    from frostline.activations import embeddings as embedding
+    from frostline.activations import embeddings
     from frostline.recipe import BackboneChoice, Compute
 
     given = arguments
     console = Console()
-    embedding.writer_for(given.out)
+    embeddings.writer_for(given.out)
     pipeline.keep_apart(given.photos, {"--out": given.out})
     choice = BackboneChoice(given.backbone, given.weights, given.partial, given.image_px)
     compute = Compute(given.device, given.precision)
     activations, rows = pipeline.embed(
         choice, given.photos, given.line, compute, cache_folder(given.cache_dir), console
     )
-    embedding.write(given.out, activations, rows)
+    embeddings.write(given.out, activations, rows)
     shape = " × ".join(map(str, activations.shape))
     console.say(f"{given.out}: activations {shape} at line {given.line}, with path, label, split")
     return 0
@@ -247,13 +247,13 @@ def embed(arguments: Namespace) -> int:
 
 def cache(arguments: Namespace) -> int:
     """Lists, verifies or removes kept activations."""
-    from frostline.activations.cache import upkeep
+    from frostline.activations.cache import maintenance
 
     folder = cache_folder(arguments.cache_dir)
     if arguments.action == "list":
-        return _cache_list(upkeep.entries(folder), folder, arguments.json)
+        return _cache_list(maintenance.entries(folder), folder, arguments.json)
     if arguments.action == "verify":
-        checked, damaged, leftovers = upkeep.verify(folder, arguments.remove)
+        checked, damaged, leftovers = maintenance.verify(folder, arguments.remove)
         for words in (*damaged, *leftovers):
             _print(words)
         done = "removed" if arguments.remove else "found"
@@ -263,7 +263,7 @@ def cache(arguments: Namespace) -> int:
         return 2 if damaged and not arguments.remove else 0
     if bool(arguments.names) == arguments.all:
         raise FrostlineError("cache remove: name folders as `cache list` shows them, or --all.")
-    freed = upkeep.remove(folder, None if arguments.all else arguments.names)
+    freed = maintenance.remove(folder, None if arguments.all else arguments.names)
     _print(f"{folder}: {_mib(freed)} freed")
     return 0
 

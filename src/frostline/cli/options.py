@@ -53,7 +53,7 @@ def recipe_of(arguments: Namespace) -> "Recipe":
     Raises:
         RecipeError: Naming every problem.
     """
-    from frostline import recipe as recipes
+    from frostline import recipe
 
     typed = vars(arguments)
     # A command need not have all of them.
@@ -70,7 +70,7 @@ def recipe_of(arguments: Namespace) -> "Recipe":
     stage = {
         key: typed[name] for name, key in _STAGE_OPTIONS.items() if typed.get(name) is not None
     }
-    return recipes.compose(arguments.recipe, arguments.set, given, stage)
+    return recipe.compose(arguments.recipe, arguments.set, given, stage)
 
 
 def _amount(option: str, text: str | None, units: dict[str, float], scale: float) -> float | None:

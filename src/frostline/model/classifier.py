@@ -24,8 +24,7 @@ from frostline.frost.choice import find_line as find_line
 from frostline.images.preprocessing import Preprocessing
 from frostline.model import heads
 from frostline.model.heads import HeadSpec
-from frostline.networks import catalog, weights
-from frostline.networks import model_folder as folder
+from frostline.networks import catalog, model_folder, weights
 from frostline.networks.folder_config import CONFIG
 from frostline.networks.names import BackboneName
 from frostline.networks.record import BackboneRecord, OpenedBackbone
@@ -250,7 +249,7 @@ def open_folder(path: Path, device: torch.device, precision: str = "recorded") -
         BackboneError: Where it is no model folder.
     """
     # Not by name: a folder's own name may read like a name's arguments.
-    opened = folder.open_dir(BackboneName("dir", str(path.absolute())))
+    opened = model_folder.open_dir(BackboneName("dir", str(path.absolute())))
     facts = opened.extras
     if precision == "recorded":
         precision = str(facts.get("compute", "auto"))
@@ -360,7 +359,7 @@ def save(classifier: Classifier, path: Path) -> None:
         kind_of(classifier.record.kind).remove_classifier(module)
         state = {key: value.detach().cpu() for key, value in layers.state_dict().items()}
         write_atomic(path / HEAD_FILE, lambda temporary: save_tensors(temporary, state))
-    folder.write_folder(path, module, classifier.record, classifier.labels, block)
+    model_folder.write_folder(path, module, classifier.record, classifier.labels, block)
 
 
 def _take_over(

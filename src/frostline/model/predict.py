@@ -6,17 +6,15 @@ from pathlib import Path
 
 import torch
 
-from frostline.activations import engines
-from frostline.activations import extraction as extract
+from frostline.activations import engines, extraction
 from frostline.base.console import Console
 from frostline.base.errors import BackboneError, ListingError, did_you_mean
 from frostline.images import listing as listings
-from frostline.model import classifier as models
+from frostline.model import classifier
 from frostline.model.classifier import Classifier
 from frostline.networks import catalog
 from frostline.run.folder import RunFolder, open_run
-from frostline.scores import evaluation as evaluate
-from frostline.scores import metrics
+from frostline.scores import evaluation, metrics
 
 
 @dataclass(frozen=True)
@@ -73,17 +71,17 @@ def _opened(target: str, where: torch.device, precision: str) -> Classifier:
     if path.is_dir():
         if RunFolder(path).is_run():
             path = open_run(path).model
-        return models.open_folder(path, where, precision)
+        return classifier.open_folder(path, where, precision)
     if ":" not in target:
         raise BackboneError(
             f"{target}: no such run or model folder, and no KIND:NAME." + _near(path)
         )
     name = catalog.parse(target)
     if name.kind == "dir":
-        return models.open_folder(Path(name.path), where, precision)
+        return classifier.open_folder(Path(name.path), where, precision)
     opened = catalog.find(target)
     compute = engines.pick_precision("auto" if precision == "recorded" else precision, where)
-    return models.as_it_is(opened, "pooled", where, compute)
+    return classifier.as_it_is(opened, "pooled", where, compute)
 
 
 def predict(
@@ -129,7 +127,7 @@ def predict(
 
 def evaluate_on(
     model: Classifier, photos: Path, split: str, console: Console
-) -> tuple[evaluate.ScoredSplit, listings.Listing]:
+) -> tuple[evaluation.ScoredSplit, listings.Listing]:
     """Scores a model on labelled pictures; labels go by name.
 
     Args:
@@ -182,21 +180,21 @@ def evaluate_on(
     if not kept:
         raise ListingError(f"{photos}: has no readable images in split {split!r}.")
     chosen = [rows[position] for position in kept]
-    scored = evaluate.scored(split, chosen, torch.cat(parts), model.labels, several)
+    scored = evaluation.scored(split, chosen, torch.cat(parts), model.labels, several)
     return scored, listing.with_problems(problems)
 
 
 def _scores(
     model: Classifier, files: Sequence[str]
 ) -> Iterator[tuple[list[int], torch.Tensor, dict[int, str]]]:
-    items = [extract.ImageView(file) for file in files]
+    items = [extraction.ImageView(file) for file in files]
     engine = model.engine
 
     def run(pixels: torch.Tensor) -> torch.Tensor:
         images = (pixels, pixels.flip(-1)) if model.flip else (pixels,)
         return torch.stack([engine(each) for each in images], 1)
 
-    for positions, activations, problems in extract.activations(
+    for positions, activations, problems in extraction.activations(
         items, model.preprocessing, run, engine.on_cpu
     ):
         if activations is None:

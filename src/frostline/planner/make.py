@@ -17,7 +17,7 @@ from frostline.base.errors import BackboneError, DiskError, RecipeError
 from frostline.frost import Line
 from frostline.images.augment import Policy
 from frostline.images.listing import Listing
-from frostline.model import classifier as models
+from frostline.model import classifier
 from frostline.model.classifier import Classifier
 from frostline.planner import candidates, measure
 from frostline.planner.measure import DiskThroughput
@@ -142,7 +142,7 @@ def _settled(case: PlanInputs, lines: Sequence[Line]) -> Plan:
     wanted, policy = case.wanted, case.policy
     base = case.model
     if lines:
-        base = models.recut(base, min(lines, key=lambda line: line.index))
+        base = classifier.recut(base, min(lines, key=lambda line: line.index))
     if wanted.compute.engine != "eager" or base.engine.compute != torch.float32:
         base = with_engine(base, wanted.compute.engine, case.cache)
         trust(case, base)

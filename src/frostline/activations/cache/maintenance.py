@@ -1,4 +1,4 @@
-"""Looking after the cache: what is in it, whether it is whole, and making room."""
+"""Maintaining the cache: listing what it holds, verifying it, removing parts of it."""
 
 import shutil
 from collections.abc import Sequence
@@ -14,16 +14,16 @@ from frostline.base.files import disk_error
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """One key's folder.
+    """The folder of one cache key.
 
     Attributes:
         name: The folder's name.
-        architecture: Of the network.
-        line: Where it was cut.
-        compute: The engine that computed.
-        rows: How many activations are kept.
-        chunks: In how many files.
-        bytes: On disk.
+        architecture: The network's name.
+        line: The line at which it was cut.
+        compute: The engine that computed the activations.
+        rows: How many activations there are.
+        chunks: The number of files.
+        bytes: Their size on disk.
     """
 
     name: str
@@ -36,7 +36,7 @@ class CacheEntry:
 
 
 def entries(cache: Path) -> list[CacheEntry]:
-    """Returns what is kept, by name; damaged chunks count as files, not as rows."""
+    """Returns an entry for each key, by name; damaged chunks count as files, not as rows."""
     return [_entry(folder) for folder in _folders(cache)]
 
 
@@ -45,21 +45,22 @@ def verify(cache: Path, remove: bool = False) -> tuple[int, list[str], list[str]
 
     Args:
         cache: The folder of all caches.
-        remove: Whether to remove damaged chunks, and parts that killed processes left.
+        remove: Whether to remove damaged chunks, and temporary files of killed processes.
 
     Returns:
-        How many chunks were checked, the damaged ones with what is wrong, and the parts left.
+        The number of chunks checked, a message for each damaged one, and one for each temporary
+        file.
 
     Raises:
-        DiskError: Where something cannot be removed.
+        DiskError: If a file cannot be removed.
     """
     checked, damaged, leftovers = 0, [], []
     for folder in _folders(cache):
         for path in sorted(folder.glob(f"*{SUFFIX}")):
             checked += 1
-            wrong = _wrong_with(path)
-            if wrong:
-                damaged.append(f"{path.relative_to(cache)}: {wrong}")
+            damage = _damage(path)
+            if damage:
+                damaged.append(f"{path.relative_to(cache)}: {damage}")
                 if remove:
                     _unlink(path)
         for path in sorted(folder.glob(".*.part")):
@@ -70,27 +71,27 @@ def verify(cache: Path, remove: bool = False) -> tuple[int, list[str], list[str]
 
 
 def remove(cache: Path, names: Sequence[str] | None) -> int:
-    """Removes folders of the cache and returns how many bytes that freed.
+    """Removes folders of the cache and returns the bytes freed.
 
     Args:
         cache: The folder of all caches.
-        names: As `entries` names them; None for all, converted engines included.
+        names: As in `entries`; None for all, converted engines included.
 
     Raises:
-        CacheError: Where a name is unknown; nothing is removed then.
-        DiskError: Where a folder cannot be removed.
+        CacheError: If a name is unknown; nothing is removed then.
+        DiskError: If a folder cannot be removed.
     """
     known = {folder.name: folder for folder in _folders(cache)}
     for name in names or ():
         if name not in known:
             raise CacheError(
-                f"{cache}: keeps nothing named {name!r}; see `frostline cache list`."
+                f"{cache}: has no entry named {name!r}; see `frostline cache list`."
                 + did_you_mean(name, known)
             )
     freed = 0
-    converted = cache / "engines"
-    if names is None and converted.is_dir():
-        known[converted.name] = converted
+    engines = cache / "engines"
+    if names is None and engines.is_dir():
+        known[engines.name] = engines
     for name in known if names is None else names:
         freed += _bytes(known[name])
         try:
@@ -101,7 +102,7 @@ def remove(cache: Path, names: Sequence[str] | None) -> int:
 
 
 def _folders(cache: Path) -> list[Path]:
-    """Returns the folders that are ours: those with a key's facts."""
+    """Returns the folders that describe a key; others are not Frostline's."""
     if not cache.is_dir():
         return []
     return sorted(path for path in cache.iterdir() if (path / FACTS).is_file())
@@ -127,13 +128,14 @@ def _entry(folder: Path) -> CacheEntry:
     )
 
 
-def _wrong_with(path: Path) -> str:
+def _damage(path: Path) -> str:
+    """Returns what is wrong with a chunk; empty if it is intact."""
     try:
         chunk = read_chunk(path)
-        whole = content_digest(chunk) == chunk.digest
+        is_intact = content_digest(chunk) == chunk.digest
     except (OSError, ValueError, KeyError, safetensors.SafetensorError) as error:
-        return f"not a whole chunk ({error})"
-    return "" if whole else "its content is not what was written"
+        return f"not an intact chunk ({error})"
+    return "" if is_intact else "its content does not match its digest"
 
 
 def _bytes(folder: Path) -> int:

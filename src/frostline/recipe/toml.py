@@ -1,4 +1,4 @@
-"""Recipes as TOML: those that come with Frostline, files, and single values set."""
+"""Reading and writing recipes as TOML: shipped ones, files, and single values set by options."""
 
 import dataclasses
 import math
@@ -20,7 +20,7 @@ _KEY = re.compile(r"(head|stages|views|backbone|compute)\.")
 
 
 def builtin() -> tuple[str, ...]:
-    """Returns the names of the recipes that come with Frostline, the default first."""
+    """Returns the names of the shipped recipes, the default first."""
     files = (resources.files("frostline.recipe") / "shipped").iterdir()
     names = sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
     return tuple(sorted(names, key=lambda name: name != DEFAULT))
@@ -32,46 +32,46 @@ def compose(
     given: Mapping[str, Any] | None = None,
     stage: Mapping[str, Any] | None = None,
 ) -> Recipe:
-    """Returns the recipe that options ask for.
+    """Returns the recipe described by command-line options.
 
     Args:
-        name: A recipe by name or file; None for one stage where `stage` says anything, else for
-            the default.
+        name: A recipe's name or file; None for a single stage if `stage` has any keys, else for the
+            default recipe.
         settings: As for `load`.
         given: As for `load`.
-        stage: Of a recipe with this one stage, after the probe.
+        stage: The values of a single stage, which follows the probe.
 
     Raises:
-        RecipeError: Where both a recipe and a stage are given, or what is asked for does not hold.
+        RecipeError: If both a recipe and a stage are given, or the recipe is not valid.
     """
     if not stage:
         return load(name or DEFAULT, settings, given)
     first = next(iter(stage))
     if name:
         raise RecipeError(
-            f"--{first.replace('_', '-')}: says nothing of which stage of {name!r} is meant. "
+            f"--{first.replace('_', '-')}: does not say which stage of {name!r} is meant. "
             f"Write --set stages.0.{first}=VALUE."
         )
-    return _made({"stages": [dict(stage)]}, "options", settings, given)
+    return _with_settings({"stages": [dict(stage)]}, "options", settings, given)
 
 
 def load(name: str, settings: Iterable[str] = (), given: Mapping[str, Any] | None = None) -> Recipe:
-    """Returns a recipe by name or from a file, with single values set.
+    """Returns a recipe by name or from a file, with single values replaced.
 
     Args:
         name: One of `builtin()`, or a TOML file; a name with a dot or a slash is a file.
-        settings: `KEY=VALUE`, such as `stages.1.lr=1e-5`; values are TOML, or else text.
-        given: Values by key, such as `data.val`, that go before the recipe's own; settings go
-            before these.
+        settings: `KEY=VALUE`, such as `stages.1.lr=1e-5`; values are parsed as TOML, else text.
+        given: Values by key, such as `data.val`, that override the recipe's own; settings override
+            both.
 
     Raises:
-        RecipeError: Where there is no such recipe, or it does not hold; naming every problem.
+        RecipeError: If there is no such recipe, or it is not valid; names all problems.
     """
     values, where = _values_of(name)
-    return _made(values, where, settings, given)
+    return _with_settings(values, where, settings, given)
 
 
-def _made(
+def _with_settings(
     values: dict[str, Any], where: str, settings: Iterable[str], given: Mapping[str, Any] | None
 ) -> Recipe:
     problems: list[str] = []
@@ -91,7 +91,7 @@ def read(path: Path) -> Recipe:
     """Reads and validates a recipe file.
 
     Raises:
-        RecipeError: Where the file is missing, is no TOML, or does not hold; naming every problem.
+        RecipeError: If the file is missing, is not TOML, or is not valid; names all problems.
     """
     return from_dict(_read_toml(path), str(path))
 
@@ -110,38 +110,38 @@ def _values_of(name: str) -> tuple[dict[str, Any], str]:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        # Paths in it need not be UTF-8; `write` keeps their bytes.
+        # Paths in it need not be UTF-8; `write` preserves their bytes.
         return tomllib.loads(path.read_bytes().decode("utf-8", "surrogateescape"))
     except FileNotFoundError as error:
         raise RecipeError(f"{path}: no such recipe file.") from error
-    # Numbers of thousands of digits and lists thousands deep are beyond Python, and are no recipe.
+    # Python rejects numbers with thousands of digits, and lists nested thousands deep.
     except (OSError, ValueError, RecursionError) as error:
         raise RecipeError(f"{path}: cannot be read as TOML: {error}.") from error
 
 
 def _put(values: dict[str, Any], key: str, value: Any, problems: list[str]) -> None:
-    """Puts a value under a dotted key, making tables on the way."""
+    """Sets the value of a dotted key, creating tables as needed."""
     parts = key.split(".")
-    place: Any = values
+    table: Any = values
     for depth, part in enumerate(parts):
         at: Any = part
-        if isinstance(place, list):
+        if isinstance(table, list):
             at = int(part) if part.isdecimal() else -1
-            if not 0 <= at < len(place):
-                valid = f"0 to {len(place) - 1}" if place else "none"
+            if not 0 <= at < len(table):
+                valid = f"0 to {len(table) - 1}" if table else "none"
                 where = ".".join(parts[:depth])
-                problems.append(f"{key}: {where} has {len(place)} entries ({valid}), not {part!r}.")
+                problems.append(f"{key}: {where} has {len(table)} entries ({valid}), not {part!r}.")
                 return
-        elif not isinstance(place, dict):
-            problems.append(f"{key}: {'.'.join(parts[:depth])} is no table.")
+        elif not isinstance(table, dict):
+            problems.append(f"{key}: {'.'.join(parts[:depth])} is not a table.")
             return
         if depth == len(parts) - 1:
-            place[at] = value
-        elif isinstance(place, dict):
-            # A number stands for an entry of a list, here of one that has none.
-            place = place.setdefault(at, [] if parts[depth + 1].isdecimal() else {})
+            table[at] = value
+        elif isinstance(table, dict):
+            # A number is an index into a list, here an empty one.
+            table = table.setdefault(at, [] if parts[depth + 1].isdecimal() else {})
         else:
-            place = place[at]
+            table = table[at]
 
 
 def _toml_value(text: str) -> Any:
@@ -155,29 +155,26 @@ def from_dict(values: Mapping[str, Any], where: str) -> Recipe:
     """Builds a recipe from plain values and validates it.
 
     Raises:
-        RecipeError: Naming every key that is unknown or of the wrong type, and every value that
-            does not hold.
+        RecipeError: If a key is unknown, or a value has the wrong type or is out of range; names
+            all problems.
     """
     problems: list[str] = []
     recipe = _build(Recipe, values, "", problems)
     assert isinstance(recipe, Recipe)
-    # What has the wrong type stands at its default, so all that is right in type is checked too.
-    # But what stands there instead is not found fault with.
-    named = tuple(f"{problem.split()[0]}{end}" for problem in problems for end in ". ")
-    raise_all(
-        RecipeError,
-        where,
-        problems + [one for one in problems_of(recipe) if not one.startswith(named)],
-    )
+    # Values of the wrong type were replaced by defaults, so the others can be checked as well.
+    # Problems of those defaults are not reported.
+    replaced = tuple(f"{problem.split()[0]}{end}" for problem in problems for end in ". ")
+    problems += [problem for problem in problems_of(recipe) if not problem.startswith(replaced)]
+    raise_all(RecipeError, where, problems)
     return recipe
 
 
 @contextmanager
-def named(name: str | None) -> Iterator[None]:
-    """Puts a recipe's file before errors on its keys that show only when the network is open.
+def naming_file(name: str | None) -> Iterator[None]:
+    """Adds the recipe's file to errors about its keys that appear once the network is open.
 
     Args:
-        name: As for `load`; None for options alone.
+        name: As for `load`; None for options without a recipe.
     """
     try:
         yield
@@ -188,13 +185,13 @@ def named(name: str | None) -> Iterator[None]:
 
 
 def to_dict(recipe: Recipe) -> dict[str, Any]:
-    """Returns plain values, of which `from_dict` makes the recipe again."""
-    made: dict[str, Any] = _plain(dataclasses.asdict(recipe))
-    return made
+    """Returns the recipe as plain values, the inverse of `from_dict`."""
+    values: dict[str, Any] = _plain(dataclasses.asdict(recipe))
+    return values
 
 
 def to_toml(recipe: Recipe) -> str:
-    """Returns the recipe as TOML with every default written out."""
+    """Returns the recipe as TOML, including all defaults."""
     import tomli_w
 
     return tomli_w.dumps(to_dict(recipe))
@@ -206,15 +203,15 @@ def write(recipe: Recipe, path: Path) -> None:
 
 
 def differences(one: Recipe, other: Recipe) -> list[str]:
-    """Returns the keys in which two recipes differ, each with both values."""
+    """Returns the keys in which two recipes differ, with both values."""
     flat = [dict(_flat(to_dict(recipe))) for recipe in (one, other)]
     keys = dict.fromkeys((*flat[0], *flat[1]))
 
-    def said(values: Mapping[str, Any], key: str) -> str:
+    def shown(values: Mapping[str, Any], key: str) -> str:
         return repr(values[key]) if key in values else "not set"
 
     return [
-        f"{key}: {said(flat[0], key)} and {said(flat[1], key)}"
+        f"{key}: {shown(flat[0], key)} and {shown(flat[1], key)}"
         for key in keys
         if flat[0].get(key) != flat[1].get(key)
     ]
@@ -232,7 +229,7 @@ def _flat(value: Any, at: str = "") -> Iterable[tuple[str, Any]]:
 
 
 def _plain(value: Any) -> Any:
-    """Turns tuples into lists and leaves out what is None, which TOML cannot say."""
+    """Turns tuples into lists, and drops None, which TOML does not have."""
     if isinstance(value, dict):
         return {key: _plain(part) for key, part in value.items() if part is not None}
     return [_plain(part) for part in value] if isinstance(value, list | tuple) else value
@@ -244,8 +241,8 @@ def _build(kind: type, values: Mapping[str, Any], at: str, problems: list[str]) 
     arguments: dict[str, Any] = {}
     for key, value in values.items():
         if key not in known:
-            meant = did_you_mean(key, known) if at else _meant(key, known)
-            problems.append(f"{at}{key} is no key of a recipe.{meant}")
+            hint = did_you_mean(key, known) if at else _suggestion(key, known)
+            problems.append(f"{at}{key} is not a key of a recipe.{hint}")
             continue
         built = _value(hints[key], value, f"{at}{key}", problems)
         if built is not None:
@@ -253,18 +250,18 @@ def _build(kind: type, values: Mapping[str, Any], at: str, problems: list[str]) 
     return kind(**arguments)
 
 
-def _meant(key: str, known: Iterable[str]) -> str:
-    """Returns where a key stands that was written without its table, or what comes near."""
-    homes = []
+def _suggestion(key: str, known: Iterable[str]) -> str:
+    """Returns the full name of a key that was written without its table, or similar names."""
+    full_names = []
     for name, hint in get_type_hints(Recipe).items():
         inner = get_args(hint)[0] if get_origin(hint) is tuple else hint
         if key in getattr(inner, "__dataclass_fields__", {}):
-            homes.append(f"{name}.{key}" if inner is hint else f"{name}.0.{key}")
-    return f" Did you mean {', '.join(homes)}?" if homes else did_you_mean(key, known)
+            full_names.append(f"{name}.{key}" if inner is hint else f"{name}.0.{key}")
+    return f" Did you mean {', '.join(full_names)}?" if full_names else did_you_mean(key, known)
 
 
 def _value(hint: Any, value: Any, at: str, problems: list[str]) -> Any:
-    """Returns the value as the recipe holds it, or None where it has the wrong type."""
+    """Returns the value in the recipe's type, or None if it has the wrong type."""
     if get_origin(hint) is UnionType:
         (hint,) = (part for part in get_args(hint) if part is not NoneType)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
@@ -298,7 +295,7 @@ def _list(item: Any, value: Any, at: str, problems: list[str]) -> tuple[Any, ...
         problems.append(f"{at} must be {what}.")
         return ()
     built = [_value(item, part, f"{at}.{number}", problems) for number, part in enumerate(value)]
-    # Something stands for what is wrong, or what follows it would be told under another number.
+    # Invalid entries are replaced by defaults, so that the indices of later ones stay right.
     return tuple(item() if part is None else part for part in built)
 
 

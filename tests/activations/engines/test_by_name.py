@@ -5,7 +5,7 @@ import torch
 
 from frostline import frost
 from frostline.activations import engines
-from frostline.activations.engines import choice, converted
+from frostline.activations.engines import by_name, openvino_engine
 from frostline.base.errors import BackboneError
 from frostline.images.preprocessing import Preprocessing
 from frostline.networks import catalog
@@ -25,12 +25,12 @@ def eager() -> engines.Engine:
 
 
 def test_what_can_be_had_is_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(converted, "is_installed", lambda: True)
-    monkeypatch.setattr(choice, "_can_compile", lambda: True)
+    monkeypatch.setattr(openvino_engine, "is_installed", lambda: True)
+    monkeypatch.setattr(by_name, "_can_compile", lambda: True)
     assert engines.candidates(CPU) == ("eager", "openvino")
     assert engines.candidates(torch.device("cuda")) == ("eager", "compile")
-    monkeypatch.setattr(converted, "is_installed", lambda: False)
-    monkeypatch.setattr(choice, "_can_compile", lambda: False)
+    monkeypatch.setattr(openvino_engine, "is_installed", lambda: False)
+    monkeypatch.setattr(by_name, "_can_compile", lambda: False)
     assert engines.candidates(CPU) == ("eager",)
     assert engines.candidates(torch.device("cuda")) == ("eager",)
     assert set(engines.candidates(CPU)) <= set(engines.NAMES)
@@ -38,7 +38,7 @@ def test_what_can_be_had_is_what_is_installed(monkeypatch: pytest.MonkeyPatch) -
 
 def test_without_a_compiler_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CC", raising=False)
-    monkeypatch.setattr(choice.shutil, "which", lambda name: None)
+    monkeypatch.setattr(by_name.shutil, "which", lambda name: None)
     assert engines.candidates(torch.device("cuda")) == ("eager",)
 
 
@@ -103,7 +103,7 @@ def test_an_engine_that_froze_the_batch_is_refused(
 def test_openvino_that_is_not_installed_is_said(
     eager: engines.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(converted, "is_installed", lambda: False)
+    monkeypatch.setattr(openvino_engine, "is_installed", lambda: False)
     with pytest.raises(BackboneError) as caught:
         engines.make("openvino", eager, SHAPE, tmp_path)
     assert str(caught.value) == (

@@ -10,7 +10,7 @@ import torch
 
 from frostline import frost
 from frostline.activations import engines
-from frostline.activations.engines import converted
+from frostline.activations.engines import openvino_engine
 from frostline.base.errors import BackboneError, DiskError
 from frostline.images.preprocessing import Preprocessing
 from frostline.networks import catalog
@@ -50,13 +50,13 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def conversions(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Gets one entry for each conversion."""
     counted: list[int] = []
-    convert = converted._convert
+    convert = openvino_engine._convert
 
     def counting(*arguments: object) -> object:
         counted.append(1)
         return convert(*arguments)
 
-    monkeypatch.setattr(converted, "_convert", counting)
+    monkeypatch.setattr(openvino_engine, "_convert", counting)
     return counted
 
 
@@ -140,10 +140,10 @@ def test_other_weights_lines_types_and_shapes_are_other_conversions() -> None:
         prepared(torch.float32, seed=1),
         prepared(torch.float32, "pooled"),
     ]
-    names = {converted.network_digest(engine.module, SHAPE) for engine in halves}
-    names.add(converted.network_digest(halves[0].module, (3, 96, 96)))
+    names = {openvino_engine.network_digest(engine.module, SHAPE) for engine in halves}
+    names.add(openvino_engine.network_digest(halves[0].module, (3, 96, 96)))
     assert len(names) == 5
-    assert converted.network_digest(prepared(torch.float32).module, SHAPE) in names
+    assert openvino_engine.network_digest(prepared(torch.float32).module, SHAPE) in names
 
 
 @pytest.mark.parametrize("harm", ["cut", "flip", "lose", "no digests", "digests of another kind"])
@@ -180,7 +180,7 @@ def test_a_kill_while_writing_leaves_nothing_that_passes_for_a_conversion(
 
     eager = prepared(torch.float32)
     with monkeypatch.context() as patched:
-        patched.setattr(converted, "_sum", killed)
+        patched.setattr(openvino_engine, "_file_digest", killed)
         with pytest.raises(KeyboardInterrupt):
             engines.make("openvino", eager, SHAPE, tmp_path)
     assert not list(tmp_path.iterdir())
@@ -190,7 +190,7 @@ def test_another_process_that_was_faster_is_no_error(tmp_path: Path) -> None:
     eager = prepared(torch.float32)
     engines.make("openvino", eager, SHAPE, tmp_path)
     (folder,) = tmp_path.iterdir()
-    converted._keep(converted._convert(eager.module, SHAPE), folder)
+    openvino_engine._store(openvino_engine._convert(eager.module, SHAPE), folder)
     assert list(tmp_path.iterdir()) == [folder]
 
 
@@ -225,12 +225,13 @@ def test_nothing_is_reported_to_anyone(tmp_path: Path) -> None:
     # OpenVINO's own import sends a message over the network where that package can be imported.
     code = (
         "import sys, torch, pathlib\n"
-        "from frostline.activations.engines import converted\n"
+        "from frostline.activations.engines import openvino_engine\n"
         "from frostline import frost\n"
         "net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU()).eval()\n"
         "t = frost.trace(net, (3, 16, 16))\n"
         "half, _ = t.cut(t.lines[1])\n"
-        "converted.build(half, torch.float32, torch.float32, (3, 16, 16), pathlib.Path('.'))\n"
+        "work = pathlib.Path('.')\n"
+        "openvino_engine.build(half, torch.float32, torch.float32, (3, 16, 16), work)\n"
         "print([name for name in sys.modules if 'telemetry' in name and 'ovc' not in name])\n"
     )
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Where and in what precision to compute, and on how many threads."""
+"""Device, precision and number of threads."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +11,10 @@ _DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 def pick_device(name: str) -> torch.device:
-    """Returns the device of that name; `auto` is the GPU where there is one.
+    """Returns the device of that name; `auto` is the GPU if there is one, else the CPU.
 
     Raises:
-        RecipeError: Where the machine does not have it.
+        RecipeError: If the machine does not have it.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -33,29 +33,29 @@ def pick_device(name: str) -> torch.device:
 
 
 def pick_precision(name: str, device: torch.device) -> torch.dtype:
-    """Returns the type to compute in; `auto` is bf16 where the processor has instructions for it.
+    """Returns the type to compute in; `auto` is bf16 if the processor has instructions for it.
 
     Args:
         name: `auto`, `bf16` or `fp32`.
-        device: Where.
+        device: The device to compute on.
     """
     if name != "auto":
         return _DTYPES[name]
     if device.type == "cuda":
-        able = torch.cuda.get_device_capability(device) >= (8, 0)
+        has_bf16 = torch.cuda.get_device_capability(device) >= (8, 0)
     else:
-        # Absent from older releases, on which float32 is the safe choice.
-        facts = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-        able = bool(facts.get("amx_bf16") or facts.get("avx512_bf16") or facts.get("bf16"))
-    return torch.bfloat16 if able else torch.float32
+        # Absent from older releases, where float32 is the safe choice.
+        flags = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+        has_bf16 = bool(flags.get("amx_bf16") or flags.get("avx512_bf16") or flags.get("bf16"))
+    return torch.bfloat16 if has_bf16 else torch.float32
 
 
 @contextmanager
 def threads(count: int | None) -> Iterator[None]:
-    """Lets PyTorch use `count` threads in the block, or as many as before where it is None.
+    """Lets PyTorch use `count` threads in the block; None leaves the number unchanged.
 
-    Work of a few million operations is done sooner by one core than by several that wait for each
-    other after every step, above all where other programs run too.
+    A step of a few million operations is faster on one core than on several that synchronise after
+    every step, above all while other programs are running.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)

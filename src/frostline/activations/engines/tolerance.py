@@ -1,4 +1,4 @@
-"""Whether an engine gives what the network gives."""
+"""Whether an engine's activations agree with the network's, within a tolerance."""
 
 import math
 from collections.abc import Mapping
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# The largest relative error of one image that passes, by the type that is computed in. Measured
-# against float32 on photographs: MobileNetV2 in bfloat16 is off by up to 0.087, with PyTorch and
-# OpenVINO alike and whether or not batch norms are folded, a random ResNet-18 by 0.005; in float32,
-# stored as float16, both by 0.0002. More than these bounds is something else than rounding.
+# The largest accepted relative error of an image's activations, by the type that is computed in.
+# Measured against float32 on photographs: MobileNetV2 in bfloat16 is off by up to 0.087, with
+# PyTorch and OpenVINO alike and whether or not batch norms are folded, a random ResNet-18 by 0.005;
+# in float32, stored as float16, both by 0.0002. A larger error is not explained by rounding.
 TOLERANCE: Mapping[torch.dtype, float] = {
     torch.bfloat16: 0.15,
     torch.float16: 0.05,
@@ -20,12 +20,12 @@ TOLERANCE: Mapping[torch.dtype, float] = {
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far two engines' activations are apart.
+    """How far the activations of two engines are apart.
 
     Attributes:
         mean_relative: The mean over images of ||a - b|| / ||a||.
-        worst_relative: The largest of them; not a number where a value is none.
-        agrees: Whether the worst is within the tolerance.
+        worst_relative: The largest of them; NaN if any activation is.
+        agrees: Whether the largest is within the tolerance.
     """
 
     mean_relative: float
@@ -37,14 +37,14 @@ def agreement(reference: Tensor, got: Tensor, compute: torch.dtype) -> Agreement
     """Compares activations of the same images: [n, *shape] each, n at least 1.
 
     Args:
-        reference: What float32 gives.
-        got: What the engine gives; of another shape, it does not agree.
-        compute: The type the engine computes in, whose tolerance holds.
+        reference: The activations in float32.
+        got: The engine's activations; those of another shape do not agree.
+        compute: The type the engine computes in, which sets the tolerance.
     """
     if reference.shape != got.shape:
         return Agreement(math.inf, math.inf, agrees=False)
     a, b = reference.double().flatten(1), got.double().flatten(1)
-    # An image all of whose activations are zero is met exactly or not at all.
+    # An image whose activations are all zero must be matched exactly.
     smallest = torch.finfo(torch.float32).tiny
     relative = (a - b).norm(dim=1) / a.norm(dim=1).clamp_min(smallest)
     worst = float(relative.max())
