@@ -22,7 +22,7 @@ from frostline.frost.trace import twin_of
 from frostline.model import classifier, heads
 from frostline.model.classifier import Classifier
 from frostline.model.heads import HeadSpec
-from frostline.networks import catalog
+from frostline.networks import catalog, model_folder
 from frostline.networks.names import BackboneName
 from frostline.networks.opening import open_at_size, open_bare
 from frostline.networks.record import OpenedBackbone
