@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from frostline.errors import BackboneError
+from frostline.base.errors import BackboneError
 
 _CLASSES = {
     "Convolution2D": "Conv2D",
@@ -41,6 +41,15 @@ _MERGES = {
     "ave": "Average",
     "max": "Maximum",
     "concat": "Concatenate",
+}
+# Arithmetic between layers, as Keras 2 writes it.
+_FUNCTIONS = {
+    "__operators__.add": "Add",
+    "math.add": "Add",
+    "math.subtract": "Subtract",
+    "math.multiply": "Multiply",
+    "math.truediv": "TrueDivide",
+    "math.divide": "TrueDivide",
 }
 # `bias` and `p` mean other things in other layers.
 _ONLY = {
@@ -99,8 +108,12 @@ def _layer(layer: Any, number: int, age: int, where: str) -> dict[str, Any]:
         return modern(layer, age, where)
     if not isinstance(config, Mapping):
         raise BackboneError(f"{where}: layer {number} ({layer['class_name']}) has no settings.")
-    kind = _CLASSES.get(layer["class_name"], layer["class_name"])
+    kind = str(_CLASSES.get(layer["class_name"], layer["class_name"]))
     plain = dict(config)
+    if kind == "TFOpLambda":
+        # The name of one of TensorFlow's functions, and no code.
+        function = str(plain.get("function"))
+        kind = _FUNCTIONS.get(function, f"TFOpLambda of {function}")
     if age == 1:
         kind, plain = _since_first(kind, plain)
     plain["name"] = str(layer.get("name") or plain.get("name") or f"layer_{number}")

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from frostline.errors import WeightsError
+from frostline.base.errors import WeightsError
 from frostline.networks.translate import geometry
 
 Array = NDArray[Any]
@@ -70,7 +70,9 @@ def as_tensor(op: str, role: str, array: Array, theano: bool, turned: bool) -> T
         WeightsError: Where a kernel has not as many axes as it must.
     """
     values = np.ascontiguousarray(array)
-    tensor = torch.from_numpy(values if values.dtype.isnative else values.astype(values.dtype.newbyteorder("=")))
+    tensor = torch.from_numpy(
+        values if values.dtype.isnative else values.astype(values.dtype.newbyteorder("="))
+    )
     tensor = tensor.to(torch.float32) if role != "count" else tensor
     is_conv = op.endswith(("conv2d", "conv2d_transpose")) and role.endswith("kernel")
     if not is_conv:

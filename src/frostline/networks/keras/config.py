@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from frostline.errors import BackboneError, raise_all
+from frostline.base.errors import BackboneError, raise_all
 from frostline.networks.keras import ages, calls
-from frostline.networks.keras.layers import AUGMENTATION, LAYERS, operation
+from frostline.networks.keras.layers import AUGMENTATION, LAYERS, operation, with_numbers
 from frostline.networks.translate.graph import Graph, Node, check
 
 MODELS = ("Sequential", "Functional", "Model")
@@ -141,16 +141,17 @@ class _Reader:
                 values[(name, 0)] = self._layer(layer, path, [fed], stores)
                 continue
             uses = calls.uses(layer, f"{what}, layer {name!r}")
-            waiting += [(layer, (name, number), reads) for number, reads in enumerate(uses)]
+            waiting += [(layer, (name, number), call) for number, call in enumerate(uses)]
         if start not in values:
             raise BackboneError(f"{what}: its input {start[0]!r} is no layer.")
         while end not in values:
             late = []
-            for layer, value, reads in waiting:
-                if all(read in values for read in reads):
-                    values[value] = self._layer(layer, path, [values[r] for r in reads], stores)
+            for layer, value, call in waiting:
+                if all(read in values for read in call.reads):
+                    fed_by = [values[read] for read in call.reads]
+                    values[value] = self._layer(layer, path, fed_by, stores, call.numbers)
                 else:
-                    late.append((layer, value, reads))
+                    late.append((layer, value, call))
             if len(late) == len(waiting):
                 raise BackboneError(f"{what}: its output {end[0]!r} is not to be reached.")
             waiting = late
@@ -162,6 +163,7 @@ class _Reader:
         path: str,
         fed: Sequence[str],
         stores: Mapping[str, str],
+        numbers: Sequence[tuple[int, Any]] = (),
     ) -> str:
         name, kind, config = str(layer["config"]["name"]), layer["class_name"], layer["config"]
         own = f"{path}.{_safe(name)}" if path else _safe(name)
@@ -175,7 +177,11 @@ class _Reader:
             self.left_out.append(f"{kind} {own}")
             return fed[0]
         try:
-            op, settings = operation(kind, config, self.age)
+            op, settings = (
+                with_numbers(kind, len(fed), numbers)
+                if numbers
+                else operation(kind, config, self.age)
+            )
         except BackboneError as error:
             raise BackboneError(f"{self.where}: layer {own!r} ({kind}): {error}") from error
         count = self.used[own] = self.used.get(own, 0) + 1
@@ -209,7 +215,7 @@ def _refuse_unknown(model: Mapping[str, Any], where: str) -> None:
     problems = []
     for layer in _walk(model):
         kind, name = layer["class_name"], layer["config"].get("name", "")
-        if kind in ("Lambda", "TFOpLambda", "SlicingOpLambda"):
+        if kind == "Lambda":
             problems.append(f"layer {name!r} is a {kind}: code in a model, which is never run.")
         elif kind not in known:
             problems.append(f"layer {name!r} is a {kind}, which is not known.")
@@ -270,7 +276,8 @@ def _sized(
         h, w = input_px
     if c is None or h is None or w is None:
         raise BackboneError(
-            f"{where}: leaves the size of its input open ({list(shape[1:])}). Name it with input_px."
+            f"{where}: leaves the size of its input open ({list(shape[1:])}). "
+            "Name it with input_px."
         )
     return c, h, w
 
@@ -282,8 +289,9 @@ def _without_scores(graph: Graph) -> Graph:
     while last.op in _RESHAPING and len(last.inputs) == 1:
         last = by_name[last.inputs[0]]
     again = last.module or any(node.module == last.name for node in graph.nodes)
-    told = last.settings if last.op == "activation" else last.settings.get("activation")
-    what = (told or {}).get("function")
+    own = last.settings if last.op == "activation" else last.settings.get("activation")
+    told: Mapping[str, Any] = own or {}
+    what = told.get("function")
     alone = len(graph.users()[last.name]) == (0 if last.name == graph.output else 1)
     if again or not alone or what not in ("softmax", "sigmoid") or told.get("axis", -1) != -1:
         return graph

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from frostline.errors import BackboneError, did_you_mean
+from frostline.base.errors import BackboneError, did_you_mean
 
 _SAME = (
     *("relu", "relu6", "silu", "hard_silu", "hard_sigmoid", "sigmoid", "tanh", "elu", "selu"),

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from frostline.errors import WeightsError
+from frostline.base.errors import WeightsError
 
 # How much larger than what is stored an array may say it is.
 _MOST_EXPANSION = 1000
@@ -107,7 +107,7 @@ def has(parent: Any, name: str) -> bool:
 
 
 def texts(parent: Any, name: str, where: str) -> list[str]:
-    """Reads an attribute that lists names, which may be split over `name0`, `name1`, …
+    """Reads an attribute that lists names, which may be split: `name0`, `name1` and so on.
 
     Raises:
         WeightsError: Where it is no list of names.

@@ -1,9 +1,9 @@
 """The table from Keras's layer classes to operators, for configurations of Keras 2 and 3."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from frostline.errors import BackboneError
+from frostline.base.errors import BackboneError
 from frostline.networks.keras.functions import FORMS, activation, initializer
 
 Config = Mapping[str, Any]
@@ -31,6 +31,37 @@ def operation(class_name: str, config: Config, age: int) -> Operation:
         raise BackboneError(f"its configuration cannot be read ({error}).") from error
 
 
+def with_numbers(class_name: str, inputs: int, numbers: Sequence[tuple[int, Any]]) -> Operation:
+    """Returns what arithmetic with a fixed number is: x + 3, x / 127.5, 1 − x.
+
+    Args:
+        class_name: `Add`, `Subtract`, `Multiply` or `TrueDivide`.
+        inputs: How many layers it reads.
+        numbers: Its fixed numbers, each with its position among what it reads.
+
+    Raises:
+        BackboneError: Where it is other arithmetic.
+    """
+    if class_name not in ("Add", "Subtract", "Multiply", "TrueDivide") or (
+        inputs,
+        len(numbers),
+    ) != (1, 1):
+        raise BackboneError("fixed numbers among what it reads are not translated.")
+    ((position, number),) = numbers
+    if isinstance(number, list):
+        raise BackboneError("a list of numbers among what it reads is not translated.")
+    if class_name == "Add":
+        return "affine", {"scale": 1.0, "offset": float(number)}
+    if class_name == "Multiply":
+        return "affine", {"scale": float(number), "offset": 0.0}
+    if class_name == "Subtract":
+        sign = 1.0 if position else -1.0
+        return "affine", {"scale": sign, "offset": -sign * float(number)}
+    if not position or not number:
+        raise BackboneError("only division by a number other than 0 is translated.")
+    return "affine", {"scale": 1.0 / float(number), "offset": 0.0}
+
+
 def _pair(value: Any) -> list[int]:
     sizes = [value, value] if isinstance(value, int) else [int(size) for size in value]
     if len(sizes) != 2 or min(sizes) < 1:
@@ -41,7 +72,10 @@ def _pair(value: Any) -> list[int]:
 def _sides(value: Any) -> list[list[int]]:
     """Reads a padding: one number, two, or two pairs."""
     rows, columns = (value, value) if isinstance(value, int) else value
-    pairs = [[one, one] if isinstance(one, int) else [int(side) for side in one] for one in (rows, columns)]
+    pairs = [
+        [one, one] if isinstance(one, int) else [int(side) for side in one]
+        for one in (rows, columns)
+    ]
     if any(len(pair) != 2 or min(pair) < 0 for pair in pairs):
         raise ValueError(f"two pairs of sizes from 0 up are needed, not {value!r}")
     return pairs
@@ -61,7 +95,10 @@ def _window(config: Config, kernel: str = "kernel_size") -> dict[str, Any]:
 
 
 def _initial(config: Config, kernel: str = "kernel_initializer") -> dict[str, Any]:
-    found = {"kernel": initializer(config.get(kernel)), "bias": initializer(config.get("bias_initializer"))}
+    found = {
+        "kernel": initializer(config.get(kernel)),
+        "bias": initializer(config.get("bias_initializer")),
+    }
     told = {what: how for what, how in found.items() if how is not None}
     return {"initial": told} if told else {}
 
@@ -241,6 +278,10 @@ def _merge(how: str) -> Reader:
     return lambda config, age: ("merge", {"how": how})
 
 
+def _only_with_number(config: Config, age: int) -> Operation:
+    raise BackboneError("only division by a fixed number is translated.")
+
+
 def _scaled_addition(config: Config, age: int) -> Operation:
     return "merge", {"how": "add", "scale": float(config["scale"])}
 
@@ -312,6 +353,7 @@ LAYERS: Mapping[str, Reader] = {
     "Average": _merge("average"),
     "Maximum": _merge("maximum"),
     "Minimum": _merge("minimum"),
+    "TrueDivide": _only_with_number,
     "Concatenate": _concatenate,
     "GRU": _gru,
     "ActivityRegularization": _nothing,

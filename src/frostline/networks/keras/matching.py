@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from frostline.backbones.weights import Match, apply, table
-from frostline.errors import WeightsError, raise_all
+from frostline.base.errors import WeightsError, raise_all
 from frostline.networks.keras.arrays import Array, as_tensor, roles_of, with_roles
 from frostline.networks.keras.config import Layer, Reading
 from frostline.networks.keras.weights import FileLayer, WeightsFile
 from frostline.networks.translate.build import Built
 from frostline.networks.translate.place import Slot, place
+from frostline.networks.weights import Match, apply, compare, table
 
 WAYS = ("auto", "name", "order")
 
@@ -77,7 +77,8 @@ def fill(
     left_out = tuple(one.name or one.store or one.group for one in rest)
     if not partial:
         _refuse_left_over(file.layers, paired, built.module, state, where)
-    match = apply(built.module, state, where=where, partial=partial)
+        _refuse_misfit(built.module, state, where)
+    match = apply(built.module, state, where=where, partial=True)
     return Filled(match, used, left_out, tuple(_rows(match, left_out, used)))
 
 
@@ -115,8 +116,9 @@ def _by_name(network: Sequence[Layer], layers: Sequence[FileLayer]) -> Pairs:
         candidates = waiting.get(one.name.replace(".", "_"), []) if one.name else []
         same = [layer for layer in candidates if layer.group == one.group] or candidates
         if same:
-            candidates.remove(same[0])
-            pairs.append((index, (same[0], one)))
+            found = same[0]
+            candidates.remove(found)
+            pairs.append((index, (found, one)))
     return pairs
 
 
@@ -145,9 +147,7 @@ def _is_theano(pairs: Pairs, file: WeightsFile) -> bool:
     return bool(votes) and all(votes)
 
 
-def _tensors(
-    pairs: Pairs, theano: bool, turned: bool
-) -> tuple[Mapping[Slot, Tensor], list[str]]:
+def _tensors(pairs: Pairs, theano: bool, turned: bool) -> tuple[Mapping[Slot, Tensor], list[str]]:
     arrays: dict[Slot, Tensor] = {}
     problems = []
     for _, (layer, one) in pairs:
@@ -175,16 +175,34 @@ def _refuse_left_over(
     at_end = all(layers[i].store for i in rest) or min(rest, default=0) > max(paired, default=-1)
     if rest and not (at_end and wanted <= set(state)):
         names = [layers[index].name or layers[index].group for index in rest]
-        told = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
         filled = len(wanted & set(state))
         raise WeightsError(
-            f"{where}: the file has layers that the network lacks ({told}), and fills {filled} of "
+            f"{where}: the file has layers that the network lacks ({_few(names)}), and fills {filled} of "
             f"its {len(wanted)} tensors. Ask for partial loading, or choose the network that the "
             "file was made for."
         )
 
 
+def _refuse_misfit(module: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
+    match, _ = compare(module, state)
+    if match.complete:
+        return
+    shapes = [f"{n}: network {list(a)}, file {list(b)}" for n, a, b in match.mismatched]
+    parts = [f"{len(match.missing)} missing ({_few(match.missing)})"] if match.missing else []
+    parts += [f"{len(shapes)} of another shape ({_few(shapes)})"] if shapes else []
+    outputs = {got[0] for _, own, got in match.mismatched if own[1:] == got[1:] and got}
+    classes = outputs.pop() if len(outputs) == 1 and len(shapes) <= 2 else 0
+    advice = f" They seem to have {classes} classes: ask for classes={classes}." if classes else ""
+    raise WeightsError(
+        f"{where}: the weights do not fit: {len(match.matched)} tensors match, {', '.join(parts)}."
+        f"{advice or ' Choose the network they were made for, or ask for partial loading.'}"
+    )
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+
+
 def _rows(match: Match, left_out: Sequence[str], way: str) -> list[str]:
-    told = ", ".join(left_out[:3]) + (", …" if len(left_out) > 3 else "")
-    row = f"{'left out':<12}{len(left_out):>6}  {told}".rstrip()
+    row = f"{'left out':<12}{len(left_out):>6}  {_few(left_out)}".rstrip()
     return [f"paired by {way}", *table(match)[:-1], row]

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 from numpy.typing import NDArray
 
-from frostline.errors import WeightsError
+from frostline.base.errors import WeightsError
 from frostline.networks.keras import hdf5
 
 Array = NDArray[Any]
@@ -119,7 +118,7 @@ def _legacy(group: Any, where: str) -> Iterator[FileLayer]:
         found: dict[str, list[tuple[str, Array]]] = {}
         repeats: dict[tuple[str, str], int] = {}
         for weight in hdf5.texts(inner, "weight_names", where):
-            layer, role = _split(weight, name)
+            layer, role = split_name(weight, name)
             number = repeats.get((layer, role), 0)
             repeats[(layer, role)] = number + 1
             # The same name again: a layer of that name in another model within this one.
@@ -129,7 +128,7 @@ def _legacy(group: Any, where: str) -> Iterator[FileLayer]:
             yield FileLayer(key.partition("\0")[0], name, "", tuple(arrays))
 
 
-def _split(weight: str, group: str) -> tuple[str, str]:
+def split_name(weight: str, group: str) -> tuple[str, str]:
     """Splits `block/conv1/kernel:0` into layer and role; the role is empty where none is known."""
     plain = weight.rpartition(":")[0] or weight
     path, _, last = plain.rpartition("/")
@@ -193,8 +192,3 @@ def _natural(name: str) -> tuple[str, int]:
     if name.isdigit():
         return "", int(name)
     return (stem, int(number)) if number.isdigit() else (name, 0)
-
-
-def numpy_bytes(layers: tuple[FileLayer, ...]) -> int:
-    """Returns how many bytes all arrays take."""
-    return sum(int(np.asarray(one).nbytes) for layer in layers for _, one in layer.arrays)

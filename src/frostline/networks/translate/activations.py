@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from frostline.errors import BackboneError, did_you_mean
+from frostline.base.errors import BackboneError, did_you_mean
 
 
 class Function(nn.Module):
@@ -34,7 +34,7 @@ class Function(nn.Module):
 def bent_relu(
     x: Tensor, max_value: float | None = None, negative_slope: float = 0.0, threshold: float = 0.0
 ) -> Tensor:
-    """Returns `x` from `threshold` to `max_value`, and below it `negative_slope` · (x − threshold)."""
+    """Returns a ReLU that is cut off above, and bent at `threshold` by another slope."""
     above = x if max_value is None else x.clamp(max=max_value)
     return torch.where(x >= threshold, above, negative_slope * (x - threshold))
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, fx, nn
 
-from frostline.errors import BackboneError, did_you_mean
-from frostline.networks.translate import geometry, initialize
+from frostline.base.errors import BackboneError, did_you_mean
+from frostline.networks.translate import initialize
 from frostline.networks.translate.graph import Graph, Node
 from frostline.networks.translate.operators import OPERATORS
 

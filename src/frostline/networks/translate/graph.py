@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from frostline.errors import BackboneError
+from frostline.base.errors import BackboneError
 
 FORMAT, VERSION = "frostline-graph", 1
 LAYOUTS = ("channels_last", "channels_first")
@@ -157,7 +157,9 @@ def check(graph: Graph, where: str) -> None:
                 f"before it; it reads {', '.join(node.inputs) or 'nothing'}."
             )
         if node.module and (node.module not in seen or seen[node.module].op != node.op):
-            raise BackboneError(f"{where}: layer {node.name!r} uses {node.module!r}, which is none.")
+            raise BackboneError(
+                f"{where}: layer {node.name!r} uses {node.module!r}, which is none."
+            )
         seen[node.name] = node
     if graph.output not in seen:
         raise BackboneError(f"{where}: the output {graph.output!r} is no layer of the graph.")

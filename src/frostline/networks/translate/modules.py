@@ -88,7 +88,7 @@ class Reshape(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns [n, *shape]."""
-        return x.flatten(1).unflatten(1, self.shape)
+        return torch.unflatten(x.flatten(1), 1, self.shape)
 
 
 class GlobalPool(nn.Module):

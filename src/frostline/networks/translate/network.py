@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import fx
 
-from frostline.errors import BackboneError
+from frostline.base.errors import BackboneError
 from frostline.networks.translate.graph import Graph
 
 CHANNEL_ORDERS = ("rgb", "bgr")

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from frostline.errors import BackboneError
+from frostline.base.errors import BackboneError
 from frostline.networks.translate import geometry, recurrent
 from frostline.networks.translate.activations import activation
 from frostline.networks.translate.modules import (
+    SMALLEST,
     Affine,
     AxisBatchNorm,
     ChannelLayerNorm,
@@ -25,7 +26,6 @@ from frostline.networks.translate.modules import (
     Permute,
     Reshape,
     SameAveragePool,
-    SMALLEST,
     SamePad,
     Standardise,
 )

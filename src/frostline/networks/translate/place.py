@@ -25,7 +25,8 @@ def slots_of(graph: Graph, built: Built) -> dict[Slot, str]:
         for role, (part, tensor) in OPERATORS[node.op].weights.items():
             names = (f"{node.name}.{part}.{tensor}", f"{node.name}.{tensor}")
             present = [name for name in names if name in own]
-            found |= {(node.name, role): name for name in present[:1]}
+            if present:
+                found[(node.name, role)] = present[0]
     return found
 
 

@@ -55,12 +55,11 @@ class GRU(nn.Module):
         gates, candidate = fed[:, : 2 * size], fed[:, 2 * size :]
         weights = self.recurrent_kernel
         if self.reset_after:
-            turned = functional.linear(
-                state, weights, None if self.bias is None else self.bias[1]
-            )
+            turned = functional.linear(state, weights, None if self.bias is None else self.bias[1])
             z, r = self.gate(gates + turned[:, : 2 * size]).chunk(2, 1)
             new = self.inner(candidate + r * turned[:, 2 * size :])
         else:
             z, r = self.gate(gates + functional.linear(state, weights[: 2 * size])).chunk(2, 1)
             new = self.inner(candidate + functional.linear(r * state, weights[2 * size :]))
-        return z * state + (1 - z) * new
+        # z · h + (1 − z) · h̃, in one step.
+        return torch.lerp(new, state, z)
