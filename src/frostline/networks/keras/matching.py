@@ -177,9 +177,9 @@ def _refuse_left_over(
         names = [layers[index].name or layers[index].group for index in rest]
         filled = len(wanted & set(state))
         raise WeightsError(
-            f"{where}: the file has layers that the network lacks ({_few(names)}), and fills {filled} of "
-            f"its {len(wanted)} tensors. Ask for partial loading, or choose the network that the "
-            "file was made for."
+            f"{where}: the file has layers that the network lacks ({_few(names)}), and fills "
+            f"{filled} of its {len(wanted)} tensors. Ask for partial loading, or choose the "
+            "network that the file was made for."
         )
 
 

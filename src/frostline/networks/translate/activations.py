@@ -77,6 +77,23 @@ OVER_AXES: Mapping[str, Callable[[int], nn.Module]] = {
 NAMES = tuple(sorted((*FUNCTIONS, *_MODULES, *OVER_AXES)))
 
 
+# They can write over what they read, which saves a pass through memory.
+_IN_PLACE = (nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish, nn.Hardsigmoid, nn.ELU, nn.LeakyReLU)
+
+
+def overwrite(module: nn.Module, alone: bool) -> None:
+    """Lets activations write over what they read: those behind a kernel, and one that is alone.
+
+    Args:
+        module: A layer's module, changed in place.
+        alone: Whether an activation that is the whole module may.
+    """
+    inner = [part for name, part in module.named_children() if name == "activation"]
+    for part in (*inner, *([module] if alone else [])):
+        if isinstance(part, _IN_PLACE):
+            part.inplace = True
+
+
 def activation(settings: Mapping[str, Any], axis: int) -> nn.Module:
     """Makes an activation.
 

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, fx, nn
 
 from frostline.base.errors import BackboneError, did_you_mean
-from frostline.networks.translate import initialize
+from frostline.networks.translate import initialize, simplify
+from frostline.networks.translate.activations import overwrite
 from frostline.networks.translate.graph import Graph, Node
 from frostline.networks.translate.operators import OPERATORS
 
@@ -51,20 +52,22 @@ def build(graph: Graph, where: str) -> Built:
     modules: dict[str, nn.Module] = {}
     values: dict[str, Tensor] = {}
     flattened: dict[str, tuple[int, int, int]] = {}
-    graph = replace(graph, nodes=_needed(graph))
-    users = graph.users()
+    graph = simplify.with_merged_pads(simplify.without_dead_ends(graph))
+    overwriting = simplify.overwriting(graph)
     for node in graph.nodes:
         if node.op == "input":
             values[node.name] = torch.empty(1, *graph.input_shape, device="meta")
             continue
         fed = [values[name] for name in node.inputs]
         if node.op == "flatten" and fed[0].dim() == 4 and graph.layout == "channels_last":
-            readers = _readers_of_order(node, graph, users)
+            readers = simplify.readers_of_order(node, graph)
             if readers is not None:
                 node = replace(node, settings={**node.settings, "as_held": True})
                 _, c, h, w = fed[0].shape
                 flattened |= dict.fromkeys(readers, (c, h, w))
         values[node.name] = _add(node, fed, graph, modules, where)
+        if not node.module:
+            overwrite(modules[node.name], node.name in overwriting)
     module = fx.GraphModule(modules, _wired(graph), class_name="Translated").eval()
     shapes = {name: tuple(value.shape[1:]) for name, value in values.items()}
     return Built(module, shapes, flattened)
@@ -106,43 +109,6 @@ def _check_again(node: Node, blank: nn.Module, module: nn.Module, where: str) ->
         raise BackboneError(
             f"{where}: layer {node.module!r} is used again with an input of another shape."
         )
-
-
-def _readers_of_order(
-    flatten: Node, graph: Graph, users: Mapping[str, list[Node]]
-) -> set[str] | None:
-    """Names of the nodes whose weights can be put into the order held here.
-
-    None where something else reads the flattened map, so that it must have the source's order.
-    """
-    if flatten.name == graph.output:
-        return None
-    readers: set[str] = set()
-    waiting = list(users[flatten.name])
-    while waiting:
-        node = waiting.pop()
-        again = node.module or any(other.module == node.name for other in graph.nodes)
-        if node.op == "dense" and not again:
-            readers.add(node.name)
-            continue
-        softmax = node.settings.get("function") in ("softmax", "log_softmax")
-        passes = OPERATORS[node.op].by_feature and not softmax
-        if node.op == "batch_norm" and not again:
-            readers.add(node.name)
-            passes = True
-        if not passes or node.name == graph.output:
-            return None
-        waiting += users[node.name]
-    return readers
-
-
-def _needed(graph: Graph) -> tuple[Node, ...]:
-    """The nodes that the output depends on."""
-    needed = {graph.output}
-    for node in reversed(graph.nodes):
-        if node.name in needed:
-            needed |= {*node.inputs, node.path}
-    return tuple(node for node in graph.nodes if node.name in needed or node.op == "input")
 
 
 def _wired(graph: Graph) -> fx.Graph:

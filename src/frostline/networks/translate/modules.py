@@ -1,6 +1,7 @@
 """The parts that other frameworks have and PyTorch lacks, as small modules without children."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +37,43 @@ class SamePad(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Returns the padded values."""
         return _pad_same(x, self.kernel, self.stride, self.dilation, self.value)
+
+
+class KernelPaddedConv2d(nn.Conv2d):
+    """A convolution that pads one more after than before, without a copy of the map.
+
+    The kernel gets a first row and column of zeros instead, and the map the larger padding on
+    both sides, which a convolution does by itself. That costs little where each output reads few
+    channels.
+
+    Args:
+        sides: Rows and columns: what to pad before and after. None for TensorFlow's `same`, which
+            depends on the size.
+        channels: Of what it reads.
+        filters: Of what it gives.
+        settings: Those of `nn.Conv2d`.
+    """
+
+    def __init__(
+        self,
+        sides: Sequence[Sequence[int]] | None,
+        channels: int,
+        filters: int,
+        **settings: Any,
+    ) -> None:
+        super().__init__(channels, filters, **settings)
+        self.sides = None if sides is None else tuple(tuple(pair) for pair in sides)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns [n, c, h, w]."""
+        (top, bottom), (left, right) = self.sides or (self._same(x, 0), self._same(x, 1))
+        weight = functional.pad(self.weight, (right - left, 0, bottom - top, 0))
+        return functional.conv2d(
+            x, weight, self.bias, self.stride, (bottom, right), self.dilation, self.groups
+        )
+
+    def _same(self, x: Tensor, axis: int) -> tuple[int, int]:
+        return same_padding(x.shape[2 + axis], self.kernel_size[axis], self.stride[axis])
 
 
 class SameAveragePool(nn.Module):

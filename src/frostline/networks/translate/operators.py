@@ -20,6 +20,7 @@ from frostline.networks.translate.modules import (
     Concatenate,
     DropExamples,
     GlobalPool,
+    KernelPaddedConv2d,
     Merge,
     Noise,
     Pad,
@@ -56,18 +57,8 @@ class Operator:
 
 def _conv2d(settings: Settings, shapes: Sequence[Shape], layout: str) -> nn.Module:
     channels = _maps(shapes)[1]
-    pad, padding = _padding(settings)
-    conv = nn.Conv2d(
-        channels,
-        settings["filters"],
-        tuple(settings["kernel"]),
-        stride=tuple(settings["stride"]),
-        padding=padding,
-        dilation=tuple(settings["dilation"]),
-        groups=settings["groups"],
-        bias=settings["bias"],
-    )
-    return _chain(pad=pad, conv=conv, activation=_last(settings, shapes, layout))
+    conv = _padded_conv(settings, channels, settings["filters"], settings["groups"])
+    return _chain(**conv, activation=_last(settings, shapes, layout))
 
 
 def _depthwise(settings: Settings, shapes: Sequence[Shape], layout: str) -> nn.Module:
@@ -79,20 +70,11 @@ def _depthwise(settings: Settings, shapes: Sequence[Shape], layout: str) -> nn.M
 def _separable(settings: Settings, shapes: Sequence[Shape], layout: str) -> nn.Module:
     channels = _maps(shapes)[1]
     inner = channels * settings["multiplier"]
-    pad, padding = _padding(settings)
-    depthwise = nn.Conv2d(
-        channels,
-        inner,
-        tuple(settings["kernel"]),
-        stride=tuple(settings["stride"]),
-        padding=padding,
-        dilation=tuple(settings["dilation"]),
-        groups=channels,
-        bias=False,
-    )
+    how = {**settings, "bias": False}
+    parts = _padded_conv(how, channels, inner, channels, name="depthwise")
     pointwise = nn.Conv2d(inner, settings["filters"], 1, bias=settings["bias"])
     last = _last(settings, shapes, layout)
-    return _chain(pad=pad, depthwise=depthwise, pointwise=pointwise, activation=last)
+    return _chain(**parts, pointwise=pointwise, activation=last)
 
 
 def _transposed(settings: Settings, shapes: Sequence[Shape], layout: str) -> nn.Module:
@@ -291,6 +273,8 @@ def _identity(settings: Settings, shapes: Sequence[Shape], layout: str) -> nn.Mo
     return nn.Identity()
 
 
+# A kernel with zeros in front costs less than a padded map where an output reads so few.
+_FEW_CHANNELS = 4
 _CONV = {"kernel": ("conv", "weight"), "bias": ("conv", "bias")}
 _AFFINE = {"gamma": ("", "weight"), "beta": ("", "bias")}
 
@@ -356,10 +340,39 @@ def _last(settings: Settings, shapes: Sequence[Shape], layout: str) -> nn.Module
     return _activation(what, shapes, layout) if what else None
 
 
+def _padded_conv(
+    settings: Settings, channels: int, filters: int, groups: int, name: str = "conv"
+) -> dict[str, nn.Module | None]:
+    """Makes a convolution of any padding: with what must pad before it, where it cannot itself."""
+    how = {
+        "kernel_size": tuple(settings["kernel"]),
+        "stride": tuple(settings["stride"]),
+        "dilation": tuple(settings["dilation"]),
+        "groups": groups,
+        "bias": settings["bias"],
+    }
+    pad, padding = _padding(settings)
+    few = channels // groups <= _FEW_CHANNELS and how["dilation"] == (1, 1)
+    if pad is not None and few and not _reaches_less(settings):
+        sides = None if settings["padding"] == "same" else settings["padding"]
+        return {name: KernelPaddedConv2d(sides, channels, filters, **how)}
+    return {"pad": pad, name: nn.Conv2d(channels, filters, padding=padding, **how)}
+
+
+def _reaches_less(settings: Settings) -> bool:
+    sides = zip(settings["kernel"], settings["stride"], strict=True)
+    return any(kernel < stride for kernel, stride in sides)
+
+
 def _padding(settings: Settings, value: float = 0.0) -> tuple[nn.Module | None, tuple[int, int]]:
     """Returns what must pad before a window slides, and what the window itself can pad."""
     if settings["padding"] == "valid":
         return None, (0, 0)
+    if settings["padding"] != "same":
+        (top, bottom), (left, right) = settings["padding"]
+        even = top == bottom and left == right
+        rows, columns = settings["padding"]
+        return (None, (top, left)) if even else (Pad(rows, columns), (0, 0))
     kernel, stride = settings["kernel"], settings["stride"]
     dilation = settings.get("dilation", (1, 1))
     sides = list(zip(kernel, stride, dilation, strict=True))
