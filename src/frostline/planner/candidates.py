@@ -1,9 +1,9 @@
 """Candidates of a search: other lines, rates and lengths for a recipe's stage, the best bets first.
 
-The order is that of an experiment on six data sets and two networks (docs/benchmarks.md): one
-stage below which some 65 % of the work lies, at a rate of 1e-3, does best in the mean; a third of
-that rate does better where little is to be learned, twice the length where much is; a lower line
-comes next. A few good candidates do better than many: each one more is one more chance to pick a lucky
+The order is that of an experiment on six data sets and two networks (docs/benchmarks.md): one stage
+below which some 65 % of the work lies, at a rate of 1e-3, does best in the mean; a third of that
+rate does better where little is to be learned, twice the length where much is; a lower line comes
+next. A few good candidates do better than many: each one more is one more chance to pick a lucky
 state on the validation images.
 """
 
