@@ -22,6 +22,13 @@ FIELDS: dict[str, tuple[list[Any], list[tuple[Any, str]]]] = {
     "data.test": ([0.0, 0.5], [(-0.1, "a share in [0, 1)"), (math.nan, FINITE)]),
     "data.strict": ([True, False], []),
     "data.targets": (list(recipes.TARGETS), [("multi", "one of")]),
+    "data.separator": (["auto", "space", "|", "/"], [("ab", "auto, space"), ("a", "auto, space")]),
+    "data.layout": (list(recipes.LAYOUTS), [("class", "one of")]),
+    "data.levels": (
+        ["auto", "0:4095", "-1000:3000", "uint16=0:4095,float=0:1"],
+        [(text, "auto, BLACK:WHITE such as") for text in ("4095", "high=0:1", "0:1;")],
+    ),
+    "data.max_megapixels": ([0.0, 200.0], [(-1.0, "0 (the decoder's limits) to 65536")]),
     "backbone.name": (["timm:resnet18"], []),
     "backbone.weights": (["w.safetensors"], []),
     "backbone.partial": ([True, False], []),
@@ -159,6 +166,7 @@ def test_a_value_of_the_wrong_type_is_named_with_its_key(key: str) -> None:
 
 
 _NUMBERS = {
+    "data.max_megapixels",
     *("data.val", "data.test", "views.refresh", "views.rotate", "views.shift", "views.shear"),
     *("views.zoom", "views.crop", "views.color", "budget.disk_gib", "budget.memory_gib"),
     *("budget.time_min", "stages.0.lr", "stages.0.suffix_lr", "stages.0.layer_decay"),

@@ -4,7 +4,16 @@ import argparse
 from pathlib import Path
 
 from frostline import __version__
-from frostline.recipe import CACHES, ENGINES, OPTIMIZERS, POOLINGS, PRECISIONS, PRESETS, TARGETS
+from frostline.recipe import (
+    CACHES,
+    ENGINES,
+    LAYOUTS,
+    OPTIMIZERS,
+    POOLINGS,
+    PRECISIONS,
+    PRESETS,
+    TARGETS,
+)
 
 EXAMPLES = """\
 examples:
@@ -209,6 +218,10 @@ def _recipe_options(parser: argparse.ArgumentParser, trains: bool = True) -> Non
     add("--pooling", choices=POOLINGS, help="how a map becomes a vector (avg)")
     add("--on", metavar="LINE", help="the line that the head sits on (the backbone's end)")
     add("--targets", choices=TARGETS, help="one class an image, one of two, or several (auto)")
+    add("--separator", metavar="SIGN", help="between labels in a cell: space, or the sign (auto)")
+    add("--layout", choices=LAYOUTS, help="`classes`: the folders on top are classes (auto)")
+    add("--levels", metavar="BLACK:WHITE", help="of pictures deeper than 8 bits: 0:4095 (auto)")
+    add("--max-megapixels", type=float, metavar="N", help="of the largest picture read (89)")
     add("--augment", choices=PRESETS, help="how training images are varied")
     add("--views", type=int, metavar="K", help="varied views kept of each training image")
     add("--live", action="store_true", default=None, help="new views in every epoch, none kept")

@@ -135,14 +135,15 @@ def _of_tiff(data: bytes) -> Samples | None:
     except Exception:
         # Pillow has the last word on a damaged one.
         return None
+    if bands == 3 and colours == _BLACK_IS_ZERO:  # As surveys write red, green and blue.
+        return Samples(*size, "RGB", f"{sign or 'uint'}{_most(bits)}")
     is_grey = colours in (_WHITE_IS_ZERO, _BLACK_IS_ZERO)
     if bands > _MOST_BANDS or (is_grey and bands > 2):
         raise Unreadable(
             f"a TIFF of {bands} bands, and a picture has 3 (red, green, blue) or 1: write those "
             "that matter to a TIFF or PNG of their own"
         )
-    if not isinstance(bits, int):
-        bits = max(bits)
+    bits = _most(bits)
     if (bits <= 8 and sign == "uint") or not (is_grey or colours == _RGB):
         return None
     if sign is None:
@@ -152,6 +153,10 @@ def _of_tiff(data: bytes) -> Samples | None:
     inverted = colours == _WHITE_IS_ZERO
     number = int(turned.value) if turned is not None and turned.value in range(1, 9) else 1
     return Samples(*size, plain + alpha, f"{sign}{bits}", inverted, number)
+
+
+def _most(bits: int | tuple[int, ...]) -> int:
+    return bits if isinstance(bits, int) else max(bits)
 
 
 def _tiff(data: bytes) -> NDArray[Any]:

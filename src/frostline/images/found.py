@@ -7,8 +7,6 @@ from typing import Any, Protocol
 
 from frostline.images.rows import SEPARATOR, Row
 
-LAYOUTS = ("auto", "classes")
-
 
 @dataclass(frozen=True)
 class ReadOptions:

@@ -7,7 +7,7 @@ set decide, those of all its pictures together.
 | samples | black and white |
 | --- | --- |
 | unsigned, of 9 to 15 bits | 0 and the largest that fits |
-| unsigned, of 16 bits or more | 0 and the largest of 8, 10, 12, 14, 16, … bits, as many as it takes |
+| unsigned, of 16 bits or more | 0 and the largest of 8, 10, 12, 14, 16, … bits, as it takes |
 | signed, none below 0 | likewise |
 | signed | the set's lowest and highest, rounded outward to two digits |
 | floats in about 0 to 1 | 0 and 1 |
@@ -19,13 +19,15 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 
 from frostline.base.console import QUIET, Console
 from frostline.images import decode
 from frostline.images.levels import NO_LEVELS, Levels, bits_of, kind_of, merged, parse
-from frostline.images.rows import Row
+from frostline.images.preprocessing import Preprocessing
+from frostline.images.rows import Listing, Row
 
 AUTO = "auto"
 # So many pictures of a kind are looked at; which ones follows from their content alone.
@@ -69,6 +71,27 @@ def settle(
         found.append((kind, black, white))
         notes.append(_told(kind, len(members), looked, (low, high), (black, white)))
     return merged(Levels(tuple(found)), known if found else NO_LEVELS), tuple(notes)
+
+
+def preprocessing_for(
+    how: Preprocessing, listing: Listing, asked: str, most_px: int, console: Console
+) -> Preprocessing:
+    """Returns a backbone's preprocessing with what the pictures of a listing need, and says it.
+
+    Args:
+        how: Of the backbone; its own levels are kept for the kinds of samples it has them for.
+        listing: The pictures.
+        asked: `data.levels` of the recipe.
+        most_px: Pixels of the largest picture that is read; 0 for the decoder's own limits.
+        console: Where what was assumed is said.
+
+    Raises:
+        RecipeError: Where `asked` does not hold.
+    """
+    levels, notes = settle(listing.usable, asked, how.levels, console)
+    for note in notes:
+        console.say(note)
+    return replace(how, levels=levels, most_px=most_px)
 
 
 def _extent(rows: Sequence[Row], console: Console) -> tuple[float, float, int]:

@@ -16,11 +16,12 @@ from typing import Any
 from frostline.base import files
 from frostline.base.console import QUIET, Console
 from frostline.base.errors import ListingError
-from frostline.images import decode, frames, table_sources, walk
+from frostline.images import csv_tables, decode, frames, table_sources, walk
 from frostline.images.findings import SPLITS, class_names, problem_line, report_lines, some
 from frostline.images.found import ReadOptions
 from frostline.images.rows import Listing, Row
 from frostline.images.run_listing import read_csv, write_csv
+from frostline.recipe import Data
 
 __all__ = [
     "SPLITS",
@@ -28,9 +29,11 @@ __all__ = [
     "Row",
     "check",
     "has_several",
+    "is_table",
     "read_csv",
     "report_lines",
     "scan",
+    "scan_as",
     "scan_files",
     "write_csv",
 ]
@@ -84,15 +87,42 @@ def scan(
     return listing
 
 
+def scan_as(source: Any, data: Data, console: Console = QUIET, least_classes: int = 2) -> Listing:
+    """Lists the images of a source as a recipe's `[data]` says; see `scan`.
+
+    Raises:
+        ListingError: As `scan` does.
+    """
+    return scan(
+        source,
+        console,
+        least_classes=least_classes,
+        targets=data.targets,
+        separator=data.separator,
+        layout=data.layout,
+        most_px=most_px_of(data),
+    )
+
+
+def most_px_of(data: Data) -> int:
+    """Returns the most pixels of an image that a recipe takes; 0 for the decoder's own limits."""
+    return round(data.max_megapixels * 1e6)
+
+
 def has_several(source: Any, separator: str = "auto") -> bool:
     """Says whether it is a table of which any cell plainly holds more than one label.
 
     Raises:
         ListingError: Where the table does not hold.
     """
-    if isinstance(source, Path) and not source.is_file():
+    if not is_table(source):
         return False
     return table_sources.find(source, ReadOptions(separator=separator)).several
+
+
+def is_table(source: Any) -> bool:
+    """Says whether a source is a CSV file or a DataFrame, and no folder or picture."""
+    return csv_tables.takes(source) or not isinstance(source, Path)
 
 
 def scan_files(

@@ -10,7 +10,9 @@ from frostline.activations import engines
 from frostline.activations import extraction as extract
 from frostline.base.console import Console
 from frostline.base.errors import BackboneError, ListingError, did_you_mean
+from frostline.images import level_rules
 from frostline.images import listing as listings
+from frostline.images.preprocessing import Preprocessing
 from frostline.model import classifier as models
 from frostline.model.classifier import Classifier
 from frostline.networks import catalog
@@ -99,7 +101,8 @@ def predict(
     Raises:
         ListingError: Where a path does not exist, or there is no picture.
     """
-    listing = listings.scan_files(list(paths), console)
+    listing = listings.scan_files(list(paths), console, most_px=model.preprocessing.most_px)
+    how = _fed_with(model, listing, console)
     rows = listing.rows
     readable = [index for index, row in enumerate(rows) if not row.problem]
     found = {
@@ -110,7 +113,7 @@ def predict(
     files = [rows[index].path for index in readable]
     following = 0
     with console.bar(len(files), "predicting") as bar:
-        for positions, batch, problems in _scores(model, files):
+        for positions, batch, problems in _scores(model, files, how):
             for position, probabilities in zip(positions, batch, strict=True):
                 found[readable[position]] = _prediction(
                     files[position], probabilities, model, top_k
@@ -158,7 +161,9 @@ def evaluate_on(
         console,
         least_classes=0 if several else 1,
         targets="multilabel" if several else "multiclass",
+        most_px=model.preprocessing.most_px,
     )
+    how = _fed_with(model, listing, console)
     if split == "auto":
         split = "val" if listing.has_splits else "all"
     rows = listing.usable if split == "all" else listing.of(split)
@@ -173,7 +178,7 @@ def evaluate_on(
     parts: list[torch.Tensor] = []
     problems: dict[str, str] = {}
     with console.bar(len(files), "evaluating") as bar:
-        for positions, probabilities, failed in _scores(model, files):
+        for positions, probabilities, failed in _scores(model, files, how):
             kept += positions
             parts.append(probabilities)
             problems |= {files[position]: reason for position, reason in failed.items()}
@@ -186,7 +191,7 @@ def evaluate_on(
 
 
 def _scores(
-    model: Classifier, files: Sequence[str]
+    model: Classifier, files: Sequence[str], how: Preprocessing
 ) -> Iterator[tuple[list[int], torch.Tensor, dict[int, str]]]:
     items = [extract.ImageView(file) for file in files]
     engine = model.engine
@@ -195,14 +200,18 @@ def _scores(
         images = (pixels, pixels.flip(-1)) if model.flip else (pixels,)
         return torch.stack([engine(each) for each in images], 1)
 
-    for positions, activations, problems in extract.activations(
-        items, model.preprocessing, run, engine.on_cpu
-    ):
+    for positions, activations, problems in extract.activations(items, how, run, engine.on_cpu):
         if activations is None:
             yield positions, torch.empty(0, len(model.labels)), problems
         else:
             each = [model.score(part) for part in activations.unbind(1)]
             yield positions, torch.stack(each).mean(0), problems
+
+
+def _fed_with(model: Classifier, listing: listings.Listing, console: Console) -> Preprocessing:
+    """Returns the model's preprocessing; deep pictures of a kind it never saw get levels here."""
+    how = model.preprocessing
+    return level_rules.preprocessing_for(how, listing, level_rules.AUTO, how.most_px, console)
 
 
 def _prediction(

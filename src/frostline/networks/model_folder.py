@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from frostline.base.errors import BackboneError, WeightsError, did_you_mean
 from frostline.base.files import save_tensors, write_atomic, write_json
+from frostline.images.levels import NO_LEVELS, parse
 from frostline.images.preprocessing import to_timm
 from frostline.networks import timm_networks as timm_source
 from frostline.networks import weights
@@ -59,7 +61,16 @@ def open_at(path: Path, name: BackboneName) -> OpenedBackbone:
         classes=_classes(path, config, int(outputs)) if name.pretrained else (),
         tag=str(pretrained.get("tag") or "") if name.pretrained else "",
     )
-    return OpenedBackbone(record, module.eval(), extras=extras)
+    return OpenedBackbone(_with_limits(record, extras), module.eval(), extras=extras)
+
+
+def _with_limits(record: BackboneRecord, extras: Mapping[str, Any]) -> BackboneRecord:
+    """Adds to the preprocessing what timm cannot say of it."""
+    levels, most_px = str(extras.get("levels", "")), int(extras.get("most_px", 0))
+    how = replace(
+        record.preprocessing, levels=parse(levels) if levels else NO_LEVELS, most_px=most_px
+    )
+    return replace(record, preprocessing=how)
 
 
 def write_folder(

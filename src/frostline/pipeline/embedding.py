@@ -18,8 +18,8 @@ from frostline.images.listing import Listing, Row
 from frostline.model import classifier as classifiers
 from frostline.pipeline import messages
 from frostline.pipeline.examples import problems_by_path
-from frostline.pipeline.prepare import keep_apart, open_backbone
-from frostline.recipe import BackboneChoice, Compute
+from frostline.pipeline.prepare import keep_apart, open_backbone, with_levels
+from frostline.recipe import BackboneChoice, Compute, Data
 
 
 def lines(choice: BackboneChoice) -> tuple[Line, ...]:
@@ -60,7 +60,7 @@ def embed(
     keep_apart(photos, {"--cache-dir": cache})
     listing = _labelled_or_not(photos, console)
     device = engines.pick_device(compute.device)
-    opened = open_backbone(choice)
+    opened = with_levels(open_backbone(choice), listing, Data(), console)
     messages.backbone(opened, console)
     precision = engines.pick_precision(compute.precision, device)
     model = classifiers.as_it_is(opened, line, device, precision)
@@ -81,6 +81,6 @@ def _labelled_or_not(photos: Path, console: Console) -> Listing:
     try:
         return listings.scan(photos, console, least_classes=1)
     except ListingError:
-        if photos.suffix.lower() == ".csv" or not photos.exists():
+        if listings.is_table(photos) or not photos.exists():
             raise
         return listings.scan_files([photos], console)
