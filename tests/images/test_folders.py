@@ -148,3 +148,11 @@ def test_a_class_in_two_unicode_forms_is_one(tmp_path: Path) -> None:
 
 def test_a_class_folder_may_be_called_none(tmp_path: Path) -> None:
     assert listings.scan(folders(tmp_path, "None", "nan")).labels == ["None", "nan"]
+
+
+def test_blanks_around_a_folder_count_only_where_nothing_else_tells_two_apart(
+    tmp_path: Path,
+) -> None:
+    folders(tmp_path, "train/a ", "train/b", "val/a", "val/b")
+    assert listings.scan(tmp_path).labels == ["a", "b"]
+    assert listings.scan(folders(tmp_path / "other", " a", "b")).labels == [" a", "b"]

@@ -95,15 +95,18 @@ def test_they_are_counted_by_kind_and_not_silently_passed_over(
     assert len(listing.problems) == 9
     assert listings.report_lines(listing)[:3] == [
         (
-            "not read: 7 files: HEIC, as phones save photographs: pip install 'frostline[heic]', or "
+            "not read: 7 files: HEIC, as phones save photographs: pip install "
+            "'frostline[heic]', or "
             f"convert them to JPEG. The first: {tmp_path}/a/IMG_0.HEIC."
         ),
         (
-            "not read: 1 file: a Git LFS pointer and not the picture itself: run `git lfs pull` where "
+            "not read: 1 file: a Git LFS pointer and not the picture itself: run `git lfs pull` "
+            "where "
             f"it came from. The first: {tmp_path}/b/gone.jpg."
         ),
         (
-            "not read: 1 file: camera raw (Canon CR2), which is no picture yet: develop it, or take "
+            "not read: 1 file: camera raw (Canon CR2), which is no picture yet: develop it, or "
+            "take "
             f"the JPEG beside it. The first: {tmp_path}/b/x.CR2."
         ),
     ]

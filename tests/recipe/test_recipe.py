@@ -267,7 +267,7 @@ def test_several_mistakes_in_one_file_are_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as raised:
         recipes.read(path)
     assert str(raised.value) == (
-        f"{path}: 6 problems: (1) sede is no key of a recipe. Did you mean seed, head? "
+        f"{path}: 6 problems: (1) sede is no key of a recipe. Did you mean seed? "
         "(2) data.val must be a number, not 'much'. "
         "(3) head.spce is no key of a recipe. Did you mean spec? "
         "(4) stages.1.epoch is no key of a recipe. Did you mean epochs? "
@@ -561,7 +561,7 @@ def test_values_that_are_given_go_before_the_recipe_s_and_settings_before_these(
             ["stages.0.epoch=1"],
             "recipe thaw: stages.0.epoch is no key of a recipe. Did you mean epochs?",
         ),
-        (["haed.spec=x"], "recipe thaw: haed is no key of a recipe. Did you mean head, seed?"),
+        (["haed.spec=x"], "recipe thaw: haed is no key of a recipe. Did you mean head?"),
         (["seed=1.5"], "recipe thaw: seed must be a whole number, not 1.5."),
         (["stages.0.lr="], "recipe thaw: stages.0.lr must be a number, not ''."),
         (["seed.x=1"], "recipe thaw: seed must be a whole number, not {'x': 1}."),

@@ -1,6 +1,7 @@
 """Folders of class folders as a source of pictures, with or without split folders above them."""
 
 import stat
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,13 @@ def _add_strays(root: Path, inside: Inside, found: FoundImages) -> None:
 
 def _one_spelling(found: FoundImages) -> None:
     """Brings the names of classes to one form; paths stay as they are on disk."""
-    renamed = {row.label: label_names.tidy(row.label) or row.label for row in found.rows}
+    tidied = {row.label: label_names.tidy(row.label) or row.label for row in found.rows}
+    shared = Counter(tidied.values())
+    # Blanks around a name are a part of it where no other folder is called the same without.
+    renamed = {
+        label: label if label.isascii() and shared[name] == 1 else name
+        for label, name in tidied.items()
+    }
     found.notes += label_names.joined(renamed)
     found.rows = [
         row
