@@ -1,9 +1,9 @@
 """What can be typed."""
 
 import argparse
-from pathlib import Path
 
 from frostline import __version__
+from frostline.base.paths import user_path
 from frostline.recipe import (
     CACHES,
     ENGINES,
@@ -74,7 +74,7 @@ def _train(commands: "_Commands[argparse.ArgumentParser]") -> None:
     parser = _command(commands, "train", "train a classifier on a folder of labelled pictures")
     _photos(parser)
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="RUN", help="the run folder to write"
+        "--out", type=user_path, required=True, metavar="RUN", help="the run folder to write"
     )
     _recipe_options(parser)
     _cache_dir(parser)
@@ -97,7 +97,7 @@ def _lr_find(commands: "_Commands[argparse.ArgumentParser]") -> None:
     )
     _photos(parser)
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="STEM", help="writes STEM.png and STEM.svg"
+        "--out", type=user_path, required=True, metavar="STEM", help="writes STEM.png and STEM.svg"
     )
     parser.add_argument(
         "--stage", type=int, metavar="N", help="which of the recipe's stages, from 0 (the last)"
@@ -142,7 +142,7 @@ def _summary(commands: "_Commands[argparse.ArgumentParser]") -> None:
 def _photos(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "photos",
-        type=Path,
+        type=user_path,
         metavar="PHOTOS",
         help="class folders, train/ and val/ of them, or a CSV (path,label[,split][,group])",
     )
@@ -260,7 +260,7 @@ def _predict(commands: "_Commands[argparse.ArgumentParser]") -> None:
     parser = _command(commands, "predict", "say what pictures show")
     _model(parser)
     parser.add_argument(
-        "pictures", nargs="+", type=Path, metavar="PICTURE", help="files, or folders of files"
+        "pictures", nargs="+", type=user_path, metavar="PICTURE", help="files, or folders of files"
     )
     parser.add_argument(
         "--top-k", type=int, default=1, metavar="K", help="classes to name for each picture"
@@ -276,7 +276,7 @@ def _evaluate(commands: "_Commands[argparse.ArgumentParser]") -> None:
     parser = _command(commands, "evaluate", "score a model on labelled pictures")
     _model(parser)
     parser.add_argument(
-        "photos", type=Path, metavar="PHOTOS", help="labelled pictures, as for train"
+        "photos", type=user_path, metavar="PHOTOS", help="labelled pictures, as for train"
     )
     parser.add_argument(
         "--split",
@@ -316,14 +316,14 @@ def _embed(commands: "_Commands[argparse.ArgumentParser]") -> None:
     _backbone(parser)
     parser.add_argument(
         "photos",
-        type=Path,
+        type=user_path,
         metavar="PHOTOS",
         help="labelled pictures, as for train, or any folder or file",
     )
     parser.add_argument("--line", default="pooled", metavar="LINE", help="where to read them off")
     parser.add_argument(
         "--out",
-        type=Path,
+        type=user_path,
         required=True,
         metavar="FILE",
         help="ends in .npz, .safetensors, .h5 or .parquet",
@@ -359,7 +359,7 @@ def _demo(commands: "_Commands[argparse.ArgumentParser]") -> None:
     parser = _command(commands, "demo", "show the whole way on built-in pictures, without network")
     parser.add_argument(
         "--out",
-        type=Path,
+        type=user_path,
         metavar="FOLDER",
         help="where to write; a new temporary folder if not given",
     )

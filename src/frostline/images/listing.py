@@ -30,6 +30,7 @@ __all__ = [
     "check",
     "has_several",
     "is_table",
+    "name_of",
     "read_csv",
     "report_lines",
     "scan",
@@ -76,7 +77,7 @@ def scan(
     found = table_sources.find(source, ReadOptions(targets, separator, layout))
     listing = Listing(
         _probe_all(found.rows, console, threads, most_px),
-        str(source) if isinstance(source, Path) else frames.NAME,
+        name_of(source),
         found.skipped_hidden,
         found.skipped_other,
         found.has_splits,
@@ -118,6 +119,11 @@ def has_several(source: Any, separator: str = "auto") -> bool:
     if not is_table(source):
         return False
     return table_sources.find(source, ReadOptions(separator=separator)).several
+
+
+def name_of(source: Any) -> str:
+    """Returns what to call a source in messages."""
+    return str(source) if isinstance(source, Path) else frames.NAME
 
 
 def is_table(source: Any) -> bool:

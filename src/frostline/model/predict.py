@@ -10,6 +10,7 @@ from frostline.activations import engines
 from frostline.activations import extraction as extract
 from frostline.base.console import Console
 from frostline.base.errors import BackboneError, ListingError, did_you_mean
+from frostline.base.paths import user_path
 from frostline.images import level_rules
 from frostline.images import listing as listings
 from frostline.images.preprocessing import Preprocessing
@@ -71,7 +72,7 @@ def open_model(
 
 
 def _opened(target: str, where: torch.device, precision: str) -> Classifier:
-    path = Path(target)
+    path = user_path(target)
     if path.is_dir():
         if RunFolder(path).is_run():
             path = open_run(path).model
@@ -148,12 +149,12 @@ def evaluate_on(
     Raises:
         ListingError: Where a class is unknown to the model, or there is nothing to score.
     """
-    several = _gives_several(model)
+    several, name = _gives_several(model), listings.name_of(photos)
     if not several and listings.has_several(photos) and not any(";" in x for x in model.labels):
         raise ListingError(
-            f"{photos}: some of its cells hold several labels (with ; between them), and the model "
-            "says one class of each picture. Give each picture one label, or evaluate a model "
-            "that was trained with --targets multilabel."
+            f"{name}: some of its cells hold several labels (with ; between them), and the model says "
+            "one class of each picture. Give each picture one label, or evaluate a model that was "
+            "trained with --targets multilabel."
         )
     # Pictures that show none of the classes are a fair test of a model of several labels.
     listing = listings.scan(
@@ -170,7 +171,7 @@ def evaluate_on(
     strangers = sorted({tag for row in rows for tag in listing.tags(row)} - set(model.labels))
     if strangers:
         raise ListingError(
-            f"{photos}: class {strangers[0]!r} is unknown to the model, which knows "
+            f"{name}: class {strangers[0]!r} is unknown to the model, which knows "
             f"{', '.join(model.labels[:8])}." + did_you_mean(strangers[0], model.labels)
         )
     files = [row.path for row in rows]
@@ -184,7 +185,7 @@ def evaluate_on(
             problems |= {files[position]: reason for position, reason in failed.items()}
             bar.advance(len(positions) + len(failed))
     if not kept:
-        raise ListingError(f"{photos}: has no readable images in split {split!r}.")
+        raise ListingError(f"{name}: has no readable images in split {split!r}.")
     chosen = [rows[position] for position in kept]
     scored = evaluate.scored(split, chosen, torch.cat(parts), model.labels, several)
     return scored, listing.with_problems(problems)

@@ -72,7 +72,7 @@ def embed(
         console.say(words)
     rows = listing.usable
     if not rows:
-        raise ListingError(f"{photos}: none of its images can be read.")
+        raise ListingError(f"{listings.name_of(photos)}: none of its images can be read.")
     # A GPU holds them where it can.
     return source.fetch([row_id(row.digest, CENTER.name) for row in rows]).cpu(), rows
 

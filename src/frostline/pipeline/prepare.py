@@ -13,6 +13,7 @@ from frostline import recipe as recipes
 from frostline.activations import engines
 from frostline.base.console import Console
 from frostline.base.errors import LineError, ListingError, RecipeError, RunError
+from frostline.base.paths import user_path
 from frostline.frost import Line
 from frostline.images import level_rules, splits
 from frostline.images import listing as listings
@@ -223,7 +224,7 @@ def open_backbone(choice: BackboneChoice) -> OpenedBackbone:
     opened = catalog.find(
         choice.name,
         pretrained=choice.pretrained,
-        weights=Path(choice.weights) if choice.weights else None,
+        weights=user_path(choice.weights) if choice.weights else None,
         partial=choice.partial,
     )
     if not choice.image_px:
