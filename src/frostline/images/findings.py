@@ -27,6 +27,7 @@ def report_lines(listing: Listing) -> list[str]:
         *_left_out(listing),
         *_twins(listing),
         *_thin_classes(listing),
+        *group_shares(listing),
         *_alike(listing),
         *_of_several(listing),
         *_passed_over(listing),
@@ -95,6 +96,30 @@ def _thin_classes(listing: Listing) -> list[str]:
     if single:
         lines.append(
             f"{class_names(single)} shown by one image only: too few to learn and to test."
+        )
+    return lines
+
+
+def group_shares(listing: Listing) -> list[str]:
+    """Says how even splits came out where whole groups were dealt out; nothing without groups."""
+    groups = len({row.group for row in listing.usable if row.group})
+    if not groups or listing.has_splits:
+        return []
+    totals = Counter(tag for row in listing.usable for tag in listing.tags(row))
+    lines = []
+    for split in SPLITS[1:]:
+        rows = listing.of(split)
+        held = Counter(tag for row in rows for tag in listing.tags(row))
+        if not rows or not totals:
+            continue
+        least, most = (find(totals, key=lambda tag: held[tag] / totals[tag]) for find in (min, max))
+        ends = " to ".join(
+            f"{held[tag] / totals[tag]:.0%} ({held[tag]} of {totals[tag]}, {tag!r})"
+            for tag in (least, most)
+        )
+        lines.append(
+            f"groups stay together, {groups} of them: {split} has {len(rows)} of "
+            f"{len(listing.usable)} images; of the classes from {ends}."
         )
     return lines
 

@@ -152,9 +152,9 @@ def evaluate_on(
     several, name = _gives_several(model), listings.name_of(photos)
     if not several and listings.has_several(photos) and not any(";" in x for x in model.labels):
         raise ListingError(
-            f"{name}: some of its cells hold several labels (with ; between them), and the model says "
-            "one class of each picture. Give each picture one label, or evaluate a model that was "
-            "trained with --targets multilabel."
+            f"{name}: some of its cells hold several labels (with ; between them), and the model "
+            "says one class of each picture. Give each picture one label, or evaluate a model that "
+            "was trained with --targets multilabel."
         )
     # Pictures that show none of the classes are a fair test of a model of several labels.
     listing = listings.scan(
