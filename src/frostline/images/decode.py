@@ -9,6 +9,7 @@ accepts harmless junk between markers and refuses a file that ends too soon. Pic
 import io
 import warnings
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ class Header:
     mode: str
 
 
+@cache
 def extensions() -> frozenset[str]:
     """Returns the file name endings of pictures, in lower case, with the dot.
 
