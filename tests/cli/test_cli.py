@@ -107,7 +107,7 @@ def test_the_module_and_the_version_answer_alike(capsys: Capture) -> None:
     ("argv", "words"),
     [
         ("", "the following arguments are required: COMMAND. See frostline --help."),
-        ("trian photos", "Did you mean train, lr-find? See frostline --help."),
+        ("trian photos", "Did you mean train? See frostline --help."),
         ("train", "the following arguments are required: PHOTOS, --out. See frostline train"),
         ("cache lst", "Did you mean list? See frostline cache --help."),
         ("predict run x.jpg --format jsn", "Did you mean json? See frostline predict --help."),

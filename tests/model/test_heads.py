@@ -380,7 +380,7 @@ def test_a_layer_that_does_not_fit_is_named(
             [{"type": "activation", "kind": "rely"}, LINEAR],
             (
                 "head.layers.0.kind must be one of relu, gelu, silu, tanh, sigmoid, not 'rely'. "
-                "Did you mean relu, gelu?"
+                "Did you mean relu?"
             ),
         ),
         (

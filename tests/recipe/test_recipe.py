@@ -22,6 +22,13 @@ FIELDS: dict[str, tuple[list[Any], list[tuple[Any, str]]]] = {
     "data.test": ([0.0, 0.5], [(-0.1, "a share in [0, 1)"), (math.nan, FINITE)]),
     "data.strict": ([True, False], []),
     "data.targets": (list(recipe.TARGETS), [("multi", "one of")]),
+    "data.separator": (["auto", "space", "|", "/"], [("ab", "auto, space"), ("a", "auto, space")]),
+    "data.layout": (list(recipe.LAYOUTS), [("class", "one of")]),
+    "data.levels": (
+        ["auto", "0:4095", "-1000:3000", "uint16=0:4095,float=0:1"],
+        [(text, "auto, BLACK:WHITE such as") for text in ("4095", "high=0:1", "0:1;")],
+    ),
+    "data.max_megapixels": ([0.0, 200.0], [(-1.0, "0 (the decoder's limits) to 65536")]),
     "backbone.name": (["timm:resnet18"], []),
     "backbone.weights": (["w.safetensors"], []),
     "backbone.partial": ([True, False], []),
@@ -159,6 +166,7 @@ def test_a_value_of_the_wrong_type_is_named_with_its_key(key: str) -> None:
 
 
 _NUMBERS = {
+    "data.max_megapixels",
     *("data.val", "data.test", "views.refresh", "views.rotate", "views.shift", "views.shear"),
     *("views.zoom", "views.crop", "views.color", "budget.disk_gib", "budget.memory_gib"),
     *("budget.time_min", "stages.0.lr", "stages.0.suffix_lr", "stages.0.layer_decay"),
@@ -259,7 +267,7 @@ def test_several_mistakes_in_one_file_are_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as raised:
         recipe.read(path)
     assert str(raised.value) == (
-        f"{path}: 6 problems: (1) sede is not a key of a recipe. Did you mean seed, head? "
+        f"{path}: 6 problems: (1) sede is not a key of a recipe. Did you mean seed? "
         "(2) data.val must be a number, not 'much'. "
         "(3) head.spce is not a key of a recipe. Did you mean spec? "
         "(4) stages.1.epoch is not a key of a recipe. Did you mean epochs? "
@@ -556,7 +564,7 @@ def test_values_that_are_given_go_before_the_recipe_s_and_settings_before_these(
             ["stages.0.epoch=1"],
             "recipe thaw: stages.0.epoch is not a key of a recipe. Did you mean epochs?",
         ),
-        (["haed.spec=x"], "recipe thaw: haed is not a key of a recipe. Did you mean head, seed?"),
+        (["haed.spec=x"], "recipe thaw: haed is not a key of a recipe. Did you mean head?"),
         (["seed=1.5"], "recipe thaw: seed must be a whole number, not 1.5."),
         (["stages.0.lr="], "recipe thaw: stages.0.lr must be a number, not ''."),
         (["seed.x=1"], "recipe thaw: seed must be a whole number, not {'x': 1}."),

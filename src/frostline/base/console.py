@@ -1,5 +1,6 @@
 """Messages and progress on the screen: a bar on a terminal, plain lines elsewhere."""
 
+import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -8,6 +9,16 @@ from dataclasses import dataclass, field
 from typing import Protocol, TextIO
 
 PLAIN_EVERY_S = 10.0
+# What makes a terminal act: C0 but for tab and line feed, delete, C1, and marks that turn the
+# direction of text or begin a line.
+_CONTROL = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
+)
+
+
+def printable(text: str) -> str:
+    """Returns text with its control characters escaped: names of files may hold any."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 class Bar(Protocol):
@@ -28,10 +39,10 @@ class Console:
     stream: TextIO | None = field(default_factory=lambda: sys.stderr)
 
     def say(self, text: str) -> None:
-        """Writes one line; characters that the stream cannot encode are escaped."""
+        """Writes one line; control characters and what the stream cannot encode are escaped."""
         if self.stream is not None:
             encoding = getattr(self.stream, "encoding", None) or "utf-8"
-            line = text.encode(encoding, "backslashreplace").decode(encoding)
+            line = printable(text).encode(encoding, "backslashreplace").decode(encoding)
             self.stream.write(line + "\n")
             self.stream.flush()
 

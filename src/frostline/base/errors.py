@@ -18,6 +18,7 @@ Any other exception that reaches a user is a bug.
 
 import difflib
 from collections.abc import Iterable
+from os.path import commonpath
 
 
 class FrostlineError(Exception):
@@ -65,10 +66,49 @@ class RunError(FrostlineError):
 
 
 def nearest(name: str, names: Iterable[str], count: int = 3) -> list[str]:
-    """Returns up to `count` of `names` that are most similar to `name`, the best first."""
-    by_lower = {known.lower(): known for known in names}
-    matches = difflib.get_close_matches(name.lower(), by_lower, n=count, cutoff=0.5)
-    return [by_lower[match] for match in matches]
+    """Returns at most `count` of `names` that may be meant by `name`, the best first.
+
+    Only what is a slip away: one letter in three is another, one name holds the other, or they
+    begin alike. `cats` is not `ants`, though they share three letters.
+    """
+    low = name.lower()
+    by_lower = {known.lower(): known for known in names if known and _is_near(low, known.lower())}
+    found = difflib.get_close_matches(low, by_lower, n=count, cutoff=0.4)
+    return [by_lower[one] for one in found]
+
+
+def _is_near(name: str, known: str) -> bool:
+    # What stands before a colon, and dashes of options, are not what was mistyped.
+    one, other = (text.lstrip("-").rpartition(":")[2] for text in (name, known))
+    shorter, longer = sorted((one, other), key=len)
+    if len(shorter) > 2 and shorter in longer:
+        return True
+    alike = len(commonpath([one, other]))
+    if alike >= 4 and 2 * alike >= len(longer):
+        return True
+    # `resnet5O` may be `resnet50.a1_in1k`.
+    if "." in other and "." not in one and _is_near(one, other.partition(".")[0]):
+        return True
+    most = len(longer) // 3
+    return len(longer) - len(shorter) <= most and _changes(one, other) <= most
+
+
+def _changes(one: str, other: str) -> int:
+    """Counts letters to add, drop, replace or swap with their neighbour.
+
+    The restricted Damerau-Levenshtein distance (Damerau, Communications of the ACM 7, 1964).
+    """
+    rows = [list(range(len(other) + 1))]
+    for i in range(1, len(one) + 1):
+        row = [i]
+        for j in range(1, len(other) + 1):
+            same = one[i - 1] == other[j - 1]
+            cost = min(rows[i - 1][j] + 1, row[j - 1] + 1, rows[i - 1][j - 1] + (not same))
+            if i > 1 and j > 1 and one[i - 2 : i] == other[j - 1] + other[j - 2]:
+                cost = min(cost, rows[i - 2][j - 2] + 1)
+            row.append(cost)
+        rows.append(row)
+    return rows[-1][-1]
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:

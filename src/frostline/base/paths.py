@@ -6,6 +6,17 @@ from pathlib import Path
 VARIABLE = "FROSTLINE_CACHE"
 
 
+def user_path(given: str | os.PathLike[str]) -> Path:
+    """Returns a path as a person means it: `~` is the home folder, also where no shell saw it.
+
+    A folder that is really called `~` can be named as `./~`.
+    """
+    try:
+        return Path(given).expanduser()
+    except RuntimeError:  # There is no home.
+        return Path(given)
+
+
 def cache_folder(given: str | os.PathLike[str] | None = None) -> Path:
     """Returns the folder of all caches.
 
@@ -13,9 +24,9 @@ def cache_folder(given: str | os.PathLike[str] | None = None) -> Path:
     caches.
     """
     if given:
-        return Path(given).expanduser()
+        return user_path(given)
     if named := os.environ.get(VARIABLE):
-        return Path(named).expanduser()
+        return user_path(named)
     import platformdirs
 
     return platformdirs.user_cache_path("frostline", appauthor=False)

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from frostline.base import signals
+from frostline.base.console import printable
 from frostline.base.errors import FrostlineError, did_you_mean, nearest
 from frostline.cli.parser import make_parser
 
@@ -138,5 +139,5 @@ def _options(parser: argparse.ArgumentParser, argv: Sequence[str]) -> set[str]:
 
 
 def _refuse(words: str) -> int:
-    sys.stderr.write(f"frostline: {' '.join(words.split())}\n")
+    sys.stderr.write(f"frostline: {printable(' '.join(words.split()))}\n")
     return 2

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from frostline.base.console import Console
+from frostline.base.console import Console, printable
 from frostline.base.errors import FrostlineError
 from frostline.base.paths import cache_folder
 from frostline.cli.options import recipe_of
@@ -346,7 +346,7 @@ def _predictions_json(said: Iterable[Any]) -> int:
 
 
 def _print(text: str) -> None:
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(printable(text) + "\n")
 
 
 def _print_json(value: Any) -> None:

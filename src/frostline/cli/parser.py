@@ -1,11 +1,20 @@
 """What can be typed."""
 
 import argparse
-from pathlib import Path
 
 from frostline import __version__
+from frostline.base.paths import user_path
 from frostline.cli.weights import add_parser as _weights
-from frostline.recipe import CACHES, ENGINES, OPTIMIZERS, POOLINGS, PRECISIONS, PRESETS, TARGETS
+from frostline.recipe import (
+    CACHES,
+    ENGINES,
+    LAYOUTS,
+    OPTIMIZERS,
+    POOLINGS,
+    PRECISIONS,
+    PRESETS,
+    TARGETS,
+)
 
 EXAMPLES = """\
 examples:
@@ -66,7 +75,7 @@ def _train(commands: "_Commands[argparse.ArgumentParser]") -> None:
     parser = _command(commands, "train", "train a classifier on a folder of labelled pictures")
     _photos(parser)
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="RUN", help="the run folder to write"
+        "--out", type=user_path, required=True, metavar="RUN", help="the run folder to write"
     )
     _recipe_options(parser)
     _cache_dir(parser)
@@ -89,7 +98,7 @@ def _lr_find(commands: "_Commands[argparse.ArgumentParser]") -> None:
     )
     _photos(parser)
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="STEM", help="writes STEM.png and STEM.svg"
+        "--out", type=user_path, required=True, metavar="STEM", help="writes STEM.png and STEM.svg"
     )
     parser.add_argument(
         "--stage", type=int, metavar="N", help="which of the recipe's stages, from 0 (the last)"
@@ -134,7 +143,7 @@ def _summary(commands: "_Commands[argparse.ArgumentParser]") -> None:
 def _photos(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "photos",
-        type=Path,
+        type=user_path,
         metavar="PHOTOS",
         help="class folders, train/ and val/ of them, or a CSV (path,label[,split][,group])",
     )
@@ -210,6 +219,10 @@ def _recipe_options(parser: argparse.ArgumentParser, trains: bool = True) -> Non
     add("--pooling", choices=POOLINGS, help="how a map becomes a vector (avg)")
     add("--on", metavar="LINE", help="the line that the head sits on (the backbone's end)")
     add("--targets", choices=TARGETS, help="one class an image, one of two, or several (auto)")
+    add("--separator", metavar="SIGN", help="between labels in a cell: space, or the sign (auto)")
+    add("--layout", choices=LAYOUTS, help="`classes`: the folders on top are classes (auto)")
+    add("--levels", metavar="BLACK:WHITE", help="of pictures deeper than 8 bits: 0:4095 (auto)")
+    add("--max-megapixels", type=float, metavar="N", help="of the largest picture read (89)")
     add("--augment", choices=PRESETS, help="how training images are varied")
     add("--views", type=int, metavar="K", help="varied views kept of each training image")
     add("--live", action="store_true", default=None, help="new views in every epoch, none kept")
@@ -248,7 +261,7 @@ def _predict(commands: "_Commands[argparse.ArgumentParser]") -> None:
     parser = _command(commands, "predict", "say what pictures show")
     _model(parser)
     parser.add_argument(
-        "pictures", nargs="+", type=Path, metavar="PICTURE", help="files, or folders of files"
+        "pictures", nargs="+", type=user_path, metavar="PICTURE", help="files, or folders of files"
     )
     parser.add_argument(
         "--top-k", type=int, default=1, metavar="K", help="classes to name for each picture"
@@ -264,7 +277,7 @@ def _evaluate(commands: "_Commands[argparse.ArgumentParser]") -> None:
     parser = _command(commands, "evaluate", "score a model on labelled pictures")
     _model(parser)
     parser.add_argument(
-        "photos", type=Path, metavar="PHOTOS", help="labelled pictures, as for train"
+        "photos", type=user_path, metavar="PHOTOS", help="labelled pictures, as for train"
     )
     parser.add_argument(
         "--split",
@@ -304,14 +317,14 @@ def _embed(commands: "_Commands[argparse.ArgumentParser]") -> None:
     _backbone(parser)
     parser.add_argument(
         "photos",
-        type=Path,
+        type=user_path,
         metavar="PHOTOS",
         help="labelled pictures, as for train, or any folder or file",
     )
     parser.add_argument("--line", default="pooled", metavar="LINE", help="where to read them off")
     parser.add_argument(
         "--out",
-        type=Path,
+        type=user_path,
         required=True,
         metavar="FILE",
         help="ends in .npz, .safetensors, .h5 or .parquet",
@@ -347,7 +360,7 @@ def _demo(commands: "_Commands[argparse.ArgumentParser]") -> None:
     parser = _command(commands, "demo", "show the whole way on built-in pictures, without network")
     parser.add_argument(
         "--out",
-        type=Path,
+        type=user_path,
         metavar="FOLDER",
         help="where to write; a new temporary folder if not given",
     )

@@ -349,6 +349,9 @@ def save(classifier: Classifier, path: Path) -> None:
         "targets": classifier.targets,
         "flip": classifier.flip,
     }
+    how = classifier.preprocessing
+    block |= {"levels": str(how.levels)} if how.levels.ranges else {}
+    block |= {"most_px": how.most_px} if how.most_px else {}
     layers = classifier.trainable.head
     if classifier.head is not None and _take_over(module, classifier.head, layers, classifier):
         # One sigmoid became a softmax over two classes, which says the same.

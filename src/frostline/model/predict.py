@@ -9,7 +9,10 @@ import torch
 from frostline.activations import engines, extraction
 from frostline.base.console import Console
 from frostline.base.errors import BackboneError, ListingError, did_you_mean
+from frostline.base.paths import user_path
+from frostline.images import level_rules
 from frostline.images import listing as listings
+from frostline.images.preprocessing import Preprocessing
 from frostline.model import classifier
 from frostline.model.classifier import Classifier
 from frostline.networks import catalog
@@ -67,7 +70,7 @@ def open_model(
 
 
 def _opened(target: str, where: torch.device, precision: str) -> Classifier:
-    path = Path(target)
+    path = user_path(target)
     if path.is_dir():
         if RunFolder(path).is_run():
             path = open_run(path).model
@@ -98,7 +101,8 @@ def predict(
     Raises:
         ListingError: Where a path does not exist, or there is no picture.
     """
-    listing = listings.scan_files(list(paths), console)
+    listing = listings.scan_files(list(paths), console, most_px=model.preprocessing.most_px)
+    how = _fed_with(model, listing, console)
     rows = listing.rows
     readable = [index for index, row in enumerate(rows) if not row.problem]
     found = {
@@ -109,7 +113,7 @@ def predict(
     files = [rows[index].path for index in readable]
     following = 0
     with console.bar(len(files), "predicting") as bar:
-        for positions, batch, problems in _scores(model, files):
+        for positions, batch, problems in _scores(model, files, how):
             for position, probabilities in zip(positions, batch, strict=True):
                 found[readable[position]] = _prediction(
                     files[position], probabilities, model, top_k
@@ -144,12 +148,12 @@ def evaluate_on(
     Raises:
         ListingError: Where a class is unknown to the model, or there is nothing to score.
     """
-    several = _gives_several(model)
+    several, name = _gives_several(model), listings.name_of(photos)
     if not several and listings.has_several(photos) and not any(";" in x for x in model.labels):
         raise ListingError(
-            f"{photos}: some of its cells hold several labels (with ; between them), and the model "
-            "says one class of each picture. Give each picture one label, or evaluate a model "
-            "that was trained with --targets multilabel."
+            f"{name}: some of its cells hold several labels (with ; between them), and the model "
+            "says one class of each picture. Give each picture one label, or evaluate a model that "
+            "was trained with --targets multilabel."
         )
     # Pictures that show none of the classes are a fair test of a model of several labels.
     listing = listings.scan(
@@ -157,14 +161,16 @@ def evaluate_on(
         console,
         least_classes=0 if several else 1,
         targets="multilabel" if several else "multiclass",
+        most_px=model.preprocessing.most_px,
     )
+    how = _fed_with(model, listing, console)
     if split == "auto":
         split = "val" if listing.has_splits else "all"
     rows = listing.usable if split == "all" else listing.of(split)
     strangers = sorted({tag for row in rows for tag in listing.tags(row)} - set(model.labels))
     if strangers:
         raise ListingError(
-            f"{photos}: class {strangers[0]!r} is unknown to the model, which knows "
+            f"{name}: class {strangers[0]!r} is unknown to the model, which knows "
             f"{', '.join(model.labels[:8])}." + did_you_mean(strangers[0], model.labels)
         )
     files = [row.path for row in rows]
@@ -172,20 +178,20 @@ def evaluate_on(
     parts: list[torch.Tensor] = []
     problems: dict[str, str] = {}
     with console.bar(len(files), "evaluating") as bar:
-        for positions, probabilities, failed in _scores(model, files):
+        for positions, probabilities, failed in _scores(model, files, how):
             kept += positions
             parts.append(probabilities)
             problems |= {files[position]: reason for position, reason in failed.items()}
             bar.advance(len(positions) + len(failed))
     if not kept:
-        raise ListingError(f"{photos}: has no readable images in split {split!r}.")
+        raise ListingError(f"{name}: has no readable images in split {split!r}.")
     chosen = [rows[position] for position in kept]
     scored = evaluation.scored(split, chosen, torch.cat(parts), model.labels, several)
     return scored, listing.with_problems(problems)
 
 
 def _scores(
-    model: Classifier, files: Sequence[str]
+    model: Classifier, files: Sequence[str], how: Preprocessing
 ) -> Iterator[tuple[list[int], torch.Tensor, dict[int, str]]]:
     items = [extraction.ImageView(file) for file in files]
     engine = model.engine
@@ -194,14 +200,18 @@ def _scores(
         images = (pixels, pixels.flip(-1)) if model.flip else (pixels,)
         return torch.stack([engine(each) for each in images], 1)
 
-    for positions, activations, problems in extraction.activations(
-        items, model.preprocessing, run, engine.on_cpu
-    ):
+    for positions, activations, problems in extraction.activations(items, how, run, engine.on_cpu):
         if activations is None:
             yield positions, torch.empty(0, len(model.labels)), problems
         else:
             each = [model.score(part) for part in activations.unbind(1)]
             yield positions, torch.stack(each).mean(0), problems
+
+
+def _fed_with(model: Classifier, listing: listings.Listing, console: Console) -> Preprocessing:
+    """Returns the model's preprocessing; deep pictures of a kind it never saw get levels here."""
+    how = model.preprocessing
+    return level_rules.preprocessing_for(how, listing, level_rules.AUTO, how.most_px, console)
 
 
 def _prediction(

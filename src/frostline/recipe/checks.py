@@ -15,6 +15,7 @@ from frostline.recipe.schema import (
     ENGINES,
     FILLS,
     INITS,
+    LAYOUTS,
     OPTIMIZERS,
     POOLINGS,
     PRECISIONS,
@@ -34,6 +35,8 @@ MAX_COUNT = 1_000_000
 _SHARE = re.compile(r"(-?\d+(?:\.\d+)?) ?%")
 _LAST_BLOCKS = re.compile(r"last [1-9]\d{0,5} blocks?")
 _NUMBER = re.compile(r"-?\d")
+_LEVEL = r"(?:(?:float|u?int\d{1,2})=)?[-+.\deE]+:[-+.\deE]+"
+_LEVELS = re.compile(rf"{_LEVEL}(?: *, *{_LEVEL})*")
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 
 
@@ -88,6 +91,19 @@ def _check_data_and_head(recipe: Recipe, problems: list[str]) -> None:
     both = data.val + data.test
     require(both < 1 or max(data.val, data.test) >= 1, "data.val + data.test", "below 1", both)
     _check_choice(problems, "data.targets", data.targets, TARGETS)
+    _check_choice(problems, "data.layout", data.layout, LAYOUTS)
+    one_sign = len(data.separator) == 1 and not data.separator.isalnum()
+    sign = "auto, space, or a single sign such as | or /"
+    require(data.separator in ("auto", "space") or one_sign, "data.separator", sign, data.separator)
+    ranges = "auto, BLACK:WHITE such as 0:4095, or KIND=BLACK:WHITE,… such as uint16=0:4095"
+    require(
+        data.levels == "auto" or bool(_LEVELS.fullmatch(data.levels)),
+        "data.levels",
+        ranges,
+        data.levels,
+    )
+    most = data.max_megapixels
+    require(0 <= most <= 65_536, "data.max_megapixels", "0 (the decoder's limits) to 65536", most)
     image_px = recipe.backbone.image_px
     require(
         image_px == 0 or 16 <= image_px <= 4096, "backbone.image_px", "0 or 16 to 4096", image_px

@@ -14,6 +14,7 @@ STARTS = ("auto", "probe", "random")
 CACHES = ("auto", "always", "never")
 ENGINES = ("auto", "eager", "compile", "openvino")
 TARGETS = ("auto", "multiclass", "binary", "multilabel")
+LAYOUTS = ("auto", "classes")
 INITS = ("default", "normal", "xavier", "kaiming")
 PRESETS = ("none", "light", "standard", "strong")
 FILLS = ("edge", "constant")
@@ -42,14 +43,26 @@ class Data:
         test: The share of images for the final test, in [0, 1), likewise.
         strict: Whether an unreadable image is an error; otherwise it is left out.
         targets: `multiclass` (one of the classes), `binary` (two classes, one sigmoid),
-            `multilabel` (any of the classes, one sigmoid each), or `auto`: `multilabel` if a CSV
-            has several labels in a row, else `multiclass`.
+            `multilabel` (any of the classes, one sigmoid each), or `auto`: `multilabel` where a
+            CSV has several labels in a row, else `multiclass`.
+        separator: Between the labels in a cell of a table: `auto`, `space`, or the sign itself.
+        layout: Of folders: `auto` finds split folders and refuses what looks like unknown ones;
+            `classes` takes the folders on top as the classes.
+        levels: What becomes black and white in pictures deeper than 8 bits: `BLACK:WHITE` such as
+            `0:4095`, one for each kind of samples (`uint16=0:4095,float=0:1`), or `auto`: by what
+            the files say, and where that is open by the values of the whole set.
+        max_megapixels: Of the largest picture that is read, in millions; 0 for the limits of the
+            decoder, about 224 of JPEG and 89 of all else.
     """
 
     val: float = 0.2
     test: float = 0.0
     strict: bool = False
     targets: str = "auto"
+    separator: str = "auto"
+    layout: str = "auto"
+    levels: str = "auto"
+    max_megapixels: float = 0.0
 
 
 @dataclass(frozen=True)
