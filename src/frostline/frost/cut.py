@@ -86,8 +86,8 @@ class TracedNetwork:
         constants = self.evaluating.traced_graph.constants
         if self.training is not None:
             constants = self.training.traced_graph.constants | constants
-        end_name = end.name if end else "output"
-        label = f"{type(self.net).__name__}, {start.name} to {end_name}"
+        end_name = self._printed(end) if end else "output"
+        label = f"{type(self.net).__name__}, {self._printed(start)} to {end_name}"
         return GraphPart(
             self.net,
             (evaluating, training),
@@ -106,6 +106,15 @@ class TracedNetwork:
         if self.training.is_plain(start, end):
             return evaluating, evaluating
         return evaluating, self.training.graph(start, end, wide)
+
+    def _printed(self, line: Line) -> str:
+        """A line's name in a part's text, which is in the keys of caches that were made before.
+
+        There, a module that gives a tuple named no line.
+        """
+        outputs = self.evaluating.traced_graph.outputs
+        names = (line.name, *line.aliases)
+        return next(name for name in names if len(outputs.get(name, ((name,),))[0]) == 1)
 
     def _last_shape(self) -> tuple[int, ...]:
         cut_point = self.evaluating.cut_points[-1]

@@ -17,7 +17,7 @@ from frostline.frost.tracer import is_leaf
 
 # Several tensors are taken for an activation only where a larger share of the work than this lies
 # between two places with one, and never more of them than this.
-_WIDE_GAP = 0.1
+_WIDE_GAP = 0.2
 _MOST_TENSORS = 8
 
 
@@ -131,19 +131,24 @@ def packed_cut_points(
         top: The position above which no line lies.
     """
     order, live = list(steps.values()), alive(steps)
-    blocked, gaps = _blocked(net, order), list(_wide_gaps(order, singles, top))
-    taken = {cut_point.nodes for cut_point in singles}
-    found: dict[tuple[str, ...], CutPoint] = {}
+    blocked = _blocked(net, order)
+    by_depth: dict[int, list[CutPoint]] = {}
     for path, calls in traced_graph.outputs.items():
         if not path or len(calls) > 1 or not is_block(net, path):
             continue
-        given = [steps[name] for name in calls[0] if steps[name].follows == "data"]
-        at = max((step.index for step in given), default=-1)
-        if not any(low < at < high for low, high in gaps) or blocked[at]:
-            continue
-        cut_point = packed_at(order, live[at], at)
-        if cut_point and cut_point.nodes not in taken and order[at].node.name in live[at]:
-            found.setdefault(cut_point.nodes, cut_point)
+        given = [steps[name].index for name in calls[0] if steps[name].follows == "data"]
+        at = max(given, default=0)
+        # The block's own output must be among what is alive.
+        if at <= top and not blocked[at] and order[at].node.name in live[at]:
+            point = packed_at(order, live[at], at)
+            if point is not None:
+                by_depth.setdefault(path.count("."), []).append(point)
+    found: dict[tuple[str, ...], CutPoint] = {}
+    for _, points in sorted(by_depth.items()):
+        # Outer blocks first: inner ones only where a wide gap is left.
+        gaps = list(_wide_gaps(order, [*singles, *found.values()]))
+        inside = [p for p in points if any(low < p.index < high for low, high in gaps)]
+        found |= {point.nodes: point for point in inside}
     return tuple(found.values())
 
 
@@ -181,14 +186,12 @@ def _is_stage(module: nn.Module) -> bool:
     return any(deep) and not any(is_leaf(part) for part in parts)
 
 
-def _wide_gaps(
-    order: Sequence[GraphStep], singles: Sequence[CutPoint], top: int
-) -> Iterator[tuple[int, int]]:
+def _wide_gaps(order: Sequence[GraphStep], points: Sequence[CutPoint]) -> Iterator[tuple[int, int]]:
     work = list(accumulate(step.multiply_adds for step in order))
-    ends = [*(cut_point.index for cut_point in singles if cut_point.index <= top), len(order) - 1]
+    ends = [*sorted(point.index for point in points), len(order) - 1]
     for low, high in pairwise(ends):
         if work[high] - work[low] > _WIDE_GAP * work[-1]:
-            yield low, min(high, top + 1)
+            yield low, high
 
 
 def _blocked(net: nn.Module, order: Sequence[GraphStep]) -> list[bool]:

@@ -1,8 +1,6 @@
 """Prefix, suffix and head as one classifier; and the folder it is shipped in."""
 
 import copy
-import itertools
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +15,12 @@ from frostline.activations.engines import (
     pick_precision,
     prepare,
 )
-from frostline.base.errors import BackboneError, LineError
+from frostline.base.errors import BackboneError
 from frostline.base.files import save_tensors, write_atomic
 from frostline.frost import GraphPart, Line
+from frostline.frost.choice import TOP as TOP
+from frostline.frost.choice import auto_lines as auto_lines
+from frostline.frost.choice import find_line as find_line
 from frostline.images.preprocessing import Preprocessing
 from frostline.model import heads
 from frostline.model.heads import HeadSpec
@@ -28,9 +29,6 @@ from frostline.networks import model_folder as folder
 from frostline.recipe import PRECISIONS, TARGETS
 
 HEAD_FILE = "head.safetensors"
-TOP = "top"
-_LAST_BLOCKS = re.compile(r"last (\d{1,6}) blocks?")
-_SHARE = re.compile(r"(\d+(?:\.\d+)?) ?%")
 PRECISION_NAMES = {torch.bfloat16: "bf16", torch.float32: "fp32"}
 
 
@@ -179,50 +177,6 @@ def top_of(traced: frost.TracedNetwork, head: HeadSpec, on: str = "") -> Line:
     if on:
         return traced.find(on)
     return frost.top_map(traced.lines) if head.wants_map else traced.find(frost.POOLED)
-
-
-def find_line(traced: frost.TracedNetwork, line: str, top: Line) -> Line:
-    """Returns the line that a recipe's words mean.
-
-    Args:
-        traced: The backbone.
-        line: A name or an index; `top`; `last N blocks`, counted down from `top` (a block without
-            parameters does not count); or a share such as `85%`: the first line between blocks
-            with at least that share of the work below it.
-        top: Where the head begins.
-
-    Raises:
-        LineError: Where there is no such line, or it lies above `top`.
-    """
-    words = line.strip()
-    if words == TOP:
-        return top
-    blocks = [one for one in traced.lines if one.block and one.index <= top.index]
-    if blocks[-1] is not top:
-        blocks.append(top)
-    if match := _LAST_BLOCKS.fullmatch(words):
-        return _last_blocks(blocks, int(match[1]))
-    if match := _SHARE.fullmatch(words):
-        share = float(match[1]) / 100
-        return next((one for one in blocks if one.share_below >= share), top)
-    found = traced.find(words)
-    if found.index > top.index:
-        raise LineError(f"line {words!r}: lies above {top.name!r}, where the head begins.")
-    return found
-
-
-def _last_blocks(blocks: list[Line], count: int) -> Line:
-    with_parameters = [
-        below
-        for below, above in itertools.pairwise(blocks)
-        if above.params_below > below.params_below
-    ]
-    if not 0 <= count <= len(with_parameters):
-        raise LineError(
-            f"line 'last {count} blocks': there are {len(with_parameters)} blocks below "
-            f"{blocks[-1].name!r}."
-        )
-    return with_parameters[-count] if count else blocks[-1]
 
 
 def as_it_is(

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from frostline import frost, recipe
-from frostline.base.errors import BackboneError, RecipeError, did_you_mean
+from frostline.base.errors import BackboneError, LineError, RecipeError, did_you_mean
 from frostline.frost import GraphPart, Line
 from frostline.frost.liveness import GraphStep, TensorSpec
 from frostline.frost.trace import twin_of
@@ -25,6 +25,7 @@ from frostline.model.classifier import Classifier
 from frostline.model.heads import HeadSpec
 from frostline.networks import catalog
 from frostline.networks import model_folder as folder
+from frostline.networks.opening import open_at_size, open_bare
 from frostline.run.folder import RunFolder, open_run
 
 # Two parts of a path name a block of most networks, and a single layer of a plain chain.
@@ -273,23 +274,18 @@ def _traced(
         # Not by name: a folder's own name may read like a name's arguments.
         opened = folder.open_dir(catalog.BackboneName("dir", str(path.absolute())))
         return opened, _lines(opened, image_px)
-    is_timm = catalog.parse(target).source == "timm"
-    if is_timm:
-        try:
-            with _META:
-                bare = catalog.find(target, pretrained=False)
-            return bare, _lines(bare, image_px)
-        # A network that computes with numbers while it is built fails in its own way, and is
-        # built with some. What is wrong with a name or a size is then said again.
-        except Exception:
-            pass
-    opened = catalog.find(target, pretrained=not is_timm)
-    return opened, _lines(opened, image_px)
+    try:
+        bare = open_bare(target, image_px)
+        return bare, _lines(bare)
+    # A network that cannot be traced without numbers is traced with some.
+    except LineError:
+        opened = open_at_size(target, image_px, pretrained=catalog.parse(target).source != "timm")
+        return opened, _lines(opened)
 
 
-def _lines(opened: catalog.OpenedBackbone, image_px: int) -> frost.TracedNetwork:
-    how = opened.record.preprocessing
-    return frost.trace(opened.module, (3, image_px or how.height_px, image_px or how.width_px))
+def _lines(opened: catalog.OpenedBackbone, image_px: int = 0) -> frost.TracedNetwork:
+    size = opened.record.preprocessing
+    return frost.trace(opened.module, (3, image_px or size.height_px, image_px or size.width_px))
 
 
 def _summarise(parts: _SummaryParts, depth: int) -> Summary:

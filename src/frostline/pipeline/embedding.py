@@ -5,6 +5,7 @@ from pathlib import Path
 from torch import Tensor
 
 from frostline import frost
+from frostline import recipe as recipes
 from frostline.activations import engines, sources
 from frostline.activations.cache.key import row_id
 from frostline.activations.cut_network import row_bytes
@@ -16,19 +17,25 @@ from frostline.images import listing as listings
 from frostline.images.augment import CENTER
 from frostline.images.listing import Listing, Row
 from frostline.model import classifier as classifiers
+from frostline.networks.opening import open_bare
 from frostline.pipeline import messages
 from frostline.pipeline.examples import problems_by_path
 from frostline.pipeline.prepare import keep_apart, open_backbone
-from frostline.recipe import BackboneChoice, Compute
+from frostline.recipe import BackboneChoice, Compute, Recipe
 
 
 def lines(choice: BackboneChoice) -> tuple[Line, ...]:
     """Returns every line of a backbone, from `pixels` to `pooled`.
 
+    No weights are downloaded for it.
+
     Raises:
-        BackboneError: Where it cannot be opened, or cannot be traced.
+        BackboneError: Where it cannot be opened.
+        LineError: Where it cannot be traced.
     """
-    opened = open_backbone(choice)
+    recipes.validate(Recipe(backbone=choice), "recipe")
+    is_bare = not (choice.weights or choice.partial)
+    opened = open_bare(choice.name, choice.image_px) if is_bare else open_backbone(choice)
     size = opened.record.preprocessing
     return frost.lines(opened.module, (3, size.height_px, size.width_px))
 

@@ -22,6 +22,7 @@ from frostline.model import heads
 from frostline.model.classifier import Classifier
 from frostline.networks import catalog
 from frostline.networks.catalog import OpenedBackbone
+from frostline.networks.opening import open_at_size
 from frostline.pipeline import messages
 from frostline.recipe import BackboneChoice, Recipe, Stage
 from frostline.training import trackers
@@ -219,17 +220,13 @@ def open_backbone(choice: BackboneChoice) -> OpenedBackbone:
         BackboneError: Where it cannot be opened.
     """
     recipes.validate(Recipe(backbone=choice), "recipe")
-    opened = catalog.find(
+    return open_at_size(
         choice.name,
+        choice.image_px,
         pretrained=choice.pretrained,
         weights=Path(choice.weights) if choice.weights else None,
         partial=choice.partial,
     )
-    if not choice.image_px:
-        return opened
-    side_px = choice.image_px
-    sized = replace(opened.record.preprocessing, height_px=side_px, width_px=side_px)
-    return replace(opened, record=replace(opened.record, preprocessing=sized))
 
 
 @contextmanager

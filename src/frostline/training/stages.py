@@ -76,7 +76,7 @@ def carry_out(task: StageTask, progress: RunProgress, found: Checkpoint | None) 
         Interrupted: After a checkpoint, where a signal asked to end.
         LossError: Where the loss is no longer a number; the best state is in the checkpoint.
         TrainingError: Where a tracker fails; what was trained is in the checkpoint. Or where the
-            stage cannot train on so few images.
+            stage cannot train on so few images, or changed what is frozen.
         RunError: Where the checkpoint does not fit.
     """
     model, stage = task.model, task.stage
@@ -295,9 +295,20 @@ def count(model: Classifier) -> dict[str, int]:
 
 
 def _prove(task: StageTask, before: str, state: TrainState) -> dict[str, Any]:
-    """Says what was frozen, whether it stayed so bit for bit, and what came of the training."""
+    """Says what was frozen, that it stayed so bit for bit, and what came of the training.
+
+    Raises:
+        TrainingError: Where something below the line changed.
+    """
     model = task.model
     after = prefix_digest(model)
+    if after != before:
+        raise TrainingError(
+            f"stages.{task.number}: training changed what lies below line {model.line.name!r}, "
+            "which is frozen, so activations that were kept no longer hold. This is a bug: please "
+            "report the backbone's name. A stage with line = 'top' trains the head alone."
+        )
+    # What computes live was made before the stage; with equal digests it is the network of now.
     first, best = state.first, state.best
     return {
         "stage": task.number + 1,
@@ -337,11 +348,10 @@ def _tell(task: StageTask, console: Console, dropouts: int | None, state: TrainS
 
 
 def _tell_proof(proof: Mapping[str, Any], console: Console) -> None:
-    what = "unchanged, bit for bit" if proof["unchanged"] else "CHANGED"
     words = "kept" if proof["kept"] else "not kept: validation did not get better"
     if proof["kept"] and proof["best_epoch"] and proof["val_accuracy"] is not None:
         words = f"kept from epoch {proof['best_epoch']}, val accuracy {proof['val_accuracy']:.4f}"
     console.say(
-        f"  {words}; what lies below {proof['line']} is {what}; cached against live activations "
-        f"differ by {proof['cached_against_live']:.2g}"
+        f"  {words}; what lies below {proof['line']} is unchanged, bit for bit; cached against "
+        f"live activations differ by {proof['cached_against_live']:.2g}"
     )
