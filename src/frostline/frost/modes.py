@@ -98,16 +98,42 @@ def trace_modes(net: nn.Module, input_shape: tuple[int, int, int]) -> BothModes:
     Raises:
         LineError: Where it cannot be traced in eval mode, or does not run on such images.
     """
-    evaluating = trace_graph(net, training=False, input_shape=input_shape)
+    evaluating, training = _graphs(net, input_shape, follow_values=False)
     try:
-        training = trace_graph(net, training=True, input_shape=input_shape)
+        return _run(net, evaluating, training, input_shape)
     except LineError:
-        training = None
-    if training is not None and not _same(evaluating, training):
+        # `isinstance(x, torch.Tensor)` may have been answered wrongly, as x was none.
+        try:
+            evaluating, training = _graphs(net, input_shape, follow_values=True)
+            return _run(net, evaluating, training, input_shape)
+        except LineError:
+            pass
+        raise
+
+
+def _graphs(
+    net: nn.Module, input_shape: tuple[int, int, int], follow_values: bool
+) -> tuple[TracedGraph, TracedGraph | None]:
+    """The graphs of eval and training mode, made equal where they differ by unread look-ups."""
+    evaluating = trace_graph(net, False, input_shape, follow_values)
+    try:
+        training = trace_graph(net, True, input_shape, follow_values)
+    except LineError:
+        return evaluating, None
+    if not _same(evaluating, training):
         # They may differ by look-ups of a device that nothing reads.
         bare, other = map(without_unread_look_ups, (evaluating, training))
         if _same(bare, other):
-            evaluating, training = bare, other
+            return bare, other
+    return evaluating, training
+
+
+def _run(
+    net: nn.Module,
+    evaluating: TracedGraph,
+    training: TracedGraph | None,
+    input_shape: tuple[int, int, int],
+) -> BothModes:
     if training is not None and _same(evaluating, training):
         try:
             steps = steps_of(net, ((evaluating, False), (training, True)), input_shape)
