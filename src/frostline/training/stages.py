@@ -106,7 +106,7 @@ def carry_out(task: StageTask, progress: RunProgress, found: Checkpoint | None) 
 
 
 def _threads(task: StageTask) -> int | None:
-    only_vectors = len(task.model.line.shape) == 1
+    only_vectors = task.model.line.is_vector
     return 1 if only_vectors else None
 
 

@@ -85,6 +85,8 @@ def exact(
         how: How pixels become its input.
         device: Where to run.
         is_pixels: Whether the line is `pixels`: there is nothing to run, and uint8 is kept.
+        is_vector: Whether an activation is a vector, and not several maps packed into one; None
+            to go by the shape.
     """
     normalise = Normalise(how).to(device)
     if is_pixels:
@@ -101,6 +103,7 @@ def prepare(
     device: torch.device,
     compute: torch.dtype,
     is_pixels: bool = False,
+    is_vector: bool | None = None,
 ) -> Engine:
     """Makes a prefix ready to run.
 
@@ -112,18 +115,22 @@ def prepare(
         device: Where to run.
         compute: The type to compute in.
         is_pixels: Whether the line is `pixels`: there is nothing to run, and uint8 is kept.
+        is_vector: Whether an activation is a vector, and not several maps packed into one; None
+            to go by the shape.
     """
     normalise = Normalise(how).to(device)
     if is_pixels:
         return Engine("pixels", device, torch.uint8, torch.uint8, None, normalise)
     half = compute if compute.itemsize == 2 else torch.float16
+    if is_vector is None:
+        is_vector = len(shape) == 1
     module = copy.deepcopy(prefix).eval().requires_grad_(False).to(device)
     module = fold_batch_norm(module).to(compute).to(memory_format=torch.channels_last)
     return Engine(
         name=f"eager-{device.type}-{str(compute).removeprefix('torch.')}-folded",
         device=device,
         compute=compute,
-        storage=torch.float32 if len(shape) == 1 else half,
+        storage=torch.float32 if is_vector else half,
         module=module,
         normalise=normalise,
     )
