@@ -180,7 +180,7 @@ def lines(arguments: Namespace) -> int:
         [
             line.name,
             str(line.index),
-            " × ".join(map(str, line.shape)),
+            " + ".join(" × ".join(map(str, shape)) for shape in line.packed or (line.shape,)),
             f"{line.kib_half:,.1f}",
             f"{line.params_below:,}",
             f"{line.params_above:,}",
@@ -192,6 +192,13 @@ def lines(arguments: Namespace) -> int:
     hidden = len(found) - len(shown)
     if hidden:
         _print(f"{hidden} more with --all. KiB: one image's activation in half precision.")
+    shared = [line for line in shown if line.shared]
+    if shared:
+        names = ", ".join(dict.fromkeys(name for line in shared for name in line.shared))
+        _print(
+            f"From {shared[0].name} to {shared[-1].name}, what lies above a line also reads "
+            f"parameters from below it, which stay frozen: {names}."
+        )
     return 0
 
 

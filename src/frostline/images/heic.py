@@ -27,7 +27,7 @@ def open_image(data: bytes, check: Callable[[tuple[int, int]], None]) -> ImageFi
     from pi_heif import HeifImageFile
 
     try:
-        image: ImageFile = HeifImageFile(io.BytesIO(data), "")
+        image: ImageFile = HeifImageFile(io.BytesIO(data), "")  # type: ignore[no-untyped-call]
     except Exception as error:
         said = " ".join(str(error).split())
         raise Unreadable(f"damaged or cut short: {said}") from error

@@ -307,7 +307,9 @@ def _cut(
     prefix, suffix = parts.traced.cut(below, top=parts.top)
     preprocessing = parts.record.preprocessing
     is_pixels = below.name == frost.PIXELS
-    engine = prepare(prefix, preprocessing, below.shape, device, compute, is_pixels)
+    engine = prepare(
+        prefix, preprocessing, below.shape, device, compute, is_pixels, below.is_vector
+    )
     parts.module.to(device)
     trainable = SuffixWithHead(
         suffix, parts.layers, compute, Normalise(preprocessing) if is_pixels else None

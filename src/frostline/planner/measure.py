@@ -151,7 +151,7 @@ def step(model: Classifier, stage: Stage, images: int = 1 << 20) -> StepCost:
     def fetch(rows: Sequence[bytes]) -> Tensor:
         return batch[: len(rows)].clone()
 
-    with engines.threads(1 if len(model.line.shape) == 1 else None):
+    with engines.threads(1 if model.line.is_vector else None):
         taken = []
         state = TrainState()
         lines = loop.train(

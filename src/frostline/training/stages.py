@@ -112,7 +112,7 @@ def thaw(task: StageTask) -> None:
 
 def threads(task: StageTask) -> int | None:
     """Returns how many threads train a stage soonest; None for all."""
-    only_vectors = len(task.model.line.shape) == 1
+    only_vectors = task.model.line.is_vector
     return 1 if only_vectors else None
 
 

@@ -85,6 +85,8 @@ def exact(
         preprocessing: How images become its input.
         device: The device to run on.
         is_pixels: Whether the line is `pixels`: there is nothing to run, and pixels stay uint8.
+        is_vector: Whether an activation is a vector, and not several maps packed into one; None
+            to go by the shape.
     """
     normalise = Normalise(preprocessing).to(device)
     if is_pixels:
@@ -101,6 +103,7 @@ def prepare(
     device: torch.device,
     compute: torch.dtype,
     is_pixels: bool = False,
+    is_vector: bool | None = None,
 ) -> Engine:
     """Makes the engine `eager` for a prefix.
 
@@ -112,18 +115,22 @@ def prepare(
         device: The device to run on.
         compute: The type to compute in.
         is_pixels: Whether the line is `pixels`: there is nothing to run, and pixels stay uint8.
+        is_vector: Whether an activation is a vector, and not several maps packed into one; None
+            to go by the shape.
     """
     normalise = Normalise(preprocessing).to(device)
     if is_pixels:
         return Engine("pixels", device, torch.uint8, torch.uint8, None, normalise)
     half_precision = compute if compute.itemsize == 2 else torch.float16
+    if is_vector is None:
+        is_vector = len(shape) == 1
     module = copy.deepcopy(prefix).eval().requires_grad_(False).to(device)
     module = fold_batch_norm(module).to(compute).to(memory_format=torch.channels_last)
     return Engine(
         name=f"eager-{device.type}-{str(compute).removeprefix('torch.')}-folded",
         device=device,
         compute=compute,
-        storage=torch.float32 if len(shape) == 1 else half_precision,
+        storage=torch.float32 if is_vector else half_precision,
         module=module,
         normalise=normalise,
     )
