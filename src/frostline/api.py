@@ -19,7 +19,8 @@ from frostline.model.classifier import Classifier
 from frostline.networks import catalog
 from frostline.planner import Plan
 from frostline.recipe import BackboneChoice, Compute, Recipe
-from frostline.report import build, card, curves
+from frostline.report import curves, everything
+from frostline.run import about
 from frostline.run import folder as runfolder
 from frostline.training.lr_find import RateSuggestion
 
@@ -169,6 +170,7 @@ def train(
     device: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     console: Console | None = None,
+    command: Sequence[str] = (),
 ) -> Run:
     """Trains a classifier on a folder of labelled pictures.
 
@@ -191,6 +193,7 @@ def train(
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         cache_dir: Where activations are kept; see `frostline.base.paths.cache_folder`.
         console: Where words go; standard error by default, `Console(None)` for silence.
+        command: What was typed, word by word, for the report.
 
     Returns:
         The finished run.
@@ -213,9 +216,8 @@ def train(
     with recipes.named(_name_of(recipe)):
         run = pipeline.train(Path(photos), Path(out), wanted, cache_folder(cache_dir), shown)
     if not was_whole:
-        curves.write_curves(run.read_history(), run.path)
-        build.write(run)
-        card.write(run)
+        about.write(run, command)
+        everything.write(run)
     return open_run(out)
 
 

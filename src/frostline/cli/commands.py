@@ -26,7 +26,12 @@ def train(arguments: Namespace) -> int:
     console = Console()
     with named(given.recipe):
         run = api.train(
-            given.photos, out=given.out, recipe=wanted, cache_dir=given.cache_dir, console=console
+            given.photos,
+            out=given.out,
+            recipe=wanted,
+            cache_dir=given.cache_dir,
+            console=console,
+            command=given.typed,
         )
     if given.json:
         _print_json(run.metrics)

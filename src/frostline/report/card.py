@@ -6,7 +6,10 @@ from typing import Any
 
 from frostline import recipe
 from frostline.base.files import write_text
+from frostline.base.paths import without_folders
+from frostline.report import facts
 from frostline.run.folder import RunFolder
+from frostline.scores.sentences import doubts, has_several, verdict
 
 _USE = """\
 ## Use
@@ -40,7 +43,7 @@ def write(run: RunFolder) -> None:
     front += [f"license: {licence}"] if licence else []
     scores = run.read_scores()
     several = config["frostline"].get("targets") == "multilabel" or any(
-        map(_is_several, scores.values())
+        map(has_several, scores.values())
     )
     told = "Says which of" if several else "Tells"
     which = "classes are in a picture" if several else "classes apart"
@@ -53,11 +56,14 @@ def write(run: RunFolder) -> None:
         f"{told} {len(labels)} {which}: {', '.join(labels[:50])}"
         + (", …" if len(labels) > 50 else "."),
         "",
-        f"Made with Frostline from `{made.backbone.name}` ({config['architecture']}), "
-        f"head {_head(made.head)}. "
+        f"Made with Frostline from `{without_folders(made.backbone.name)}` "
+        f"({config['architecture']}), "
+        f"head: {facts.head(made.head)}. "
         + ("" if licence else "The backbone does not state a licence for its weights."),
         "",
         "## Scores",
+        "",
+        *_sentences(scores),
         "",
         *_scores(scores, several),
     ]
@@ -66,14 +72,11 @@ def write(run: RunFolder) -> None:
     write_text(run.model / "README.md", "\n".join(lines))
 
 
-def _head(choice: recipe.HeadChoice) -> str:
-    if choice.layers:
-        return "of " + ", ".join(f"`{layer['type']}`" for layer in choice.layers)
-    return f"`{choice.spec}` with {choice.pooling} pooling"
-
-
-def _is_several(found: Mapping[str, Any]) -> bool:
-    return "mean_average_precision" in found
+def _sentences(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    return [
+        f"On `{split}`: {' '.join([verdict(found), *doubts(found)])}"
+        for split, found in scores.items()
+    ]
 
 
 def _scores(scores: Mapping[str, Mapping[str, Any]], several: bool) -> list[str]:
