@@ -216,7 +216,7 @@ def train(
     with recipes.named(_name_of(recipe)):
         run = pipeline.train(Path(photos), Path(out), wanted, cache_folder(cache_dir), shown)
     if not was_whole:
-        about.write(run, command)
+        about.write(run, about.now(command))
         everything.write(run)
     return open_run(out)
 

@@ -1,7 +1,6 @@
 """The report of a run, and the files beside it, made from the run folder alone."""
 
 import csv
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -15,6 +14,7 @@ from frostline.base.errors import RunError
 from frostline.images import listing as listings
 from frostline.images.listing import Listing
 from frostline.report import examples, facts, page
+from frostline.report.names import short_names
 from frostline.report.page import Page, SplitPart
 from frostline.report.stages import StageResult, choices, prices, results
 from frostline.run import about as run_about
@@ -70,19 +70,6 @@ def parts_of(
     return parts
 
 
-def short_names(paths: Iterable[str]) -> dict[str, str]:
-    """Returns what a page calls each path: what differs, without the folders that all share."""
-    known = list(paths)
-    folders = {os.path.dirname(os.path.abspath(path)) for path in known}  # noqa: PTH100, PTH120
-    try:
-        root = os.path.commonpath(folders) if folders else ""
-    except ValueError:  # On two drives there is nothing that all share.
-        root = ""
-    if not root:
-        return {path: Path(path).name for path in known}
-    return {path: os.path.relpath(path, root) for path in known}
-
-
 def read_rows(path: Path) -> list[dict[str, str]]:
     """Returns the rows of a `predictions.csv`.
 
@@ -115,7 +102,7 @@ def _page(run: RunFolder) -> Page:
     names = short_names([*(row.path for row in listing.rows), *(row["path"] for row in rows)])
     stages = results(history, found.get("stages", []))
     counts = {name: len(listing.of(name)) for name in listings.SPLITS}
-    worrying, harmless = _sorted_notes(notes_of(listing, names))
+    worrying, harmless = sorted_notes(notes_of(listing, names))
     if facts.frozen_changed(plan, found):
         worrying.insert(
             0, "Frozen layers changed: this is a fault of the program, tell its makers."
@@ -135,7 +122,7 @@ def _page(run: RunFolder) -> Page:
     )
 
 
-def _sorted_notes(notes: Iterable[str]) -> tuple[list[str], list[str]]:
+def sorted_notes(notes: Iterable[str]) -> tuple[list[str], list[str]]:
     """Parts what a reader must know from what merely was so."""
     listed = list(notes)
     harmless = [note for note in listed if note.startswith(("converted ", "passed over"))]

@@ -48,7 +48,7 @@ def of_run(
         ("time for passes and epochs", f"{took_s:,.0f} s" if took_s is not None else ""),
         ("passes below the line", f"{plan['rows_computed']:,}"),
         ("engine", plan["engine"]),
-        ("made with", _versions(about)),
+        ("made with", versions(about)),
         ("files beside this page", _BESIDE),
     ]
     return [(name, value) for name, value in facts if value]
@@ -97,7 +97,8 @@ def _frozen(plan: Mapping[str, Any], found: Mapping[str, Any]) -> str:
     return "NO" if frozen_changed(plan, found) else "yes, bit for bit"
 
 
-def _versions(about: RunAbout | None) -> str:
+def versions(about: RunAbout | None) -> str:
+    """Returns what a run was made with; nothing where nothing tells."""
     if about is None:
         return ""
     packages = [f"{name} {version}" for name, version in about.packages.items()]

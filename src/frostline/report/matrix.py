@@ -4,7 +4,8 @@ Of several labels an image there is none; how often each is found, missed and sa
 instead.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 _NUMBERED = 40
 _LETTERS = 28
 # Inches a cell, for up to so many classes.
-_CELLS = ((6, 0.7), (_NUMBERED, 0.32), (10**9, 0.17))
+_CELLS = ((3, 1.1), (6, 0.8), (_NUMBERED, 0.32), (10**9, 0.17))
 _SHARES = 6
 
 
@@ -43,21 +44,48 @@ def write_confusion(found: Mapping[str, Any], stem: Path) -> tuple[Path, Path]:
     labels = [_short(label) for label in found["labels"]]
     counts = dense_confusion(found["confusion"])
     several = has_several(found)
-    if several:
-        width, height = 7.0, 1.3 + 0.32 * len(labels)
-    else:
-        cell = next(cell for most, cell in _CELLS if len(labels) <= most)
-        side = 2.2 + cell * len(labels)
-        width, height = side + 0.6, side
-    with drawing((width, height)) as figure:
-        axes = figure.subplots()
+    frame = _frame(labels, several)
+    with drawing((frame.left + frame.width + 0.15, frame.bottom + frame.height + 0.15)) as figure:
+        # Places are known, so matplotlib need not measure every word to find them.
+        whole_width, whole_height = figure.get_size_inches()
+        axes = figure.add_axes(
+            (
+                frame.left / whole_width,
+                frame.bottom / whole_height,
+                frame.width / whole_width,
+                frame.height / whole_height,
+            )
+        )
         if several:
             _bars(axes, counts, labels)
         else:
             _cells(axes, counts, labels)
-        figure.set_layout_engine("constrained")
         title = "Labels found, missed and said wrongly" if several else "Confusion matrix"
         return save(figure, stem, title)
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """Where the plotting area lies, in inches."""
+
+    left: float
+    bottom: float
+    width: float
+    height: float
+
+
+def _frame(labels: Sequence[str], several: bool) -> _Frame:
+    letter_in = 0.078 if len(labels) <= _NUMBERED else 0.058
+    names_in = 0.25 + letter_in * max(map(len, labels))
+    if several:
+        return _Frame(names_in, 0.85, 6.0, 0.34 * len(labels) + 0.1)
+    side = next(cell for most, cell in _CELLS if len(labels) <= most) * len(labels)
+    below = names_in if _is_upright(labels) else 0.3
+    return _Frame(names_in + 0.25, below + 0.25, side, side)
+
+
+def _is_upright(labels: Sequence[str]) -> bool:
+    return len(labels) > 6 or max(map(len, labels)) > 8
 
 
 def _cells(axes: "Axes", counts: np.ndarray, labels: list[str]) -> None:
@@ -65,11 +93,13 @@ def _cells(axes: "Axes", counts: np.ndarray, labels: list[str]) -> None:
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     axes.imshow(_coloured(shares), interpolation="nearest")
     places = np.arange(len(labels))
-    upright = len(labels) > 6 or max(map(len, labels)) > 10
-    axes.set_xticks(places, labels, rotation=90 if upright else 0)
+    axes.set_xticks(places, labels, rotation=90 if _is_upright(labels) else 0)
     axes.set_yticks(places, labels)
     axes.tick_params(length=0, labelsize=9 if len(labels) <= _NUMBERED else 6)
     axes.set(xlabel="taken for", ylabel="truth")
+    frame = _frame(labels, several=False)
+    axes.xaxis.set_label_coords(0.5, (0.17 - frame.bottom) / frame.height)
+    axes.yaxis.set_label_coords((0.17 - frame.left) / frame.width, 0.5)
     axes.grid(False)
     axes.spines[:].set_visible(True)
     axes.spines[:].set_color(colours.GRID)
@@ -105,7 +135,8 @@ def _bars(axes: "Axes", counts: np.ndarray, labels: list[str]) -> None:
     axes.xaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
     axes.set_xlabel("pictures")
     axes.grid(False, axis="y")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.32 / max(len(labels) / 4, 1)), ncols=3)
+    below = -0.45 / _frame(labels, several=True).height
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, below), ncols=3)
 
 
 def _short(label: str) -> str:

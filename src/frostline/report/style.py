@@ -111,8 +111,10 @@ body{max-width:none;padding:0;font-size:11pt}*{print-color-adjust:exact;
 -webkit-print-color-adjust:exact}
 nav,details:not([open]){display:none}.views img{min-width:0}
 .box{overflow:visible;width:auto}.tall{max-height:none}
-.tall thead th{position:static}h2,h3,summary,.split{break-after:avoid}
-figure,tr,li,.notes,.matrix,.kind,.scale,.chart{break-inside:avoid}
+.tall thead th{position:static}h2,h3,summary,.split,p.dim{break-after:avoid}
+figure,tr,li,.notes,.matrix,.kind,.scale,.chart,#views{break-inside:avoid}
+.row{gap:1rem}.chart{width:8.3cm}.small li,.small img,.small .missing{width:1.9cm}
+.small img,.small .missing{height:1.9cm}.kinds{gap:.25rem 1rem}
 .lead b{font-size:20pt}h2{margin-top:1.5rem}
 .thumbs{grid-template-columns:repeat(4,1fr)}
 }

@@ -34,30 +34,32 @@ class RunAbout:
     packages: dict[str, str] = field(default_factory=dict)
 
 
-def write(run: RunFolder, command: Sequence[str] = (), now: datetime | None = None) -> None:
-    """Writes `run.json`.
+def now(command: Sequence[str] = (), moment: datetime | None = None) -> RunAbout:
+    """Returns the record of what comes to its end now, in this process.
 
     Args:
-        run: The run that has come to its end.
         command: What was typed, word by word.
-        now: The time of its end; by default the present, in local time.
-
-    Raises:
-        DiskError: Where it cannot be written.
+        moment: The time of its end; by default the present, in local time.
     """
     from frostline import __version__
 
-    moment = now or datetime.now().astimezone()
-    # File names need not be text, and JSON is.
-    words = tuple(word.encode("utf-8", "backslashreplace").decode() for word in command)
-    about = RunAbout(
-        finished=moment.isoformat(timespec="seconds"),
+    ended = moment or datetime.now().astimezone()
+    return RunAbout(
+        finished=ended.isoformat(timespec="seconds"),
         frostline=__version__,
-        command=words,
+        command=tuple(command),
         python=platform.python_version(),
         system=f"{platform.system()} {platform.machine()}",
         packages={name: found for name in _PACKAGES if (found := _version(name))},
     )
+
+
+def write(run: RunFolder, about: RunAbout) -> None:
+    """Writes `run.json`.
+
+    Raises:
+        DiskError: Where it cannot be written.
+    """
     write_json(run.about, asdict(about))
 
 

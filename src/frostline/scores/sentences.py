@@ -137,3 +137,15 @@ def counted(labels: Sequence[str], most: int = 8) -> str:
     left = counts[most:]
     rest = sum(count for _, count in left)
     return f"{shown}, {len(left)} other classes {rest:,}" if left else shown
+
+
+def summary_of(labels: Sequence[Sequence[str]], unsure: int, threshold: float) -> str:
+    """Returns what was said of pictures in few words: "ants 3, bees 3; 2 under 70 % sure".
+
+    Args:
+        labels: Of each picture, all that was said of it.
+        unsure: How many are less sure than the threshold.
+        threshold: From 0 to 1.
+    """
+    said = counted([label for each in labels for label in each or [""]])
+    return f"{said}; {unsure:,} under {percent(threshold)} sure" if unsure else said
