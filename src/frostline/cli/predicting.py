@@ -101,7 +101,7 @@ def _keep_apart(given: Namespace, paths: Sequence[Path]) -> None:
 
 
 def _keep_out_of(target: Path, option: str, paths: Sequence[Path]) -> None:
-    from frostline.pipeline import train as pipeline
+    from frostline import pipeline
 
     for path in paths:
         if path.is_dir():
