@@ -140,9 +140,8 @@ def test_a_run_of_several_labels_has_a_report(run: RunFolder) -> None:
     assert "What is missed, and what is said wrongly" in text
     assert "calibration error" not in text
     # The surest mistake first: green was missed at 0.01, and said at 0.8 where it is not.
-    assert re.findall(r'class="chance">(\w+) (\d+)&nbsp;%', text) == [
-        *(("green", "1"), ("green", "80"))
-    ]
+    shown = re.findall(r'(\w+) <span class="chance">(\d+)&nbsp;%</span>, ([\w ]+)<', text)
+    assert shown == [("green", "1", "missed"), ("green", "80", "said wrongly")]
 
 
 def test_the_card_of_several_labels(run: RunFolder) -> None:

@@ -22,6 +22,9 @@ from frostline.run.folder import RunFolder
 from frostline.scores import metrics
 from frostline.scores.sentences import guess_of
 
+# How those remarks on pictures begin that tell of nothing wrong.
+_HARMLESS = ("converted ", "passed over", "without a label")
+
 PredictionRows = Sequence[Mapping[str, str]]
 
 
@@ -125,7 +128,7 @@ def _page(run: RunFolder) -> Page:
 def sorted_notes(notes: Iterable[str]) -> tuple[list[str], list[str]]:
     """Parts what a reader must know from what merely was so."""
     listed = list(notes)
-    harmless = [note for note in listed if note.startswith(("converted ", "passed over"))]
+    harmless = [note for note in listed if note.startswith(_HARMLESS)]
     shown = [note[:1].upper() + note[1:] for note in listed if note not in harmless]
     return shown, [note[:1].upper() + note[1:] for note in harmless]
 

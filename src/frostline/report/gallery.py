@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from frostline.report.examples import Example, sort_out
-from frostline.report.text import escape, sentence
+from frostline.report.text import escape, name, sentence
 from frostline.report.thumbnails import picture
 from frostline.scores.sentences import percent
 
@@ -48,10 +48,10 @@ def classes(
             ("unsure", "right, but unsure", sorted_out.unsure),
             ("wrong", "wrong", sorted_out.wrong),
         )
-        groups = "".join(_group(kind, name, each, side_px) for kind, name, each in kinds if each)
+        groups = "".join(_group(kind, words, each, side_px) for kind, words, each in kinds if each)
         opened = " open" if count <= _OPEN else ""
         parts.append(
-            f"<details{opened}><summary><b>{escape(label)}</b> {_found(found.get(label, {}))}"
+            f"<details{opened}><summary><b>{name(label)}</b> {_found(found.get(label, {}))}"
             f'</summary><div class="kinds">{groups}</div></details>'
         )
     return f'<div class="classes">{"".join(parts)}</div>' if parts else ""
@@ -64,14 +64,14 @@ def _found(row: Mapping[str, object]) -> str:
     return f'<span class="dim">{round(recall * n):,} of {n:,} found</span>'
 
 
-def _group(kind: str, name: str, examples: Sequence[Example], side_px: int) -> str:
+def _group(kind: str, words: str, examples: Sequence[Example], side_px: int) -> str:
     shown = "".join(_small(one, side_px) for one in examples)
-    return f'<div class="kind is-{kind}"><p>{escape(name)}</p><ul class="small">{shown}</ul></div>'
+    return f'<div class="kind is-{kind}"><p>{escape(words)}</p><ul class="small">{shown}</ul></div>'
 
 
 def _small(example: Example, side_px: int) -> str:
     said = example.predicted or "none"
-    words = escape(said) if not example.is_right else ""
+    words = name(said) if not example.is_right else ""
     if example.about:
         words = "missed" if example.has_it else "said wrongly"
         words = "" if example.is_right else words
@@ -91,12 +91,17 @@ def _grid(examples: Sequence[Example]) -> str:
 def _mistake(example: Example) -> str:
     truth, predicted = example.truth or "none", example.predicted or "none"
     shown = picture(example.path, f"{example.name}: {truth}, taken for {predicted}")
-    chance = sentence(percent(example.probability))
+    chance = f'<span class="chance">{sentence(percent(example.probability))}</span>'
     if example.about:
-        chance = f"{escape(example.about)} {chance}"
+        what = "missed" if example.has_it else "said wrongly"
+        said = (
+            f"said <b>{name(predicted)}</b><br>is <b>{name(truth)}</b>"
+            f"<br>{name(example.about)} {chance}, {what}"
+        )
+    else:
+        said = f"taken for <b>{name(predicted)}</b> {chance}<br>is <b>{name(truth)}</b>"
     split = f" ({escape(example.split)})" if example.split else ""
     return (
-        f"<li><figure>{shown}<figcaption>taken for <b>{escape(predicted)}</b> "
-        f'<span class="chance">{chance}</span><br>is <b>{escape(truth)}</b><br>'
-        f'<span class="name">{escape(example.name)}{split}</span></figcaption></figure></li>'
+        f"<li><figure>{shown}<figcaption>{said}<br>"
+        f'<span class="name">{name(example.name)}{split}</span></figcaption></figure></li>'
     )

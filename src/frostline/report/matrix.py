@@ -13,7 +13,7 @@ import numpy as np
 
 from frostline.report import colours
 from frostline.report.curves import drawing, save
-from frostline.report.text import escape
+from frostline.report.text import visible
 from frostline.scores.metrics import dense_confusion
 from frostline.scores.sentences import has_several, percent
 
@@ -141,5 +141,6 @@ def _bars(axes: "Axes", counts: np.ndarray, labels: list[str]) -> None:
 
 def _short(label: str) -> str:
     """Returns a name that a font can show, cut where it is long; `$` would begin a formula."""
-    plain = escape(label).replace("&#x27;", "'").replace("&amp;", "&").replace("$", r"\$")
-    return plain if len(plain) <= _LETTERS else f"{plain[: _LETTERS - 1]}…"
+    plain = visible(label)
+    plain = plain if len(plain) <= _LETTERS else f"{plain[: _LETTERS - 1]}…"
+    return plain.replace("$", r"\$")

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from frostline.model.predict import Prediction
+from frostline.report import text
 from frostline.report.examples import SURE
 from frostline.report.names import short_names
 from frostline.report.page import document
@@ -91,7 +92,7 @@ def _item(one: Prediction, name: str) -> str:
     first = first if several else f"<b>{first}</b>"
     return (
         f"<li><figure>{shown}<figcaption>{several}{first}{rest}<br>"
-        f'<span class="name">{escape(name)}</span></figcaption></figure></li>'
+        f'<span class="name">{text.name(name)}</span></figcaption></figure></li>'
     )
 
 

@@ -103,7 +103,6 @@ body{padding:1.25rem 1rem 3rem}.lead b{font-size:1.6rem}
 .small li,.small img,.small .missing{width:100%}
 .small img,.small .missing{height:auto;aspect-ratio:1}
 .box th,.box td{padding-left:.5rem;padding-right:.5rem}.box .matrix th[scope=row]{max-width:8rem}
-.tall{max-height:none}
 }
 @media print{
 :root{color-scheme:light}

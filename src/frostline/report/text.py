@@ -14,6 +14,11 @@ _UNSAFE = re.compile(
 
 def escape(text: object) -> str:
     r"""Returns `text` safe in HTML and XML; bytes and marks that cannot be shown become `\x..`."""
+    return html.escape(visible(text), quote=True)
+
+
+def visible(text: object) -> str:
+    r"""Returns `text` with bytes and marks that cannot be shown as `\x..`."""
 
     def shown(match: re.Match[str]) -> str:
         code = ord(match[0])
@@ -21,12 +26,17 @@ def escape(text: object) -> str:
             code -= 0xDC00
         return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
-    return html.escape(_UNSAFE.sub(shown, str(text)), quote=True)
+    return _UNSAFE.sub(shown, str(text))
 
 
 def sentence(text: str) -> str:
     """Returns words for a page: escaped, with no line broken before a per cent sign."""
     return escape(text).replace(" %", "&nbsp;%")
+
+
+def name(text: object) -> str:
+    """Returns a name for a page: escaped, and breakable where people put no blanks."""
+    return re.sub(r"([_/])(?=.)", r"\1<wbr>", escape(text))
 
 
 def number(value: float | None) -> str:

@@ -21,9 +21,9 @@ from frostline.images import listing as listings
 from frostline.images.augment import CENTER, Policy, View
 from frostline.images.decode import Unreadable
 from frostline.images.preprocessing import Preprocessing, from_timm
-from frostline.images.rows import Row
+from frostline.images.rows import Row, split_tags
 from frostline.report.colours import DIM, INK
-from frostline.report.text import escape
+from frostline.report.text import visible
 from frostline.run.folder import RunFolder
 
 CLASSES = 12
@@ -161,11 +161,13 @@ def _drawn(lines: Sequence[_Line], heads: Sequence[str], words: str) -> Image.Im
     draw, font = ImageDraw.Draw(sheet), _font()
     for column, head in enumerate(heads):
         draw.text((_NAME_PX + column * step, 8), head, DIM, font)
-    earlier = ""
+    earlier: str | None = None
     for number, line in enumerate(lines):
         y = top + number * step
         if line.label != earlier:
-            name = _fitting(draw, escape(line.label or "none"), font, _NAME_PX - 16)
+            name = _fitting(
+                draw, visible(", ".join(split_tags(line.label)) or "none"), font, _NAME_PX - 16
+            )
             draw.text((10, y + 4), name, INK, font)
         earlier = line.label
         for column, pixels in enumerate(line.pixels):
