@@ -44,7 +44,7 @@ def test_counts_and_shares_are_drawn_and_zeros_are_not(tmp_path: Path) -> None:
     assert blue > orange > 0.05
 
 
-@pytest.mark.parametrize("count", [1, 7, 41])
+@pytest.mark.parametrize("count", [1, 7, 41, 51])
 def test_any_number_of_classes_fits(tmp_path: Path, count: int) -> None:
     names = [f"class {k}" for k in range(count)]
     found = scores(np.diag(range(1, count + 1)).tolist(), names)

@@ -9,7 +9,7 @@ from frostline.report.stages import results
 
 def test_each_epoch_is_a_row_and_what_was_kept_is_marked(tmp_path: Path) -> None:
     history = [
-        {"stage": 0, "kind": "probe", "strength": 1.0, "val_loss": 0.4, "val_accuracy": 0.8},
+        {"stage": 0, "kind": "probe", "C": 1.0, "val_loss": 0.4, "val_accuracy": 0.8},
         {"stage": 1, "kind": "train", "epoch": 1, "step": 2, "train_loss": 0.5, "val_loss": 0.5},
         {"stage": 2, "kind": "train", "epoch": 1, "step": 2, "train_loss": 0.3, "val_loss": 0.3},
         {"stage": 2, "kind": "train", "epoch": 2, "step": 4, "train_loss": 0.2, "own": "x"},
@@ -23,7 +23,7 @@ def test_each_epoch_is_a_row_and_what_was_kept_is_marked(tmp_path: Path) -> None
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == [
         *("stage", "kind", "epoch", "step", "train_loss", "val_loss", "val_accuracy"),
-        *("strength", "own", "kept"),
+        *("C", "own", "kept"),
     ]
     assert [row["kept"] for row in rows] == ["1", "0", "1", "0"]
     assert [row["val_loss"] for row in rows] == ["0.4", "0.5", "0.3", ""]

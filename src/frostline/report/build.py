@@ -23,7 +23,7 @@ from frostline.scores import metrics
 from frostline.scores.sentences import guess_of
 
 # How those remarks on pictures begin that tell of nothing wrong.
-_HARMLESS = ("converted ", "passed over", "without a label")
+_HARMLESS = ("converted ", "passed over", "without a label", "groups stay together")
 
 PredictionRows = Sequence[Mapping[str, str]]
 
@@ -92,7 +92,10 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 def notes_of(listing: Listing, names: Mapping[str, str]) -> list[str]:
     """Returns what is to be said of the pictures, with their short names."""
     short = (replace(row, path=names.get(row.path, row.path)) for row in listing.rows)
-    return listings.report_lines(replace(listing, rows=tuple(short)))
+    lines = listings.report_lines(replace(listing, rows=tuple(short)))
+    root = listing.root.rstrip("/\\")
+    # What is said of the whole set may name where it lies.
+    return [line.replace(root, Path(root).name) for line in lines] if root else lines
 
 
 def _page(run: RunFolder) -> Page:

@@ -1,11 +1,11 @@
 """All that people look at in a finished run, written from the run folder alone."""
 
-from frostline.report import build, card, curves, matrix, results, views_sheet
+from frostline.report import build, card, curves, matrix, results
 from frostline.run.folder import RunFolder
 
 
 def write(run: RunFolder) -> None:
-    """Writes curves, confusion matrices, `results.csv`, `views.jpg`, the report and the card.
+    """Writes curves, confusion matrices, `results.csv`, the report and the card.
 
     Raises:
         RunError: Where the run is unfinished or damaged.
@@ -16,6 +16,5 @@ def write(run: RunFolder) -> None:
     for split, found in scores.items():
         matrix.write_confusion(found, run.path / f"confusion-{split}")
     results.write_results(history, stages, run.results)
-    views_sheet.write(run)
     build.write(run)
     card.write(run)

@@ -10,7 +10,7 @@ from frostline.base.files import write_text
 from frostline.report.stages import StageResult
 
 _FIRST = ("stage", "kind", "epoch", "step", "lr", "train_loss", "train_accuracy")
-_THEN = ("val_loss", "val_accuracy", "cv_loss", "cv_accuracy", "strength", "seconds")
+_THEN = ("val_loss", "val_accuracy", "cv_loss", "cv_accuracy", "C", "seconds")
 
 
 def write_results(

@@ -3,28 +3,23 @@
 A mirroring or a crop that is wrong for the pictures is seen on it at a glance.
 """
 
-import io
-import json
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 from PIL.ImageFont import FreeTypeFont
 from torch import Tensor
 
-from frostline import recipe
 from frostline.base.files import write_atomic
 from frostline.images import augment
-from frostline.images import listing as listings
 from frostline.images.augment import CENTER, Policy, View
 from frostline.images.decode import Unreadable
-from frostline.images.preprocessing import Preprocessing, from_timm
+from frostline.images.preprocessing import Preprocessing
 from frostline.images.rows import Row, split_tags
 from frostline.report.colours import DIM, INK
 from frostline.report.text import visible
-from frostline.run.folder import RunFolder
 
 CLASSES = 12
 VIEWS = 6
@@ -80,31 +75,20 @@ def views_sheet(
     return _drawn(lines, heads if policy.varies else [], told(policy, left_out))
 
 
-def write(run: RunFolder) -> Path | None:
-    """Writes `views.jpg` into a finished run, from the run's own recipe, listing and model.
+def write(path: Path, rows: Sequence[Row], how: Preprocessing, policy: Policy) -> Path | None:
+    """Writes the sheet as a JPEG.
 
     Returns:
-        The file; None where no training picture can be read any more.
+        The file; None where none of the pictures can be read.
 
     Raises:
-        RunError: Where the run is damaged.
         DiskError: Where it cannot be written.
     """
-    wanted = recipe.read(run.recipe).views
-    policy = replace(augment.preset(wanted.preset), **wanted.policy())
-    config = json.loads((run.model / "config.json").read_text("utf-8"))
-    how = from_timm(config["pretrained_cfg"], str(run.model))
-    sheet = views_sheet(listings.read_csv(run.listing).of("train"), how, policy)
+    sheet = views_sheet(rows, how, policy)
     if sheet is None:
         return None
-    buffer = io.BytesIO()
-    sheet.save(buffer, "JPEG", quality=80)
-
-    def put(path: Path) -> None:
-        path.write_bytes(buffer.getvalue())
-
-    write_atomic(run.views, put)
-    return run.views
+    write_atomic(path, lambda temporary: sheet.save(temporary, "JPEG", quality=80))
+    return path
 
 
 def told(policy: Policy, left_out: int = 0) -> str:
