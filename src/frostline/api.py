@@ -21,7 +21,8 @@ from frostline.networks import catalog
 from frostline.networks.record import BackboneRecord, OpenedBackbone
 from frostline.planner import Plan
 from frostline.recipe import BackboneChoice, Compute, Recipe
-from frostline.report import build, card, curves
+from frostline.report import curves, everything
+from frostline.run import about
 from frostline.run import folder as run_folder
 from frostline.training.lr_find import RateSuggestion
 
@@ -198,6 +199,7 @@ def train(
     device: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     console: Console | None = None,
+    command: Sequence[str] = (),
 ) -> Run:
     """Trains a classifier on a folder of labelled pictures.
 
@@ -221,6 +223,7 @@ def train(
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         cache_dir: Where activations are kept; see `frostline.base.paths.cache_folder`.
         console: Where words go; standard error by default, `Console(None)` for silence.
+        command: What was typed, word by word, for the report.
 
     Returns:
         The finished run.
@@ -245,9 +248,8 @@ def train(
             _source(photos), user_path(out), wanted, cache_folder(cache_dir), shown
         )
     if not was_whole:
-        curves.write_curves(run.read_history(), run.path)
-        build.write(run)
-        card.write(run)
+        about.write(run, about.now(command))
+        everything.write(run)
     return open_run(user_path(out))
 
 

@@ -1,5 +1,6 @@
 """Files of activations, read back by the libraries they are for."""
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -52,7 +53,17 @@ def read_parquet(path: Path) -> dict[str, Any]:
     return {"activations": values.reshape(len(table), *shape), **texts}
 
 
+def read_csv(path: Path) -> dict[str, Any]:
+    with path.open(encoding="utf-8", newline="") as file:
+        head, *rows = csv.reader(file)
+    assert head == ["path", "label", "split", *(f"a{k}" for k in range(len(head) - 3))]
+    values = np.array([[float(value) for value in row[3:]] for row in rows], dtype=np.float32)
+    texts = {key: [row[index] for row in rows] for index, key in enumerate(head[:3])}
+    return {"activations": values, **texts}
+
+
 READERS: dict[str, Read] = {
+    ".csv": read_csv,
     ".npz": read_npz,
     ".safetensors": read_safetensors,
     ".h5": read_h5,
@@ -71,7 +82,8 @@ def test_each_format_gives_back_what_was_written(
     out = tmp_path / f"x{ending}"
     embeddings.write(out, values, ROWS)
     found = READERS[ending](out)
-    assert np.array_equal(found["activations"], values.float().numpy())
+    # A table of a map has a column for each of its values.
+    assert np.array_equal(found["activations"].reshape(values.shape), values.float().numpy())
     assert list(found["path"]) == PATHS
     assert list(found["label"]) == LABELS
     assert list(found["split"]) == SPLITS
@@ -84,9 +96,11 @@ def test_safetensors_keeps_half_types(tmp_path: Path) -> None:
         assert found.get_tensor("activations").dtype == torch.bfloat16
 
 
-@pytest.mark.parametrize("name", ["x", "x.csv", "x.NPZ", "x.npz.gz"])
+@pytest.mark.parametrize("name", ["x", "x.txt", "x.NPZ", "x.npz.gz"])
 def test_an_unknown_ending_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(RecipeError, match=r"must end in \.npz, \.safetensors, \.h5, \.parquet"):
+    with pytest.raises(
+        RecipeError, match=r"must end in \.csv, \.npz, \.safetensors, \.h5, \.parquet"
+    ):
         embeddings.writer_for(tmp_path / name)
 
 

@@ -263,9 +263,10 @@ def test_predict_from_a_backbone_with_its_own_classes(
 
 def test_evaluate(finished_run: FinishedRun, capsys: Capture) -> None:
     shown = printed(capsys, "evaluate", finished_run.path, finished_run.photos)
-    first, head, *rows = shown.splitlines()
+    first, sentence, head, *rows = shown.splitlines()
     assert first.startswith("all: accuracy ")
     assert "n = 36" in first
+    assert sentence.endswith("always saying 'blue' would be 33 %.")
     assert head.split() == ["class", "n", "precision", "recall", "f1"]
     assert [row.split()[:2] for row in rows] == [["blue", "12"], ["green", "12"], ["red", "12"]]
     shown = printed(capsys, "evaluate", finished_run.path, finished_run.photos, "--json")

@@ -1,5 +1,6 @@
 """Writing activations (embeddings) of images as one file for other tools."""
 
+import csv
 import io
 import json
 from collections.abc import Callable
@@ -98,7 +99,19 @@ def _parquet(path: Path, activations: Tensor, rows: tuple[Row, ...]) -> None:
     parquet.write_table(table.replace_schema_metadata(shape), path)
 
 
+def _csv(path: Path, activations: Tensor, rows: tuple[Row, ...]) -> None:
+    flat = _array(activations).reshape(len(rows), -1)
+    texts = _columns(rows)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow([*texts, *(f"a{number}" for number in range(flat.shape[1]))])
+        for *words, values in zip(*texts.values(), flat, strict=True):
+            # Nine digits give every float32 back as it was.
+            table.writerow([*words, *(f"{value:.9g}" for value in values.tolist())])
+
+
 _WRITERS: dict[str, Writer] = {
+    ".csv": _csv,
     ".npz": _npz,
     ".safetensors": _safetensors,
     ".h5": _h5,

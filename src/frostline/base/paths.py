@@ -1,9 +1,14 @@
 """The paths of Frostline's own folders."""
 
 import os
+import re
 from pathlib import Path
 
 VARIABLE = "FROSTLINE_CACHE"
+# An absolute path of any system, alone or behind `dir:`, `--out=` and the like; its last part.
+_ABSOLUTE = re.compile(
+    r"(^|[=:,])(?:~[^/\\]*|[A-Za-z]:|\\\\[^\\]+)?[\\/](?:[^,=]*[\\/])?([^\\/,=]+)[\\/]*(?=$|[,=])"
+)
 
 
 def user_path(given: str | os.PathLike[str]) -> Path:
@@ -30,3 +35,11 @@ def cache_folder(given: str | os.PathLike[str] | None = None) -> Path:
     import platformdirs
 
     return platformdirs.user_cache_path("frostline", appauthor=False)
+
+
+def without_folders(word: str) -> str:
+    """Returns a word without the folders of absolute paths: `dir:/home/me/net` as `dir:…/net`.
+
+    For what is passed on to others: folders tell the name of an account, and where things lie.
+    """
+    return _ABSOLUTE.sub(r"\1…/\2", word)

@@ -106,15 +106,15 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace | int:
     """Returns what was typed, or the exit status where that is answered already."""
     parser = make_parser()
     said = io.StringIO()
+    typed = sys.argv[1:] if argv is None else list(argv)
     try:
         with contextlib.redirect_stderr(said):
-            return parser.parse_args(argv)
+            return parser.parse_args(typed, argparse.Namespace(typed=("frostline", *typed)))
     except SystemExit as ending:
         if not ending.code:
             return 0
     command, _, words = said.getvalue().rpartition(": error: ")
     command = command.rpartition("\n")[2]
-    typed = sys.argv[1:] if argv is None else argv
     return _refuse(f"{words.strip()}.{_meant(words, typed, parser)} See {command} --help.")
 
 

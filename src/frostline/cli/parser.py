@@ -260,15 +260,37 @@ def _recipe_options(parser: argparse.ArgumentParser, trains: bool = True) -> Non
 def _predict(commands: "_Commands[argparse.ArgumentParser]") -> None:
     parser = _command(commands, "predict", "say what pictures show")
     _model(parser)
-    parser.add_argument(
-        "pictures", nargs="+", type=user_path, metavar="PICTURE", help="files, or folders of files"
+    add = parser.add_argument
+    add(
+        "pictures",
+        nargs="+",
+        metavar="PICTURE",
+        help="files, folders of files, patterns such as 'new/*.jpg', or - for a list on standard "
+        "input",
     )
-    parser.add_argument(
-        "--top-k", type=int, default=1, metavar="K", help="classes to name for each picture"
+    add("--top-k", type=int, default=1, metavar="K", help="classes to name for each picture")
+    add(
+        "--unsure",
+        type=float,
+        metavar="P",
+        help="mark pictures of which it is less sure than P, such as 0.7",
     )
-    parser.add_argument(
-        "--format", choices=("table", "json", "csv"), default="table", help="what to print"
+    add("--html", type=user_path, metavar="FILE", help="write a page with all pictures by class")
+    add(
+        "--sort-into",
+        type=user_path,
+        metavar="FOLDER",
+        help="copy each picture into a folder of its class there; nothing is moved",
     )
+    add("--link", action="store_true", help="with --sort-into: links instead of copies")
+    add(
+        "--out",
+        type=user_path,
+        metavar="FILE",
+        help="write a table: ends in .csv, .json or .parquet",
+    )
+    add("--format", choices=("table", "json", "csv"), help="what to print (table)")
+    _json(parser, "print a list of objects: --format json")
     _flip(parser)
     _compute(parser, "recorded")
 
@@ -284,6 +306,12 @@ def _evaluate(commands: "_Commands[argparse.ArgumentParser]") -> None:
         choices=("auto", "train", "val", "test", "all"),
         default="auto",
         help="which part; auto is val where PHOTOS has splits, all otherwise",
+    )
+    parser.add_argument(
+        "--out",
+        type=user_path,
+        metavar="FOLDER",
+        help="write a report there, and wrong.csv with what is wrong",
     )
     _flip(parser)
     _compute(parser, "recorded")
@@ -327,7 +355,7 @@ def _embed(commands: "_Commands[argparse.ArgumentParser]") -> None:
         type=user_path,
         required=True,
         metavar="FILE",
-        help="ends in .npz, .safetensors, .h5 or .parquet",
+        help="ends in .csv, .npz, .safetensors, .h5 or .parquet",
     )
     _image_px(parser, 0)
     _compute(parser)

@@ -31,12 +31,19 @@ class Prediction:
         problem: Why it could not be read; empty where it could.
         labels: All that is said of it: the most likely class, or of a model of several labels
             every class of probability 0.5 or more, whatever `top` is cut to.
+        sureness: How sure the model is of that, 0 to 1: the probability of the class; of several
+            labels, of the one it is least sure to have said or left unsaid rightly.
     """
 
     path: str
     top: tuple[tuple[str, float], ...]
     problem: str = ""
     labels: tuple[str, ...] = ()
+    sureness: float = 0.0
+
+    def is_unsure(self, threshold: float) -> bool:
+        """Says whether the picture was read, and the model is less sure than that."""
+        return not self.problem and self.sureness < threshold
 
     @property
     def label(self) -> str:
@@ -221,9 +228,11 @@ def _prediction(
     named = zip(best.indices.tolist(), best.values.tolist(), strict=True)
     top = tuple((model.labels[index], chance) for index, chance in named)
     if not _gives_several(model):
-        return Prediction(path, top, labels=(top[0][0],))
+        return Prediction(path, top, labels=(top[0][0],), sureness=top[0][1])
+    least = float((probabilities - 0.5).abs().min()) + 0.5
     likely = (probabilities >= metrics.THRESHOLD).nonzero()[:, 0].tolist()
-    return Prediction(path, top, labels=tuple(model.labels[index] for index in likely))
+    labels = tuple(model.labels[index] for index in likely)
+    return Prediction(path, top, labels=labels, sureness=least)
 
 
 def _gives_several(model: Classifier) -> bool:

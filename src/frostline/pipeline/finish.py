@@ -10,12 +10,15 @@ from frostline.activations import extraction
 from frostline.activations.cut_network import prefix_digest
 from frostline.activations.sources import ImageViews, Source, image_views_of
 from frostline.base import files
+from frostline.images.augment import Policy
 from frostline.model import classifier as classifiers
 from frostline.model.classifier import Classifier
 from frostline.pipeline import messages
 from frostline.pipeline.examples import in_order, labelled
 from frostline.pipeline.fill import Filled
 from frostline.pipeline.fit import Trained
+from frostline.planner.views import policy_of
+from frostline.report import views_sheet
 from frostline.run.folder import RunFolder
 from frostline.scores import evaluation
 from frostline.scores.evaluation import ScoredSplit
@@ -55,6 +58,9 @@ def finish(trained: Trained, run: RunFolder, frozen: str, content: str, took_s: 
         "listing": content,
     }
     files.write_json(run.plan, {**filled.planned.plan.facts, **facts})
+    recipe = filled.planned.recipe
+    varied = policy_of(recipe) if any(stage.augment for stage in recipe.stages) else Policy()
+    views_sheet.write(run.views, filled.listing.of("train"), model.preprocessing, varied)
     classifiers.save(model, run.model)
     evaluation.write_predictions(run.predictions, model.labels, scored.values())
     metrics = {name: result.metrics for name, result in scored.items()}

@@ -75,6 +75,21 @@ class RunFolder:
         return self.path / "report.html"
 
     @property
+    def about(self) -> Path:
+        """When, with what and by which command the run was made."""
+        return self.path / "run.json"
+
+    @property
+    def results(self) -> Path:
+        """The history as a table."""
+        return self.path / "results.csv"
+
+    @property
+    def views(self) -> Path:
+        """A sheet of what the network was fed."""
+        return self.path / "views.jpg"
+
+    @property
     def lock(self) -> Path:
         """Locked by the process that writes the run."""
         return self.path / ".lock"
