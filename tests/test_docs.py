@@ -31,12 +31,17 @@ from frostline.model.heads import LAYERS, layers_from
 from frostline.model.summary import of_target
 from frostline.networks import catalog
 from frostline.networks.registry import kind_of
-from frostline.recipe import texts
+from frostline.recipe import toml
 from frostline.recipe.head_layers import LayerSpec
 from frostline.training import trackers
 
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted(DOCS.glob("*.md")),
+]
 TINY = "timm:test_efficientnet?pretrained=false"
 # Networks that a page may name, and what runs instead.
 STAND_INS = {
@@ -115,7 +120,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     save_file(below, tmp_path / "backbone.safetensors")
     Path("recipe.toml").write_text(recipe_of_ones_own())
     write_labels(tmp_path / "labels.csv")
-    monkeypatch.setattr(texts, "_made", partial(shortened, texts._made))
+    monkeypatch.setattr(toml, "_with_settings", partial(shortened, toml._with_settings))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield tmp_path
@@ -183,7 +188,7 @@ def test_the_commands_page_runs_and_prints_the_keys_it_shows(
                 got["asked"] = {}
             assert keys(told) == keys(got), command
             shown += 1
-    assert shown == 9
+    assert shown == 10
 
 
 def keys(value: Any) -> Any:

@@ -231,7 +231,7 @@ def test_a_config_that_does_not_hold(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"architecture": "test_resnt"}, "no architecture 'test_resnt'. Did you mean test_resnet,"),
+        ({"architecture": "test_resnt"}, "no architecture 'test_resnt'. Did you mean test_resnet?"),
         ({"model_args": {"foo": 1}}, "the architecture takes no argument 'foo'."),
         ({"model_args": [1]}, "'model_args' must be a table, not [1]."),
         ({"pretrained_cfg": {"mean": [1, 2]}}, "its preprocessing does not hold"),

@@ -1,15 +1,15 @@
 """Cutting a network at its lines, and proving each cut before it is used."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import fx, nn
 
 from frostline.base.errors import LineError
 from frostline.frost.cut_points import CutPoint
-from frostline.frost.graph_part import GraphPart
-from frostline.frost.line_list import CutPoints, cut_points_of, lines_at, parameter_use
+from frostline.frost.graph_part import GraphPart, parameters_of
+from frostline.frost.line_list import cut_points_of, lines_at
 from frostline.frost.lines import POOLED, Line, find
 from frostline.frost.liveness import GraphStep, alive
 from frostline.frost.modes import ModeGraph, trace_modes, training_mode
@@ -97,6 +97,20 @@ class TracedNetwork:
             [graph for graph in below if graph is not None],
         )
 
+    def counted(self, line: Line) -> Line:
+        """Returns a line with the parameters that its parts hold, in eval and in training."""
+        sizes = {name: parameter.numel() for name, parameter in self.net.named_parameters()}
+        below, above = (
+            parameters_of(self.net, [graph for graph in graphs if graph is not None])
+            for graphs in (self._graphs(self.lines[0], line), self._graphs(line, None))
+        )
+        return replace(
+            line,
+            params_below=sum(sizes[name] for name in below),
+            params_above=sum(sizes[name] for name in above - below),
+            shared=tuple(name for name in sizes if name in above & below),
+        )
+
     def _graphs(self, start: Line, end: Line | None) -> tuple[fx.Graph | None, fx.Graph | None]:
         """The graphs between two lines, in eval and in training."""
         wide = [self.lines[-1]] if self.lines[-1].shape != self._last_shape() else []
@@ -149,12 +163,13 @@ def trace(
     modes = trace_modes(net, input_shape)
     found = cut_points_of(net, modes.evaluating, modes.steps, classifiers)
     evaluating = ModeGraph(modes.evaluating, modes.steps, found.points)
-    described = _described(net, evaluating, found, None)
+    described = lines_at(net, modes.evaluating, modes.steps, found)
     names = [(line.name, *line.aliases) for line in described]
-    training = training_mode(net, modes, found.points, names, input_shape)
-    if training is not None and not modes.are_same:
-        described = _described(net, evaluating, found, training)
-    return TracedNetwork(net, input_shape, described, evaluating, training, found.no_pooled)
+    training = training_mode(net, modes, found.points, names, input_shape, classifiers)
+    traced = TracedNetwork(net, input_shape, described, evaluating, training, found.no_pooled)
+    if training is None or modes.are_same:
+        return traced
+    return replace(traced, lines=tuple(traced.counted(line) for line in described))
 
 
 def lines(net: nn.Module, input_shape: tuple[int, int, int]) -> tuple[Line, ...]:
@@ -197,14 +212,6 @@ def cut(
         LineError: Where the network cannot be traced or cut there, or both ways differ.
     """
     return trace(net, input_shape).cut(line, top, verify)
-
-
-def _described(
-    net: nn.Module, evaluating: ModeGraph, found: CutPoints, training: ModeGraph | None
-) -> tuple[Line, ...]:
-    modes = [evaluating] if training is None else [evaluating, training]
-    uses = [(parameter_use(mode.steps), mode.cut_points) for mode in modes]
-    return lines_at(net, evaluating.traced_graph, evaluating.steps, found, uses)
 
 
 def _refusal(traced: TracedNetwork, name: str) -> str | None:

@@ -220,7 +220,7 @@ def _blocked(net: nn.Module, order: Sequence[GraphStep]) -> list[bool]:
 def has_formula(step: GraphStep, steps: Mapping[str, GraphStep]) -> bool:
     """Tells whether what follows the images' shape can be made anew from an activation alone."""
     sources = [steps[source.name] for source in step.node.all_input_nodes]
-    if any(source.follows == "data" for source in sources):
+    if step.is_look_up or isinstance(step.values[0], TensorSpec):
         return _is_linear(*step.values)
     return all(has_formula(source, steps) for source in sources if source.follows == "shape")
 

@@ -97,6 +97,12 @@ class GraphPart(nn.Module):
             )
 
 
+def parameters_of(net: nn.Module, graphs: Iterable[fx.Graph]) -> set[str]:
+    """Returns the names in `net` of the parameters that graphs of it read."""
+    used = _used_by(net, graphs, {})
+    return {name for name, parameter in net.named_parameters() if id(parameter) in used.parameters}
+
+
 def _function(part: nn.Module, graph: fx.Graph) -> Forward:
     # A plain function, not a GraphModule: it survives deepcopy, and the part has one set of
     # modules.
@@ -136,7 +142,7 @@ def _used_by(
             modules |= set(net.get_submodule(path).modules())
         elif node.op == "get_attr" and path not in constants:
             owner, _, name = path.rpartition(".")
-            parameters.add(id(getattr(net.get_submodule(owner), name)))
+            parameters.add(id(getattr(net.get_submodule(owner), name, None)))
     parameters |= {id(p) for module in modules for p in module._parameters.values()}
     return _UsedBelow(frozenset(modules), frozenset(parameters - {id(None)}))
 

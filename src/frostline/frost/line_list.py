@@ -86,7 +86,6 @@ def lines_at(
     traced_graph: TracedGraph,
     steps: Mapping[str, GraphStep],
     found: CutPoints,
-    uses: Sequence[tuple[ParameterUse, Sequence[CutPoint | None]]],
 ) -> tuple[Line, ...]:
     """Describes the lines: names, shapes, parameters and work below and above.
 
@@ -95,9 +94,8 @@ def lines_at(
         traced_graph: What it does in eval mode.
         steps: The same, step by step.
         found: Where the lines lie.
-        uses: In each mode, where parameters are read and where the lines lie.
     """
-    points = found.points
+    points, use = found.points, parameter_use(steps)
     paths = [_paths(traced_graph, steps, point) for point in points]
     work = list(accumulate(step.multiply_adds for step in steps.values()))
     sizes = {name: parameter.numel() for name, parameter in net.named_parameters()}
@@ -107,7 +105,7 @@ def lines_at(
     for index, point in enumerate(points):
         own = [PIXELS] * (index == 0) + [POOLED] * (index == final > 0)
         names = list(dict.fromkeys((*own, *paths[index], point.node, *point.same)))
-        below, above = _parameters(uses, index)
+        below, above = use.below(point.index), use.above(point.index)
         lines.append(
             Line(
                 name=names[0],
@@ -136,7 +134,8 @@ def parameter_use(steps: Mapping[str, GraphStep]) -> ParameterUse:
             *(read.get(source.name, ()) for source in step.node.all_input_nodes)
         )
         if step.follows != "data":
-            read[step.node.name] = names
+            # A size that is looked up needs none of the tensor's values.
+            read[step.node.name] = frozenset() if step.is_look_up else names
             continue
         for name in names:
             first.setdefault(name, step.index)
@@ -160,20 +159,6 @@ def _several_feeds(
         return []
     point = packed_at(order, alive(steps)[feeds], feeds)
     return [point] if point else []
-
-
-def _parameters(
-    uses: Sequence[tuple[ParameterUse, Sequence[CutPoint | None]]], index: int
-) -> tuple[set[str], set[str]]:
-    """Names of the parameters that prefix and suffix hold, over both modes."""
-    below: set[str] = set()
-    above: set[str] = set()
-    for use, points in uses:
-        point = points[index]
-        if point is not None:
-            below |= use.below(point.index)
-            above |= use.above(point.index)
-    return below, above
 
 
 def _paths(traced_graph: TracedGraph, steps: Mapping[str, GraphStep], point: CutPoint) -> list[str]:

@@ -47,6 +47,11 @@ class Line:
     shared: tuple[str, ...] = ()
 
     @property
+    def is_vector(self) -> bool:
+        """Whether the activation is a vector an image, or several vectors, and no map."""
+        return all(len(shape) == 1 for shape in self.packed or (self.shape,))
+
+    @property
     def kib_half(self) -> float:
         """Size of one image's activation in half precision, in KiB."""
         return prod(self.shape) * 2 / 1024

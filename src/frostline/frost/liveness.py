@@ -41,6 +41,7 @@ class GraphStep:
         last_use: Index of the last node that reads it; its own where there is none.
         written: Indices of the nodes that write into its memory, in eval or in training.
         writes: Whether it writes into memory that was there before.
+        is_look_up: Whether it is a number, a size or a type that is looked up of a tensor.
     """
 
     node: fx.Node
@@ -52,6 +53,7 @@ class GraphStep:
     last_use: int
     written: frozenset[int]
     writes: bool
+    is_look_up: bool
 
     @property
     def shape(self) -> tuple[int, ...] | None:
@@ -228,6 +230,8 @@ def _steps(net: nn.Module, traced_graph: TracedGraph, runs: list[_Run]) -> Itera
             last_use=max((index[user.name] for user in node.users), default=index[name]),
             written=frozenset(index[w] for run in runs for w in run.written.get(name, ())),
             writes=any(name in run.writers for run in runs),
+            is_look_up=not any(_specs(values[0]))
+            and any(_specs([runs[0].values[source.name] for source in node.all_input_nodes])),
         )
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import fx, nn
 
 from frostline.base.errors import LineError
-from frostline.frost.classifier_input import classifier_input
+from frostline.frost.classifier_input import ClassifierInput, classifier_input
 from frostline.frost.cut_points import CutPoint, single_cut_points
 from frostline.frost.line_list import by_path
 from frostline.frost.lines import Line
@@ -98,16 +98,42 @@ def trace_modes(net: nn.Module, input_shape: tuple[int, int, int]) -> BothModes:
     Raises:
         LineError: Where it cannot be traced in eval mode, or does not run on such images.
     """
-    evaluating = trace_graph(net, training=False, input_shape=input_shape)
+    evaluating, training = _graphs(net, input_shape, follow_values=False)
     try:
-        training = trace_graph(net, training=True, input_shape=input_shape)
+        return _run(net, evaluating, training, input_shape)
     except LineError:
-        training = None
-    if training is not None and not _same(evaluating, training):
+        # `isinstance(x, torch.Tensor)` may have been answered wrongly, as x was none.
+        try:
+            evaluating, training = _graphs(net, input_shape, follow_values=True)
+            return _run(net, evaluating, training, input_shape)
+        except LineError:
+            pass
+        raise
+
+
+def _graphs(
+    net: nn.Module, input_shape: tuple[int, int, int], follow_values: bool
+) -> tuple[TracedGraph, TracedGraph | None]:
+    """The graphs of eval and training mode, made equal where they differ by unread look-ups."""
+    evaluating = trace_graph(net, False, input_shape, follow_values)
+    try:
+        training = trace_graph(net, True, input_shape, follow_values)
+    except LineError:
+        return evaluating, None
+    if not _same(evaluating, training):
         # They may differ by look-ups of a device that nothing reads.
         bare, other = map(without_unread_look_ups, (evaluating, training))
         if _same(bare, other):
-            evaluating, training = bare, other
+            return bare, other
+    return evaluating, training
+
+
+def _run(
+    net: nn.Module,
+    evaluating: TracedGraph,
+    training: TracedGraph | None,
+    input_shape: tuple[int, int, int],
+) -> BothModes:
     if training is not None and _same(evaluating, training):
         try:
             steps = steps_of(net, ((evaluating, False), (training, True)), input_shape)
@@ -126,6 +152,7 @@ def training_mode(
     cut_points: tuple[CutPoint, ...],
     lines: Sequence[tuple[str, ...]],
     input_shape: tuple[int, int, int],
+    classifiers: Sequence[str] = (),
 ) -> ModeGraph | None:
     """Finds a network's lines in its graph of training mode.
 
@@ -135,6 +162,7 @@ def training_mode(
         cut_points: Where the lines lie in eval mode.
         lines: The names of each line.
         input_shape: One image's shape: channels, height and width in pixels.
+        classifiers: Paths of the classifier's last layers, where they are known.
 
     Returns:
         The mode, or None where it cannot be followed.
@@ -155,7 +183,8 @@ def training_mode(
         steps = steps_of(net, ((training, True),), input_shape)
     except LineError:
         return None
-    found = _cut_points_in_training(net, modes, training, steps, cut_points, lines)
+    top = classifier_input(net, training, steps, classifiers)
+    found = _cut_points_in_training(net, modes, training, steps, cut_points, lines, top)
     return ModeGraph(training, steps, found, None)
 
 
@@ -166,12 +195,12 @@ def _cut_points_in_training(
     steps: dict[str, GraphStep],
     cut_points: Sequence[CutPoint],
     lines: Sequence[tuple[str, ...]],
+    top: ClassifierInput,
 ) -> tuple[CutPoint | None, ...]:
     """Finds each line by the same computation, else by a module's path, else as the features."""
     same = _same_nodes(modes.evaluating.graph, training.graph)
     singles = single_cut_points(net, steps)
     named = by_path(training, steps, singles)
-    top = classifier_input(net, training, steps)
     found: list[CutPoint | None] = [singles[0]]
     for point, names in zip(cut_points[1:], lines[1:], strict=True):
         moved = _moved(point, modes.steps, steps, same)

@@ -148,12 +148,10 @@ class _Segment:
     def _known(self, step: GraphStep) -> Any:
         """What was looked up or worked out from the images' shape below."""
         node, (few, more) = step.node, step.values
-        sources = [self.steps[source.name] for source in node.all_input_nodes]
-        is_look_up = any(source.follows == "data" for source in sources)
-        if is_look_up or not (self._varies(step) or isinstance(few, str)):
+        if step.is_look_up or not (self._varies(step) or isinstance(few, str)):
             return self._looked_up(few, more, step)
         if node.target is operator.getitem:
-            whole = self._value(sources[0].node)
+            whole = self._value(node.all_input_nodes[0])
             if isinstance(whole, tuple) and isinstance(node.args[1], int | slice):
                 return whole[node.args[1]]
         # Worked out from the number of images: by the same steps, not by a guess.
@@ -164,7 +162,7 @@ class _Segment:
         """Whether a value follows the number of images, also where 2 and 3 give the same."""
         few, more = step.values
         sources = [self.steps[source.name] for source in step.node.all_input_nodes]
-        if step.node.target is operator.getitem or any(s.follows == "data" for s in sources):
+        if step.node.target is operator.getitem or step.is_look_up:
             return bool(few != more)
         return bool(few != more) or any(s.follows == "shape" and self._varies(s) for s in sources)
 

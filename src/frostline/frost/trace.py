@@ -41,7 +41,10 @@ class TracedGraph:
 
 
 def trace_graph(
-    net: nn.Module, training: bool, input_shape: tuple[int, int, int] | None = None
+    net: nn.Module,
+    training: bool,
+    input_shape: tuple[int, int, int],
+    follow_values: bool = False,
 ) -> TracedGraph:
     """Traces `net` in eval or training mode; neither its flags nor its tensors change.
 
@@ -51,7 +54,8 @@ def trace_graph(
     Args:
         net: A network of one input, a batch of images.
         training: Which mode to follow.
-        input_shape: One image's shape; None to follow no shapes.
+        input_shape: One image's shape: channels, height and width in pixels.
+        follow_values: Whether to follow shapes from the start, and not only where something asks.
 
     Returns:
         The graph, which names modules and tensors of `net` by their paths.
@@ -61,26 +65,25 @@ def trace_graph(
     """
     twin = twin_of(net).train(training)
     opaque: set[str] = set()
-    with_values = False
     while True:
         values = None
-        if with_values and input_shape is not None:
+        if follow_values:
             values = ShapeValues(twin_of(net, "meta").train(training), input_shape)
         tracer = Tracer(opaque, values)
         try:
             graph = tracer.trace(Wrapper(twin))
         except Exception as error:
             culprit = tracer.path[-1] if tracer.path else ROOT
-            if input_shape is not None and not with_values:
-                # Only now, as most networks ask nothing, and their graphs need no second look.
-                with_values = True
+            if not follow_values:
+                # Only now, as most networks ask nothing, and it takes time.
+                follow_values = True
             elif culprit == ROOT or culprit in opaque or len(opaque) == _MOST_OPAQUE:
                 raise LineError(_cannot_be_traced(net, error)) from error
             else:
                 opaque.add(culprit)
         else:
             traced = _of_the_network(graph, tracer)
-            return without_unread_look_ups(traced) if with_values else traced
+            return without_unread_look_ups(traced) if follow_values else traced
 
 
 def without_unread_look_ups(traced: TracedGraph) -> TracedGraph:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from frostline.base.errors import BackboneError, did_you_mean
+from frostline.images.levels import NO_LEVELS, Levels
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 CROP_MODES = ("center", "squash", "border")
@@ -24,6 +25,9 @@ class Preprocessing:
         interpolation: One of `INTERPOLATIONS`.
         mean: Per channel, on pixels scaled to [0, 1].
         std: Likewise.
+        levels: What becomes black and white in pictures deeper than 8 bits; empty where a set has
+            none of them.
+        most_px: Pixels of the largest picture that is read; 0 for the decoder's own limit.
     """
 
     height_px: int = 224
@@ -33,10 +37,17 @@ class Preprocessing:
     interpolation: str = "bicubic"
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    levels: Levels = NO_LEVELS
+    most_px: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns the record as plain JSON values."""
-        return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
+        """Returns what pixels depend on as plain JSON values; `levels` only where there are any.
+
+        It is part of cache keys, which must not change for pictures of 8 bits.
+        """
+        plain = {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
+        del plain["most_px"], plain["levels"]
+        return {**plain, "levels": str(self.levels)} if self.levels.ranges else plain
 
 
 def from_timm(config: dict[str, Any], where: str) -> Preprocessing:

@@ -24,8 +24,7 @@ from frostline.frost.choice import find_line as find_line
 from frostline.images.preprocessing import Preprocessing
 from frostline.model import heads
 from frostline.model.heads import HeadSpec
-from frostline.networks import catalog, weights
-from frostline.networks import model_folder as folder
+from frostline.networks import catalog, model_folder, weights
 from frostline.networks.folder_config import CONFIG
 from frostline.networks.names import BackboneName
 from frostline.networks.record import BackboneRecord, OpenedBackbone
@@ -250,7 +249,7 @@ def open_folder(path: Path, device: torch.device, precision: str = "recorded") -
         BackboneError: Where it is no model folder.
     """
     # Not by name: a folder's own name may read like a name's arguments.
-    opened = folder.open_dir(BackboneName("dir", str(path.absolute())))
+    opened = model_folder.open_dir(BackboneName("dir", str(path.absolute())))
     facts = opened.extras
     if precision == "recorded":
         precision = str(facts.get("compute", "auto"))
@@ -308,7 +307,9 @@ def _cut(
     prefix, suffix = parts.traced.cut(below, top=parts.top)
     preprocessing = parts.record.preprocessing
     is_pixels = below.name == frost.PIXELS
-    engine = prepare(prefix, preprocessing, below.shape, device, compute, is_pixels)
+    engine = prepare(
+        prefix, preprocessing, below.shape, device, compute, is_pixels, below.is_vector
+    )
     parts.module.to(device)
     trainable = SuffixWithHead(
         suffix, parts.layers, compute, Normalise(preprocessing) if is_pixels else None
@@ -350,6 +351,9 @@ def save(classifier: Classifier, path: Path) -> None:
         "targets": classifier.targets,
         "flip": classifier.flip,
     }
+    how = classifier.preprocessing
+    block |= {"levels": str(how.levels)} if how.levels.ranges else {}
+    block |= {"most_px": how.most_px} if how.most_px else {}
     layers = classifier.trainable.head
     if classifier.head is not None and _take_over(module, classifier.head, layers, classifier):
         # One sigmoid became a softmax over two classes, which says the same.
@@ -360,7 +364,7 @@ def save(classifier: Classifier, path: Path) -> None:
         kind_of(classifier.record.kind).remove_classifier(module)
         state = {key: value.detach().cpu() for key, value in layers.state_dict().items()}
         write_atomic(path / HEAD_FILE, lambda temporary: save_tensors(temporary, state))
-    folder.write_folder(path, module, classifier.record, classifier.labels, block)
+    model_folder.write_folder(path, module, classifier.record, classifier.labels, block)
 
 
 def _take_over(

@@ -19,12 +19,10 @@ from frostline.base.errors import BackboneError, LineError, RecipeError, did_you
 from frostline.frost import GraphPart, Line
 from frostline.frost.liveness import GraphStep, TensorSpec
 from frostline.frost.trace import twin_of
-from frostline.model import classifier as models
-from frostline.model import heads
+from frostline.model import classifier, heads
 from frostline.model.classifier import Classifier
 from frostline.model.heads import HeadSpec
-from frostline.networks import catalog
-from frostline.networks import model_folder as folder
+from frostline.networks import catalog, model_folder
 from frostline.networks.names import BackboneName
 from frostline.networks.opening import open_at_size, open_bare
 from frostline.networks.record import OpenedBackbone
@@ -152,12 +150,12 @@ def of_target(
     listed = heads.layers_from(layers, file="summary")
     spec = heads.parse(text, choice.pooling, listed)
     opened, traced = _traced(target, path, image_px)
-    top = models.top_of(traced, spec, on)
+    top = classifier.top_of(traced, spec, on)
     labels = tuple(map(str, range(classes or 2)))
-    scores = models.score_count(targets, labels)
+    scores = classifier.score_count(targets, labels)
     with _META:
         made = heads.build(spec, top.shape, opened.record.num_features, scores)
-    at = models.find_line(traced, line or models.TOP, top)
+    at = classifier.find_line(traced, line or classifier.TOP, top)
     parts = _SummaryParts(target, opened.record.architecture, traced, at, top, spec, made, scores)
     return _summarise(parts, depth)
 
@@ -222,7 +220,7 @@ def _parts_of(model: Classifier, name: str, line: Line) -> _SummaryParts:
         model.top,
         model.head,
         model.trainable.head,
-        models.score_count(model.targets, model.labels) if model.head else len(model.labels),
+        classifier.score_count(model.targets, model.labels) if model.head else len(model.labels),
     )
 
 
@@ -232,8 +230,8 @@ def _of_folder(target: str, path: Path, line: str, image_px: int, depth: int) ->
             f"--image-px: {target} has a head made for the size it was trained at; leave it away, "
             "or name a new --head."
         )
-    model = models.open_folder(path, torch.device("cpu"), "fp32")
-    at = models.find_line(model.traced, line, model.top) if line else model.line
+    model = classifier.open_folder(path, torch.device("cpu"), "fp32")
+    at = classifier.find_line(model.traced, line, model.top) if line else model.line
     return _summarise(_parts_of(model, target, at), depth)
 
 
@@ -274,7 +272,7 @@ def _traced(
     """Opens a backbone and finds its lines; without weights wherever that can be done."""
     if path is not None:
         # Not by name: a folder's own name may read like a name's arguments.
-        opened = folder.open_dir(BackboneName("dir", str(path.absolute())))
+        opened = model_folder.open_dir(BackboneName("dir", str(path.absolute())))
         return opened, catalog.trace(opened, image_px)
     try:
         bare = open_bare(target, image_px)

@@ -1,6 +1,7 @@
 """Model folders of any kind of network: `config.json` beside `model.safetensors`."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 from frostline.base.errors import BackboneError
 from frostline.base.files import save_tensors, write_atomic, write_json
+from frostline.images.levels import NO_LEVELS, parse
 from frostline.networks import folder_config
 from frostline.networks.folder_config import CONFIG, WEIGHTS
 from frostline.networks.names import BackboneName
@@ -29,7 +31,18 @@ def open_at(path: Path, name: BackboneName) -> OpenedBackbone:
     """Opens the model folder `path` under the name `name`; see `open_dir`."""
     folder = folder_config.read(path, str(name))
     kind = kind_of(folder.kind, f"{folder.config_file}, frostline.kind")
-    return kind.open_folder(folder, name)
+    return _with_limits(kind.open_folder(folder, name))
+
+
+def _with_limits(opened: OpenedBackbone) -> OpenedBackbone:
+    """Adds to the preprocessing what only the `frostline` block says of it."""
+    levels = str(opened.extras.get("levels", ""))
+    preprocessing = replace(
+        opened.record.preprocessing,
+        levels=parse(levels) if levels else NO_LEVELS,
+        most_px=int(opened.extras.get("most_px", 0)),
+    )
+    return replace(opened, record=replace(opened.record, preprocessing=preprocessing))
 
 
 def write_folder(

@@ -5,9 +5,12 @@ from typing import Any
 
 from frostline import recipe
 from frostline.base.files import write_text
+from frostline.base.paths import without_folders
 from frostline.networks import folder_config
 from frostline.networks.folder_config import ModelFolder
+from frostline.report import facts
 from frostline.run.folder import RunFolder
+from frostline.scores.sentences import doubts, has_several, verdict
 
 _USE = """\
 ## Use
@@ -45,7 +48,7 @@ def write(run: RunFolder) -> None:
     front = ["---", f"library_name: {folder.kind}", "pipeline_tag: image-classification"]
     front += [f"license: {licence}"] if licence else []
     scores = run.read_scores()
-    several = folder.block.get("targets") == "multilabel" or any(map(_is_several, scores.values()))
+    several = folder.block.get("targets") == "multilabel" or any(map(has_several, scores.values()))
     told = "Says which of" if several else "Tells"
     which = "classes are in a picture" if several else "classes apart"
     lines = [
@@ -57,11 +60,14 @@ def write(run: RunFolder) -> None:
         f"{told} {len(labels)} {which}: {', '.join(labels[:50])}"
         + (", …" if len(labels) > 50 else "."),
         "",
-        f"Made with Frostline from `{made.backbone.name}` ({folder.architecture}), "
-        f"head {_head(made.head)}. "
+        f"Made with Frostline from `{without_folders(made.backbone.name)}` "
+        f"({folder.architecture}), "
+        f"head: {facts.head(made.head)}. "
         + ("" if licence else "The backbone does not state a licence for its weights."),
         "",
         "## Scores",
+        "",
+        *_sentences(scores),
         "",
         *_scores(scores, several),
     ]
@@ -78,14 +84,11 @@ def _use(folder: ModelFolder) -> str:
     return _MODULE.format(library=folder.kind, bare=note)
 
 
-def _head(choice: recipe.HeadChoice) -> str:
-    if choice.layers:
-        return "of " + ", ".join(f"`{layer['type']}`" for layer in choice.layers)
-    return f"`{choice.spec}` with {choice.pooling} pooling"
-
-
-def _is_several(found: Mapping[str, Any]) -> bool:
-    return "mean_average_precision" in found
+def _sentences(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    return [
+        f"On `{split}`: {' '.join([verdict(found), *doubts(found)])}"
+        for split, found in scores.items()
+    ]
 
 
 def _scores(scores: Mapping[str, Mapping[str, Any]], several: bool) -> list[str]:
