@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from frostline import frost
 from frostline.base.errors import BackboneError, WeightsError
-from frostline.images.preprocessing import from_dict
+from frostline.images.preprocessing import from_dict, network_facts
 from frostline.networks import hub, weights
 from frostline.networks.folder_config import ModelFolder, licence_of, read
 from frostline.networks.names import BackboneName
@@ -144,7 +144,7 @@ def configuration(
         "frostline": {
             "kind": "transformers",
             "architecture": record.architecture,
-            "preprocessing": record.preprocessing.as_dict(),
+            "preprocessing": network_facts(record.preprocessing),
             "licence": record.licence,
         },
     }
