@@ -8,8 +8,14 @@ from pathlib import Path
 
 from frostline.errors import WeightsError, did_you_mean
 from frostline.networks.weights_files import (
+    keras_file,
     numpy_file,
+    onnx_file,
     safetensors_file,
+    tf_checkpoint,
+    tf_graph_file,
+    tfjs_file,
+    tflite_file,
     torch_file,
 )
 from frostline.networks.weights_files.pickled import ForeignName
@@ -61,6 +67,47 @@ FORMATS = (
         (".pkl", ".pickle", ".p"),
         numpy_file.recognise_pickle,
         numpy_file.read_pickle,
+    ),
+    Format(
+        "keras", "Keras archive", (".keras",), keras_file.recognise_archive, keras_file.read_archive
+    ),
+    Format(
+        "keras_h5",
+        "Keras HDF5 file",
+        (".h5", ".hdf5"),
+        keras_file.recognise_h5,
+        keras_file.read_h5,
+    ),
+    Format("tflite", "TFLite file", (".tflite",), tflite_file.recognise, tflite_file.read),
+    Format("tfjs", "TensorFlow.js model", ("model.json",), tfjs_file.recognise, tfjs_file.read),
+    Format("onnx", "ONNX file", (".onnx",), onnx_file.recognise, onnx_file.read),
+    Format(
+        "saved_model",
+        "SavedModel",
+        ("saved_model.pb",),
+        tf_graph_file.recognise_saved_model,
+        tf_graph_file.read_saved_model,
+    ),
+    Format(
+        "meta_graph",
+        "TensorFlow meta graph",
+        (".meta",),
+        tf_graph_file.recognise_meta_graph,
+        tf_graph_file.read_meta_graph,
+    ),
+    Format(
+        "tf_checkpoint",
+        "TensorFlow checkpoint",
+        (".index", ".data-00000-of-00001"),
+        tf_checkpoint.recognise,
+        tf_checkpoint.read,
+    ),
+    Format(
+        "graph_def",
+        "TensorFlow graph",
+        (".pb",),
+        tf_graph_file.recognise_graph,
+        tf_graph_file.read_graph,
     ),
 )
 
