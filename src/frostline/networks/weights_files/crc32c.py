@@ -1,7 +1,7 @@
 """CRC-32C (Castagnoli), with NumPy: many stretches of the data at once, then joined.
 
-The checksum is linear over GF(2): that of `a` followed by `b` is that of `a`, moved on by the length
-of `b`, exclusive-or that of `b`. Polynomial 0x1EDC6F41, as in RFC 3720.
+The checksum is linear over GF(2): that of `a` followed by `b` is that of `a`, moved on by the
+length of `b`, exclusive-or that of `b`. Polynomial 0x1EDC6F41, as in RFC 3720.
 """
 
 import numpy as np

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -10,6 +11,8 @@ from frostline.networks.weights_files.records import Array
 # One array that is read at a time may take so much, whatever a file declares.
 MOST_BYTES = 1 << 30
 MOST_AXES = 32
+
+ByteOrder = Literal["<", ">"]
 
 _BITS = {
     "bool": 8,
@@ -50,7 +53,7 @@ def size_of(shape: Sequence[int]) -> int:
     return math.prod(shape)
 
 
-def decode(data: bytes, dtype: str, shape: Sequence[int], order: str = "<") -> Array:
+def decode(data: bytes, dtype: str, shape: Sequence[int], order: ByteOrder = "<") -> Array:
     """Returns the array that `data` holds, row by row.
 
     Args:
@@ -75,7 +78,7 @@ def decode(data: bytes, dtype: str, shape: Sequence[int], order: str = "<") -> A
     elif dtype == "bool":
         flat = np.frombuffer(data, np.uint8) != 0
     else:
-        flat = np.frombuffer(data, np.dtype(dtype).newbyteorder(order))  # type: ignore[call-overload]
+        flat = np.frombuffer(data, np.dtype(dtype).newbyteorder(order))
     return flat.reshape(tuple(shape))
 
 

@@ -9,8 +9,16 @@ from dataclasses import dataclass
 from frostline.networks.weights_files.sources import Span
 
 _CODES = {
-    **{"bool": "?", "int8": "b", "uint8": "B", "int16": "h", "uint16": "H"},
-    **{"int32": "i", "uint32": "I", "int64": "q", "uint64": "Q", "float32": "f"},
+    "bool": "?",
+    "int8": "b",
+    "uint8": "B",
+    "int16": "h",
+    "uint16": "H",
+    "int32": "i",
+    "uint32": "I",
+    "int64": "q",
+    "uint64": "Q",
+    "float32": "f",
 }
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from frostline.errors import WeightsError, did_you_mean
+from frostline.base.errors import WeightsError, did_you_mean
 from frostline.networks.weights_files import (
     keras_file,
     numpy_file,

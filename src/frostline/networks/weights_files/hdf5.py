@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from frostline.errors import WeightsError
+from frostline.base.errors import WeightsError
 from frostline.networks.weights_files.dtypes import MOST_BYTES
 from frostline.networks.weights_files.numpy_pickle import dtype_name
 from frostline.networks.weights_files.records import Array, Tensor, Value
@@ -53,7 +53,7 @@ def _library() -> ModuleType:
         import h5py
     except ImportError as error:
         raise WeightsError("HDF5 needs h5py: pip install 'frostline[tables]'.") from error
-    return h5py  # type: ignore[no-any-return]
+    return h5py
 
 
 def _first_line(error: Exception) -> str:
@@ -181,7 +181,9 @@ def names(said: dict[str, Value], key: str) -> tuple[str, ...] | None:
             parts.append(said[f"{key}{len(parts)}"])
     if not parts:
         return None
-    return tuple(str(one) for part in parts for one in (part if isinstance(part, tuple) else (part,)))
+    return tuple(
+        str(one) for part in parts for one in (part if isinstance(part, tuple) else (part,))
+    )
 
 
 def json_of(said: dict[str, Value], key: str) -> Any:
@@ -192,4 +194,3 @@ def json_of(said: dict[str, Value], key: str) -> Any:
     """
     text = said.get(key)
     return json.loads(text) if isinstance(text, str) else None
-

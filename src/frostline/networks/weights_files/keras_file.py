@@ -1,10 +1,8 @@
 """Keras's files of all ages: full models and weights in HDF5, and the `.keras` archive.
 
-| what | told by |
-| --- | --- |
-| weights of Keras 2, and a full model's | attributes `layer_names`, and `weight_names` of each layer |
-| weights of Keras 1's first year | attributes `nb_layers`, and `nb_params` of each layer |
-| weights of Keras 3 | groups `vars` with members 0, 1 … |
+- Weights of Keras 2, and those of a full model: `layer_names`, and `weight_names` of each layer.
+- Weights of Keras 1's first year: `nb_layers`, and `nb_params` of each layer.
+- Weights of Keras 3: groups `vars` with members 0, 1 …
 """
 
 import json

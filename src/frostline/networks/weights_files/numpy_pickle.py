@@ -127,6 +127,4 @@ def plain(value: Any) -> Any:
 
 def facts_of(tensors: Mapping[str, Any]) -> dict[str, Any]:
     """Returns those of a pickle's arrays that are single NumPy numbers, as plain ones."""
-    return {
-        name: plain(value) for name, value in tensors.items() if str(value.what) in _SCALAR
-    }
+    return {name: plain(value) for name, value in tensors.items() if str(value.what) in _SCALAR}

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from frostline.errors import WeightsError
+from frostline.base.errors import WeightsError
 from frostline.networks.weights_files import protobuf
 from frostline.networks.weights_files.dtypes import MOST_BYTES, decode, size_of, stored_size
 from frostline.networks.weights_files.paths import beside
@@ -19,17 +19,37 @@ from frostline.networks.weights_files.records import Array, Graph, Node, Port, T
 from frostline.networks.weights_files.sources import Span, of_file, whole
 
 _DTYPES = {
-    **{1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64"},
-    **{8: "string", 9: "bool", 10: "float16", 11: "float64", 12: "uint32", 13: "uint64"},
-    **{14: "complex64", 15: "complex128", 16: "bfloat16", 17: "float8_e4m3fn"},
-    **{19: "float8_e5m2", 21: "uint4", 22: "int4"},
+    1: "float32",
+    2: "uint8",
+    3: "int8",
+    4: "uint16",
+    5: "int16",
+    6: "int32",
+    7: "int64",
+    8: "string",
+    9: "bool",
+    10: "float16",
+    11: "float64",
+    12: "uint32",
+    13: "uint64",
+    14: "complex64",
+    15: "complex128",
+    16: "bfloat16",
+    17: "float8_e4m3fn",
+    19: "float8_e5m2",
+    21: "uint4",
+    22: "int4",
 }
 _EXTERNAL = 1
 # Which field of a TensorProto holds numbers of a type, and how wide each is there.
 _FLOATS, _INTS, _LONGS, _DOUBLES, _ULONGS = 4, 5, 7, 10, 11
 _NUMBERS = {
-    **{"float32": (_FLOATS, 4), "complex64": (_FLOATS, 4), "float64": (_DOUBLES, 8)},
-    **{"complex128": (_DOUBLES, 8), "int64": (_LONGS, 0), "uint32": (_ULONGS, 0)},
+    "float32": (_FLOATS, 4),
+    "complex64": (_FLOATS, 4),
+    "float64": (_DOUBLES, 8),
+    "complex128": (_DOUBLES, 8),
+    "int64": (_LONGS, 0),
+    "uint32": (_ULONGS, 0),
     "uint64": (_ULONGS, 0),
 }
 
@@ -99,7 +119,7 @@ def _attribute(found: Message, path: Path) -> Any:
     kind, fields = found.number(20), list(found.fields())
     if not kind:
         kind = next((k for k, at in ((1, 2), (2, 3), (3, 4), (4, 5)) if at in dict(fields)), 0)
-    values = {number: value for number, value in fields}
+    values = dict(fields)
     if kind == 1:
         return protobuf.as_float(values.get(2, 0))
     if kind == 2:
@@ -134,7 +154,7 @@ def _port(found: Message) -> Port:
     shape = tensor.one(2)
     axes = None
     if shape is not None:
-        dims = [{number: value for number, value in one.fields()} for one in shape.many(1)]
+        dims = [dict(one.fields()) for one in shape.many(1)]
         axes = tuple(protobuf.as_signed(one[1]) if 1 in one else None for one in dims)
     return Port(found.text(1), axes, _DTYPES.get(tensor.number(1), ""))
 

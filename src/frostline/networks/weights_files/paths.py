@@ -2,7 +2,7 @@
 
 from pathlib import Path, PurePosixPath
 
-from frostline.errors import WeightsError
+from frostline.base.errors import WeightsError
 
 
 def beside(main: Path, name: str) -> Path:

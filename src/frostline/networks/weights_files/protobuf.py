@@ -118,7 +118,9 @@ def as_float(value: "int | Span") -> float:
 def packed(values: "Sequence[int | Span]", width: int) -> bytes:
     """Returns numbers of fixed width, packed or one a field, as their bytes."""
     parts = [
-        one.read() if isinstance(one, Span) else (one & ((1 << 8 * width) - 1)).to_bytes(width, "little")
+        one.read()
+        if isinstance(one, Span)
+        else (one & ((1 << 8 * width) - 1)).to_bytes(width, "little")
         for one in values
     ]
     return b"".join(parts)
@@ -154,7 +156,10 @@ def _far(span: Span) -> Iterator[tuple[int, "int | Span"]]:
     while at < span.size:
         head = span.read(at, min(_HEADER_BYTES, span.size - at))
         number, value, step = _field(head, 0, span.size - at)
-        yield number, span.part(at + value[0], value[1] - value[0]) if isinstance(value, tuple) else value
+        yield (
+            number,
+            span.part(at + value[0], value[1] - value[0]) if isinstance(value, tuple) else value,
+        )
         at += step
 
 

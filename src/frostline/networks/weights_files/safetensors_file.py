@@ -15,7 +15,10 @@ _MOST_HEADER_BYTES = 100_000_000
 INDEX_ENDING = ".safetensors.index.json"
 _IN_FOLDER = ("model.safetensors", f"model{INDEX_ENDING}")
 _DTYPES = {
-    **{"BOOL": "bool", "BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"},
+    "BOOL": "bool",
+    "BF16": "bfloat16",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
     **{f"F{bits}": f"float{bits}" for bits in (16, 32, 64)},
     **{f"I{bits}": f"int{bits}" for bits in (8, 16, 32, 64)},
     **{f"U{bits}": f"uint{bits}" for bits in (8, 16, 32, 64)},

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from frostline.errors import WeightsError
+from frostline.base.errors import WeightsError
 from frostline.networks.weights_files import crc32c, leveldb
-from frostline.networks.weights_files.dtypes import decode, size_of, stored_size
+from frostline.networks.weights_files.dtypes import ByteOrder, decode, size_of, stored_size
 from frostline.networks.weights_files.protobuf import Message
 from frostline.networks.weights_files.records import Array, Tensor, WeightsFile
 from frostline.networks.weights_files.sources import MemorySource, Span, of_file, whole
@@ -62,7 +62,7 @@ def read(path: Path) -> WeightsFile:
     table = {key.decode("utf-8", "backslashreplace"): value for key, value in _entries(index)}
     header = Message(whole(MemorySource(table.pop("", b""))))
     shards = _shards(index, header.number(1))
-    order = ">" if header.number(2) else "<"
+    order: ByteOrder = ">" if header.number(2) else "<"
     messages = {name: Message(whole(MemorySource(value))) for name, value in table.items()}
     sliced = [name for name, one in messages.items() if one.many(7)]
     if sliced:
@@ -101,11 +101,11 @@ class _Place:
     span: Span
     dtype: str
     shape: tuple[int, ...]
-    order: str
+    order: ByteOrder
     crc: int
 
 
-def _tensor(name: str, found: Message, shards: list[Path], order: str) -> Tensor:
+def _tensor(name: str, found: Message, shards: list[Path], order: ByteOrder) -> Tensor:
     dtype = dtype_of(found.number(1))
     axes = shape_of(found.one(2)) or ()
     shape = tuple(int(axis or 0) for axis in axes)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from frostline.errors import WeightsError
+from frostline.base.errors import WeightsError
 from frostline.networks.weights_files import order, tf_checkpoint
 from frostline.networks.weights_files.protobuf import Message
 from frostline.networks.weights_files.records import Graph, Port, Tensor, WeightsFile
@@ -208,4 +208,3 @@ def _without_values(wanted: tuple[str, ...], held: Mapping[str, Tensor]) -> tupl
 
 def _few(names: tuple[str, ...]) -> str:
     return ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
-

@@ -16,17 +16,47 @@ from frostline.networks.weights_files.records import Array, Graph, Node, Port, T
 from frostline.networks.weights_files.sources import Span
 
 DTYPES = {
-    **{1: "float32", 2: "float64", 3: "int32", 4: "uint8", 5: "int16", 6: "int8", 7: "string"},
-    **{8: "complex64", 9: "int64", 10: "bool", 11: "int8", 12: "uint8", 13: "int32"},
-    **{14: "bfloat16", 15: "int16", 16: "uint16", 17: "uint16", 18: "complex128", 19: "float16"},
-    **{20: "resource", 21: "variant", 22: "uint32", 23: "uint64"},
-    **{24: "float8_e5m2", 25: "float8_e4m3fn", 29: "int4", 30: "uint4"},
+    1: "float32",
+    2: "float64",
+    3: "int32",
+    4: "uint8",
+    5: "int16",
+    6: "int8",
+    7: "string",
+    8: "complex64",
+    9: "int64",
+    10: "bool",
+    11: "int8",
+    12: "uint8",
+    13: "int32",
+    14: "bfloat16",
+    15: "int16",
+    16: "uint16",
+    17: "uint16",
+    18: "complex128",
+    19: "float16",
+    20: "resource",
+    21: "variant",
+    22: "uint32",
+    23: "uint64",
+    24: "float8_e5m2",
+    25: "float8_e4m3fn",
+    29: "int4",
+    30: "uint4",
 }
 # The fields of a TensorProto with numbers one by one, and how wide each is there (0: varint).
 _NUMBERS = {
-    **{"float32": (5, 4), "float64": (6, 8), "complex64": (9, 4), "complex128": (12, 8)},
-    **{"int64": (10, 0), "bool": (11, 0), "uint32": (16, 0), "uint64": (17, 0)},
-    **{"float16": (13, 0), "bfloat16": (13, 0), "string": (8, 0)},
+    "float32": (5, 4),
+    "float64": (6, 8),
+    "complex64": (9, 4),
+    "complex128": (12, 8),
+    "int64": (10, 0),
+    "bool": (11, 0),
+    "uint32": (16, 0),
+    "uint64": (17, 0),
+    "float16": (13, 0),
+    "bfloat16": (13, 0),
+    "string": (8, 0),
 }
 _INTS = (7, 0)
 # One number may stand for a whole array; an array of so many is no weight.
@@ -89,7 +119,7 @@ def _listed(name: str, found: Message, dtype: str, shape: tuple[int, ...]) -> Te
         bits = np.array([n & ((1 << 64) - 1) for n in found.numbers(field)], np.uint64)
         one = stored_size(dtype, (1,))
         values = decode(bits.astype(f"<u{one}").tobytes(), dtype, bits.shape)
-    if len(values) > size or size > _MOST_REPEATED and size > len(values):
+    if len(values) > size or (size > _MOST_REPEATED and size > len(values)):
         raise ValueError(f"{name} lists {len(values)} numbers for shape {list(shape)}")
     stored = int(values.nbytes)
     return Tensor(name, shape, dtype, partial(_spread, values, shape), stored)

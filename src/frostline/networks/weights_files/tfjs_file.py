@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from frostline.errors import WeightsError
+from frostline.base.errors import WeightsError
 from frostline.networks.weights_files import keras_config, order, tf_protos
 from frostline.networks.weights_files.dtypes import decode, stored_size
 from frostline.networks.weights_files.paths import beside
@@ -59,7 +59,7 @@ def read(path: Path) -> WeightsFile:
         shards += used
     topology = model.get("modelTopology")
     is_graph = isinstance(topology, dict) and "node" in topology
-    graph = _graph(topology, model) if is_graph else keras_config.graph_of(topology)
+    graph = _graph(_table(topology, ""), model) if is_graph else keras_config.graph_of(topology)
     said = {
         "kind": "graph-model" if is_graph else "layers-model",
         "generated_by": model.get("generatedBy"),
@@ -118,7 +118,9 @@ def _tensor(entry: Mapping[str, Any], joined: _Joined, at: int) -> Tensor:
     if not isinstance(shape, list) or not all(type(one) is int for one in shape):
         raise ValueError(f"{name} has a shape that is none")
     if dtype == "string":
-        raise WeightsError(f"{joined.shards[0]}: refused: {name} holds texts, which are no weights.")
+        raise WeightsError(
+            f"{joined.shards[0]}: refused: {name} holds texts, which are no weights."
+        )
     how = entry.get("quantization")
     stored, quantisation = dtype, None
     if how is not None:
@@ -137,7 +139,7 @@ def _quantised(name: str, how: Mapping[str, Any]) -> tuple[str, Quantisation | N
     numbers = all(isinstance(one, (int, float)) for one in (scale, least))
     if dtype not in _QUANTISED or not numbers or not scale:
         raise ValueError(f"{name} is quantised in a way that is not read")
-    return str(dtype), Quantisation((float(scale),), (-float(least) / float(scale),))  # type: ignore[arg-type]
+    return str(dtype), Quantisation((float(scale),), (-float(least) / float(scale),))
 
 
 def _load(joined: _Joined, at: int, size: int, dtype: str, shape: tuple[int, ...]) -> Array:

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from frostline.errors import WeightsError
+from frostline.base.errors import WeightsError
 from frostline.networks.weights_files import numpy_pickle, zips
-from frostline.networks.weights_files.dtypes import decode, size_of, stored_size
+from frostline.networks.weights_files.dtypes import ByteOrder, decode, size_of, stored_size
 from frostline.networks.weights_files.nested import is_fact, sorted_out
 from frostline.networks.weights_files.pickled import Call, Name, Outside, take_apart
 from frostline.networks.weights_files.records import Array, Quantisation, Tensor, WeightsFile
@@ -25,17 +25,32 @@ _LEGACY_HEAD = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 _MOST_STORAGES = 200_000
 
 _STORAGES = {
-    **{"Double": "float64", "Float": "float32", "Half": "float16", "BFloat16": "bfloat16"},
-    **{"Long": "int64", "Int": "int32", "Short": "int16", "Char": "int8", "Byte": "uint8"},
-    **{"Bool": "bool", "ComplexFloat": "complex64", "ComplexDouble": "complex128"},
-    **{"QInt8": "int8", "QUInt8": "uint8", "QInt32": "int32"},
+    "Double": "float64",
+    "Float": "float32",
+    "Half": "float16",
+    "BFloat16": "bfloat16",
+    "Long": "int64",
+    "Int": "int32",
+    "Short": "int16",
+    "Char": "int8",
+    "Byte": "uint8",
+    "Bool": "bool",
+    "ComplexFloat": "complex64",
+    "ComplexDouble": "complex128",
+    "QInt8": "int8",
+    "QUInt8": "uint8",
+    "QInt32": "int32",
 }
 _DTYPES = {
     **{name: name for name in ("float64", "float32", "float16", "bfloat16", "bool")},
     **{f"{u}int{bits}": f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64)},
-    **{"complex64": "complex64", "complex128": "complex128"},
-    **{"float8_e4m3fn": "float8_e4m3fn", "float8_e5m2": "float8_e5m2"},
-    **{"qint8": "int8", "quint8": "uint8", "qint32": "int32"},
+    "complex64": "complex64",
+    "complex128": "complex128",
+    "float8_e4m3fn": "float8_e4m3fn",
+    "float8_e5m2": "float8_e5m2",
+    "qint8": "int8",
+    "quint8": "uint8",
+    "qint32": "int32",
 }
 _REBUILDS = {
     f"torch._utils._rebuild_{kind}"
@@ -109,7 +124,7 @@ def read(path: Path) -> WeightsFile:
     return WeightsFile(path, "torch", tensors, {**facts, "container": kind}, files=(path,))
 
 
-def _read_zip(path: Path) -> tuple[Any, Mapping[str, Span], str]:
+def _read_zip(path: Path) -> tuple[Any, Mapping[str, Span], ByteOrder]:
     names = zips.members(path)
     pickle = next((name for name in names if name.split("/")[-1] == "data.pkl"), None)
     if pickle is None:
@@ -131,7 +146,7 @@ def _read_zip(path: Path) -> tuple[Any, Mapping[str, Span], str]:
     return value, spans, ">" if big else "<"
 
 
-def _read_legacy(file: Span) -> tuple[Any, Mapping[str, Span], str]:
+def _read_legacy(file: Span) -> tuple[Any, Mapping[str, Span], ByteOrder]:
     at = 0
     parts = []
     for _ in range(5):
@@ -205,7 +220,7 @@ def _view(name: str, value: Call, depth: int = 0) -> _View | None:
     elif what == "_rebuild_from_type_v2" and len(given) > 2 and isinstance(given[2], tuple):
         inner = Call(given[0], given[2]) if isinstance(given[0], Name) else None
     if inner is not None or not what.startswith(("_rebuild_tensor", "_rebuild_qtensor")):
-        if not _is_tensor(inner):
+        if not isinstance(inner, Call) or not _is_tensor(inner):
             raise ValueError(f"{name} is a parameter without a tensor")
         return _view(name, inner, depth + 1)
     if len(given) < 4:
@@ -243,7 +258,7 @@ def _storage(name: str, value: Any) -> _Storage:
     return _Storage(str(key[2]), dtype, key[4])
 
 
-def _tensor(name: str, view: _View, storages: Mapping[str, Span], order: str) -> Tensor:
+def _tensor(name: str, view: _View, storages: Mapping[str, Span], order: ByteOrder) -> Tensor:
     span = storages.get(view.storage.key)
     size = stored_size(view.storage.dtype, (view.storage.count,))
     if span is None or span.size != size:
@@ -264,7 +279,7 @@ def _tensor(name: str, view: _View, storages: Mapping[str, Span], order: str) ->
     return Tensor(name, view.shape, view.dtype, load, elements * width, how, said)
 
 
-def _load(span: Span, view: _View, order: str) -> Array:
+def _load(span: Span, view: _View, order: ByteOrder) -> Array:
     if not size_of(view.shape):
         return decode(b"", view.dtype, view.shape, order)
     width = stored_size(view.dtype, (1,))
@@ -274,7 +289,7 @@ def _load(span: Span, view: _View, order: str) -> Array:
 
 
 def _quantisation(
-    name: str, how: tuple[Any, ...], storages: Mapping[str, Span], order: str
+    name: str, how: tuple[Any, ...], storages: Mapping[str, Span], order: ByteOrder
 ) -> Quantisation:
     kind, scale, zero = how[:3]
     if isinstance(kind, Name) and kind.name == "per_tensor_affine":

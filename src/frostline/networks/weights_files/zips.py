@@ -1,9 +1,10 @@
 """Zip archives as stretches of bytes, with what a hostile archive could declare checked first.
 
-What is stored as it is, is read in place. What is compressed is unpacked into memory, within bounds.
-Nothing is ever unpacked to disk, so a member's name can lead nowhere.
+What is stored as it is, is read in place. What is compressed is unpacked into memory, within
+bounds. Nothing is ever unpacked to disk, so a member's name can lead nowhere.
 """
 
+import itertools
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,6 +108,6 @@ def _member(path: Path, file: Span, info: zipfile.ZipInfo) -> Member:
 def _apart(found: list[Member]) -> None:
     """Refuses members that share bytes: so a small archive could unpack to anything."""
     ordered = sorted((one for one in found if one.stored_bytes), key=lambda one: one.at)
-    for before, after in zip(ordered, ordered[1:], strict=False):
+    for before, after in itertools.pairwise(ordered):
         if before.at + before.stored_bytes > after.at:
             raise ValueError(f"a zip bomb: {before.name} and {after.name} share bytes")
