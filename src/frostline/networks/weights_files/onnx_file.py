@@ -59,7 +59,7 @@ def recognise(path: Path, head: bytes) -> bool:
     if not head.startswith(b"\x08"):
         return False
     model = Message(whole(of_file(path)))
-    numbers = {number for number, _ in model.fields()}
+    numbers = {number for number, _ in model.fields}
     graph = model.one(7)
     return {1, 7} <= numbers and graph is not None and 8 in numbers
 
@@ -116,10 +116,9 @@ def _node(found: Message, index: int, path: Path) -> Node:
 
 
 def _attribute(found: Message, path: Path) -> Any:
-    kind, fields = found.number(20), list(found.fields())
+    kind, values = found.number(20), dict(found.fields)
     if not kind:
-        kind = next((k for k, at in ((1, 2), (2, 3), (3, 4), (4, 5)) if at in dict(fields)), 0)
-    values = dict(fields)
+        kind = next((k for k, at in ((1, 2), (2, 3), (3, 4), (4, 5)) if at in values), 0)
     if kind == 1:
         return protobuf.as_float(values.get(2, 0))
     if kind == 2:
@@ -133,7 +132,7 @@ def _attribute(found: Message, path: Path) -> Any:
         graph = found.one(6)
         return None if graph is None else _graph(graph, path)
     if kind == 6:
-        data = protobuf.packed([value for number, value in fields if number == 7], 4)
+        data = protobuf.packed(found.values(7), 4)
         return tuple(map(float, np.frombuffer(data, "<f4")))
     if kind == 7:
         return found.numbers(8)
@@ -154,7 +153,7 @@ def _port(found: Message) -> Port:
     shape = tensor.one(2)
     axes = None
     if shape is not None:
-        dims = [dict(one.fields()) for one in shape.many(1)]
+        dims = [dict(one.fields) for one in shape.many(1)]
         axes = tuple(protobuf.as_signed(one[1]) if 1 in one else None for one in dims)
     return Port(found.text(1), axes, _DTYPES.get(tensor.number(1), ""))
 
@@ -166,7 +165,7 @@ def _tensor(found: Message, path: Path) -> Tensor:
     if dtype is None:
         raise ValueError(f"{name} is of type {code}, which is unknown")
     if dtype == "string":
-        texts = [protobuf.as_bytes(value) for at, value in found.fields() if at == 6]
+        texts = list(map(protobuf.as_bytes, found.values(6)))
         if len(texts) != size_of(shape):
             raise ValueError(f"{name} has {len(texts)} texts, not {size_of(shape)}")
         return Tensor(name, shape, dtype, partial(_texts, texts, shape), sum(map(len, texts)))
@@ -183,7 +182,7 @@ def _tensor(found: Message, path: Path) -> Tensor:
 
 
 def _raw(found: Message) -> Span | None:
-    raw = [value for at, value in found.fields() if at == 9]
+    raw = found.values(9)
     return raw[-1] if raw and isinstance(raw[-1], Span) else None
 
 
@@ -192,7 +191,7 @@ def _values(found: Message, dtype: str, count: int) -> bytes:
         raise ValueError(f"{count} numbers")
     field, width = _NUMBERS.get(dtype, (_INTS, 0))
     if width:
-        return protobuf.packed([value for at, value in found.fields() if at == field], width)
+        return protobuf.packed(found.values(field), width)
     bits = np.array([one & ((1 << 64) - 1) for one in found.numbers(field)], np.uint64)
     # Narrow types lie in wide fields, floats of 16 and 8 bits as their bits; two int4 in one.
     width = max(stored_size(dtype, (1,)), 1)

@@ -8,6 +8,7 @@ takes as many steps as it has bytes at the most.
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from frostline.networks.weights_files.sources import MemorySource, Span, whole
 
@@ -15,19 +16,27 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 # A field's number and length take ten bytes each at the most.
 _HEADER_BYTES = 20
 # Messages up to this size are read whole, larger ones field by field.
-_SMALL_BYTES = 1 << 16
+_SMALL_BYTES = 4 << 20
 MOST_DEPTH = 64
 
 
 @dataclass(frozen=True)
 class Message:
-    """The bytes of a message, and how deep it lies in others."""
+    """A message: its bytes, and how deep it lies in others. It is taken apart once, when asked."""
 
     span: Span
     depth: int = 0
 
-    def fields(self) -> Iterator[tuple[int, "int | Span"]]:
-        """Yields each field's number and value: a whole number, or a stretch of bytes.
+    @cached_property
+    def _by_number(self) -> "dict[int, list[int | Span]]":
+        found: dict[int, list[int | Span]] = {}
+        for number, value in self.fields:
+            found.setdefault(number, []).append(value)
+        return found
+
+    @cached_property
+    def fields(self) -> "tuple[tuple[int, int | Span], ...]":
+        """Each field's number and value, in order: a whole number, or a stretch of bytes.
 
         Numbers of 32 and 64 bits come as their bits; see `as_float`.
 
@@ -36,10 +45,11 @@ class Message:
         """
         if self.depth > MOST_DEPTH:
             raise ValueError(f"messages within messages, more than {MOST_DEPTH} deep")
-        if self.span.size > _SMALL_BYTES:
-            yield from _far(self.span)
-        else:
-            yield from _near(self.span)
+        return tuple(_near(self.span) if self.span.size <= _SMALL_BYTES else _far(self.span))
+
+    def values(self, number: int) -> "list[int | Span]":
+        """Returns the values of a repeated field."""
+        return self._by_number.get(number, [])
 
     def below(self, value: "int | Span") -> "Message":
         """Returns the message that a field's value is."""
@@ -47,33 +57,32 @@ class Message:
 
     def one(self, number: int) -> "Message | None":
         """Returns the last message in a field, or None where there is none."""
-        found = [value for at, value in self.fields() if at == number]
+        found = self.values(number)
         return self.below(found[-1]) if found else None
 
     def many(self, number: int) -> "list[Message]":
         """Returns the messages of a repeated field."""
-        return [self.below(value) for at, value in self.fields() if at == number]
+        return [self.below(value) for value in self.values(number)]
 
     def text(self, number: int) -> str:
         """Returns a text, empty where it is absent."""
-        texts = self.texts(number)
-        return texts[-1] if texts else ""
+        found = self.values(number)
+        return as_text(found[-1]) if found else ""
 
     def texts(self, number: int) -> tuple[str, ...]:
         """Returns the texts of a repeated field."""
-        return tuple(as_text(value) for at, value in self.fields() if at == number)
+        return tuple(map(as_text, self.values(number)))
 
     def number(self, number: int, default: int = 0) -> int:
         """Returns a whole number, signed."""
-        found = [value for at, value in self.fields() if at == number]
+        found = self.values(number)
         return as_signed(found[-1]) if found else default
 
     def numbers(self, number: int) -> tuple[int, ...]:
         """Returns the numbers of a repeated field, packed or not, signed."""
         return tuple(
             as_signed(one)
-            for at, value in self.fields()
-            if at == number
+            for value in self.values(number)
             for one in (varints(value) if isinstance(value, Span) else (value,))
         )
 

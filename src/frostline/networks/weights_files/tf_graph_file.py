@@ -34,7 +34,7 @@ def recognise_meta_graph(path: Path, head: bytes) -> bool:
         return False
     message = Message(whole(of_file(path)))
     about = message.one(1)
-    numbers = {number for number, _ in message.fields()}
+    numbers = {number for number, _ in message.fields}
     return about is not None and 2 in numbers and not about.text(2).isidentifier()
 
 
@@ -43,7 +43,7 @@ def recognise_graph(path: Path, head: bytes) -> bool:
     if not head.startswith(b"\x0a"):
         return False
     message = Message(whole(of_file(path)))
-    first = next((message.below(v) for n, v in message.fields() if n == 1), None)
+    first = next(iter(message.many(1)), None)
     return first is not None and bool(first.text(1)) and first.text(2).isidentifier()
 
 
@@ -121,7 +121,11 @@ def _with_checkpoint(path: Path, kind: str, meta: Message, stem: Path) -> Weight
             f"{path}: {len(wanted)} variables without values ({_few(wanted)}): "
             f"{stem.name}.index is not there. Fetch the checkpoint as well."
         )
-    fixed = {name: one for name, one in constants(graph).items() if name not in tensors}
+    fixed = {
+        name: replace(one, attributes={"kind": "constant"})
+        for name, one in constants(graph).items()
+        if name not in tensors
+    }
     about = meta.one(1)
     said: dict[str, Any] = {
         "tensorflow_version": about.text(5) if about else "",

@@ -96,7 +96,7 @@ def tensor_of(name: str, found: Message) -> Tensor:
     shape = tuple(int(axis or 0) for axis in axes)
     if dtype in ("resource", "variant"):
         raise ValueError(f"{name} is of type {dtype}, which has no numbers")
-    content = [value for at, value in found.fields() if at == 4]
+    content = found.values(4)
     if content and isinstance(content[-1], Span) and content[-1].size and dtype != "string":
         span = content[-1]
         if span.size != stored_size(dtype, shape):
@@ -110,9 +110,9 @@ def _listed(name: str, found: Message, dtype: str, shape: tuple[int, ...]) -> Te
     field, width = _NUMBERS.get(dtype, _INTS)
     size = size_of(shape)
     if dtype == "string":
-        values = np.array([protobuf.as_bytes(v) for at, v in found.fields() if at == 8], np.bytes_)
+        values = np.array(list(map(protobuf.as_bytes, found.values(8))), np.bytes_)
     elif width:
-        data = protobuf.packed([v for at, v in found.fields() if at == field], width)
+        data = protobuf.packed(found.values(field), width)
         one = stored_size(dtype, (1,))
         values = decode(data, dtype, (len(data) // one,))
     else:
@@ -145,7 +145,7 @@ def attribute_of(found: Message, name: str = "") -> Any:
     Raises:
         ValueError: Where it is none.
     """
-    for number, value in found.fields():
+    for number, value in found.fields:
         if number == 1:
             return _list_of(found.below(value), name)
         if number == 2:
@@ -168,10 +168,9 @@ def attribute_of(found: Message, name: str = "") -> Any:
 
 
 def _list_of(found: Message, name: str) -> tuple[Any, ...]:
-    fields = list(found.fields())
-    floats = protobuf.packed([value for at, value in fields if at == 4], 4)
+    floats = protobuf.packed(found.values(4), 4)
     return (
-        *(protobuf.as_bytes(value) for at, value in fields if at == 2),
+        *map(protobuf.as_bytes, found.values(2)),
         *found.numbers(3),
         *map(float, np.frombuffer(floats, "<f4")),
         *map(bool, found.numbers(5)),
