@@ -19,7 +19,7 @@ from frostline.base.errors import FrostlineError, did_you_mean, nearest
 from frostline.cli.parser import make_parser
 
 # Commands that need neither torch nor timm to begin with.
-LIGHT = ("backbones", "cache", "recipe")
+LIGHT = ("backbones", "cache", "recipe", "weights")
 _CHOICES = re.compile(r"invalid choice: '(?P<got>.*)' \(choose from (?P<known>.*)\)", re.DOTALL)
 _STRANGE = re.compile(r"unrecognized arguments: (?P<got>\S+)")
 

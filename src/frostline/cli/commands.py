@@ -224,6 +224,13 @@ def backbones(arguments: Namespace) -> int:
     return 0
 
 
+def weights(arguments: Namespace) -> int:
+    """Looks into a weights file."""
+    from frostline.cli import weights as command
+
+    return command.run(arguments)
+
+
 def embed(arguments: Namespace) -> int:
     """Writes activations to a file."""
     from frostline import pipeline

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from frostline import __version__
+from frostline.cli.weights import add_parser as _weights
 from frostline.recipe import CACHES, ENGINES, OPTIMIZERS, POOLINGS, PRECISIONS, PRESETS, TARGETS
 
 EXAMPLES = """\
@@ -31,7 +32,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add in (
         *(_train, _plan, _recipe, _lr_find, _predict, _evaluate),
-        *(_summary, _lines, _backbones, _embed, _cache, _demo),
+        *(_summary, _lines, _backbones, _weights, _embed, _cache, _demo),
     ):
         add(commands)
     return parser

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from frostline.base.errors import WeightsError
-from frostline.networks.weights_files import inspection
+from frostline.networks.weights_files import inspection, look
 
 _MOST_ANSWER_CHARACTERS = 256 << 20
 _REFUSED = (
@@ -37,7 +37,7 @@ def main() -> None:
 
 def _answer(path: Path, only: str, histogram: str) -> str:
     try:
-        found = inspection.to_json(inspection.inspect(path, only, histogram))
+        found = inspection.to_json(look.inspect(path, only, histogram))
         text = json.dumps({"found": found}, allow_nan=False)
         if len(text) <= _MOST_ANSWER_CHARACTERS:
             return text

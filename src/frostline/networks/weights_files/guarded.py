@@ -5,11 +5,17 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from frostline.base.errors import WeightsError
-from frostline.networks.weights_files.inspection import Inspection, from_json
+from frostline.networks.weights_files.inspection import (
+    DIGESTED_BYTES,
+    Inspection,
+    digest_of,
+    from_json,
+)
 
 MEMORY_BYTES = 768 << 20
 TIME_S = 9
@@ -63,7 +69,10 @@ def inspect(
         raise WeightsError(answer["refused"])
     if "memory" in answer:
         raise _too_large(path)
-    return from_json(answer["found"])
+    found = from_json(answer["found"])
+    if sum(file["bytes"] for file in found.files) > DIGESTED_BYTES:
+        return found
+    return replace(found, digest=digest_of([Path(file["name"]) for file in found.files]))
 
 
 def _environment() -> dict[str, str]:
