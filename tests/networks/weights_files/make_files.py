@@ -124,7 +124,11 @@ def onnx_files() -> None:
     ]
     nodes = [
         helper.make_node(
-            "Conv", ["pixels", "conv/kernel", "conv/bias"], ["a"], strides=[2, 2], auto_pad="SAME_UPPER"
+            "Conv",
+            ["pixels", "conv/kernel", "conv/bias"],
+            ["a"],
+            strides=[2, 2],
+            auto_pad="SAME_UPPER",
         ),
         helper.make_node("Conv", ["a", "dw/kernel"], ["b"], group=4, auto_pad="SAME_UPPER"),
         helper.make_node("Relu", ["b"], ["c"]),
@@ -185,7 +189,10 @@ def tfjs_files() -> None:
             "name": "conv",
             "op": "Conv2D",
             "input": ["pixels", "conv/kernel"],
-            "attr": {"strides": {"list": {"i": ["1", "2", "2", "1"]}}, "padding": {"s": "U0FNRQ=="}},
+            "attr": {
+                "strides": {"list": {"i": ["1", "2", "2", "1"]}},
+                "padding": {"s": "U0FNRQ=="},
+            },
         },
     ]
     nodes[0]["attr"]["shape"] = {"shape": {"dim": [{"size": str(s)} for s in (-1, PX, PX, 3)]}}

@@ -97,7 +97,8 @@ def _kind(found: WeightsFile) -> str:
         return f"timm model folder ({timm})" if timm else "safetensors weights"
     if found.format == "onnx":
         opset = said.get("opset", {}).get("ai.onnx")
-        return f"ONNX model (opset {opset}, by {said.get('producer') or 'nobody named'})"
+        maker = f", by {said['producer']}" if said.get("producer") else ""
+        return f"ONNX model (opset {opset}{maker})"
     if found.format == "tfjs":
         return f"TensorFlow.js {said.get('kind')}"
     if found.format == "tflite":

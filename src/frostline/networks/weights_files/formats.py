@@ -139,6 +139,9 @@ def format_of(path: Path) -> Format:
     Raises:
         WeightsError: Where it is absent or of no known format.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        # Opening a pipe or a device would wait, or worse.
+        raise WeightsError(f"{path}: no weights file: neither a file nor a folder.")
     head = _head(path)
     for kind in FORMATS:
         with contextlib.suppress(ValueError):

@@ -57,7 +57,7 @@ def inspect(
             encoding="utf-8",
             errors="replace",
             timeout=time_s,
-            env=_environment(),
+            env=environment(),
             check=False,
         )
     except subprocess.TimeoutExpired as error:
@@ -75,7 +75,7 @@ def inspect(
     return replace(found, digest=digest_of([Path(file["name"]) for file in found.files]))
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """One thread, since each reserves memory; and no libraries that HDF5 would load for a file."""
     said = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     return {**os.environ, **said, "HDF5_PLUGIN_PRELOAD": "::", "HDF5_USE_FILE_LOCKING": "FALSE"}

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 _MOST_DEPTH = 100
-_MOST_LEAVES = 1_000_000
+_MOST_LEAVES = 200_000
 _SIMPLE = (bool, int, float, str, bytes, type(None))
 # Longer texts and lists are not facts about a file but data.
 _MOST_LENGTH = 1000
@@ -16,29 +16,34 @@ def leaves(value: Any, separator: str = ".") -> Iterator[tuple[str, Any]]:
     Raises:
         ValueError: Where it holds itself, or far too much.
     """
-    for count, found in enumerate(_walk(value, (), (), separator)):
-        if count >= _MOST_LEAVES:
-            raise ValueError(f"more than {_MOST_LEAVES} values")
-        yield found
+    count = 0
+    # Each with its names, and the containers that it lies in.
+    waiting: list[tuple[Any, tuple[str, ...], tuple[int, ...]]] = [(value, (), ())]
+    while waiting:
+        here, names, above = waiting.pop()
+        below = _entries(here)
+        if below is None:
+            count += 1
+            yield separator.join(names), here
+        elif id(here) in above:
+            raise ValueError(f"{separator.join(names) or 'the file'} holds itself, in a circle")
+        else:
+            inside = (*above, id(here))
+            waiting += [(one, (*names, str(key)), inside) for key, one in reversed(below)]
+        if count > _MOST_LEAVES or len(waiting) > _MOST_LEAVES or len(names) > _MOST_DEPTH:
+            raise ValueError(f"more than {_MOST_LEAVES} values, or {_MOST_DEPTH} tables deep")
 
 
-def _walk(
-    value: Any, names: tuple[str, ...], above: tuple[int, ...], separator: str
-) -> Iterator[tuple[str, Any]]:
-    # What is empty is told as itself, so that every part counts towards the bound.
+def _entries(value: Any) -> list[tuple[Any, Any]] | None:
+    """Returns what a container holds; None for what counts as a value itself.
+
+    What is empty is told as itself, so that every part counts towards the bound.
+    """
     if isinstance(value, Mapping) and value:
-        below: Any = value.items()
-    elif isinstance(value, (list, tuple)) and not all(isinstance(v, _SIMPLE) for v in value):
-        below = enumerate(value)
-    else:
-        yield separator.join(names), value
-        return
-    if id(value) in above:
-        raise ValueError(f"{separator.join(names) or 'the file'} holds itself, in a circle")
-    if len(names) >= _MOST_DEPTH:
-        raise ValueError(f"tables within tables, more than {_MOST_DEPTH} deep")
-    for key, one in below:
-        yield from _walk(one, (*names, str(key)), (*above, id(value)), separator)
+        return list(value.items())
+    if isinstance(value, (list, tuple)) and not all(isinstance(v, _SIMPLE) for v in value):
+        return list(enumerate(value))
+    return None
 
 
 def sorted_out(

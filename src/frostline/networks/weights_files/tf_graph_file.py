@@ -124,7 +124,7 @@ def _with_checkpoint(path: Path, kind: str, meta: Message, stem: Path) -> Weight
     fixed = {
         name: replace(one, attributes={"kind": "constant"})
         for name, one in constants(graph).items()
-        if name not in tensors
+        if name not in tensors and one.dtype != "string"
     }
     about = meta.one(1)
     said: dict[str, Any] = {

@@ -4,6 +4,7 @@ Field numbers are those of TensorFlow's `tensor.proto`, `attr_value.proto`, `nod
 `function.proto`.
 """
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -229,5 +230,6 @@ def constants(graph: Graph) -> dict[str, Tensor]:
         if node.op == "Const" and isinstance(node.attributes.get("value"), Tensor)
     }
     for name, function in graph.functions.items():
-        found |= {f"{name}/{key}": one for key, one in constants(function).items()}
+        for key, one in constants(function).items():
+            found[f"{name}/{key}"] = replace(one, name=f"{name}/{key}")
     return found

@@ -6,6 +6,7 @@ bounds. Nothing is ever unpacked to disk, so a member's name can lead nowhere.
 
 import itertools
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,8 +44,7 @@ class Member:
         """Returns the first bytes, at most `length`."""
         if not self.compressed:
             return self.span().read(0, min(length, self.size))
-        with zipfile.ZipFile(self.archive) as archive, archive.open(self.name) as member:
-            return member.read(length)
+        return _unpacked(self, length)
 
     def span(self) -> Span:
         """Returns its bytes: in place where they are stored, else unpacked into memory.
@@ -58,11 +58,18 @@ class Member:
             raise ValueError(
                 f"{self.name} unpacks to {self.size} bytes, more than {MOST_UNPACKED_BYTES}"
             )
-        with zipfile.ZipFile(self.archive) as archive, archive.open(self.name) as member:
-            data = member.read(self.size + 1)
+        data = _unpacked(self, self.size + 1)
         if len(data) != self.size:
             raise ValueError(f"{self.name} unpacks to another length than it says")
         return whole(MemorySource(data))
+
+
+def _unpacked(member: Member, length: int) -> bytes:
+    try:
+        with zipfile.ZipFile(member.archive) as archive, archive.open(member.name) as opened:
+            return opened.read(length)
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError) as error:
+        raise ValueError(f"{member.name} is damaged: {error}") from error
 
 
 def members(path: Path) -> dict[str, Member]:
@@ -78,6 +85,8 @@ def members(path: Path) -> dict[str, Member]:
         raise ValueError(f"not a whole zip archive: {error}") from error
     if len(infos) > MOST_MEMBERS:
         raise ValueError(f"{len(infos)} members, more than {MOST_MEMBERS}")
+    if not all(info.filename for info in infos):
+        raise ValueError("a member without a name")
     file = whole(of_file(path))
     found = {info.filename: _member(path, file, info) for info in infos if not info.is_dir()}
     _apart(list(found.values()))
