@@ -162,11 +162,15 @@ FAMILIES = (
         "EfficientNetV2", (r"block6[a-z]_se_reduce", r"block1a_project_conv"), absent=r"block7a"
     ),
     Family("EfficientNet", (r"block7a_project_conv",)),
-    Family("ConvNeXt", (r"convnext_\w+_stage_3_block|stages\.3\.blocks\.0\.(conv_dw|dwconv)",)),
+    Family(
+        "ConvNeXt",
+        (r"convnext_\w+_stage_3_block|stages\.3\.blocks\.0\.(conv_dw|dwconv)",),
+        absent=r"\.xca\.",
+    ),
     Family("SqueezeNet {}", (r"features\.3\.squeeze\.weight",), detail=_squeezenet),
     Family(
         "VGG-{}",
-        (r"(^|\.)features\.0\.weight", r"classifier\.6\.weight", r"features\.1[0-9]\.weight"),
+        (r"(^|\.)features\.0\.weight", r"classifier\.6\.weight", r"features\.1[1-9]\.weight"),
         absent=r"features\.12\.squeeze",
         detail=lambda shapes: str(
             sum(len(s) == 4 for n, s in shapes if re.search(r"features\.\d+\.weight$", n)) + 3

@@ -147,12 +147,12 @@ def format_of(path: Path) -> Format:
         with contextlib.suppress(ValueError):
             if kind.recognise(path, head):
                 return kind
-    named = [kind for kind in FORMATS if path.name.lower().endswith(kind.endings)]
-    if named:
-        return named[0]
     if not path.exists():
         siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         raise WeightsError(f"{path}: no such weights file.{did_you_mean(path.name, siblings)}")
+    named = [kind for kind in FORMATS if path.name.lower().endswith(kind.endings)]
+    if named:
+        return named[0]
     known = ", ".join(dict.fromkeys(ending for kind in FORMATS for ending in kind.endings))
     raise WeightsError(f"{path}: no weights file of a known format; known are {known}.")
 
