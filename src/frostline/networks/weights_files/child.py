@@ -46,7 +46,3 @@ def _load_libraries() -> None:
         import h5py  # noqa: F401
     except ImportError:
         return
-
-
-if __name__ == "__main__":
-    main()

@@ -19,7 +19,12 @@ from frostline.networks.weights_files.inspection import (
 
 MEMORY_BYTES = 768 << 20
 TIME_S = 9
-_CHILD = "frostline.networks.weights_files.child"
+# This very package answers, wherever it was imported from; what is installed beside it does not
+# come before Python's own modules.
+_PROGRAM = (
+    "import sys; sys.argv[1] in sys.path or sys.path.insert(0, sys.argv[1]); "
+    "from frostline.networks.weights_files.child import main; main()"
+)
 
 
 def inspect(
@@ -51,7 +56,7 @@ def inspect(
     }
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-m", _CHILD],
+            [sys.executable, "-P", "-c", _PROGRAM, str(Path(__file__).resolve().parents[3])],
             input=json.dumps(asked),
             capture_output=True,
             encoding="utf-8",
@@ -76,7 +81,10 @@ def inspect(
 
 
 def environment() -> dict[str, str]:
-    """One thread, since each reserves memory; and no libraries that HDF5 would load for a file."""
+    """Returns the surroundings of the process apart.
+
+    One thread, since each reserves memory; and no libraries that HDF5 would load for a file.
+    """
     said = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     return {**os.environ, **said, "HDF5_PLUGIN_PRELOAD": "::", "HDF5_USE_FILE_LOCKING": "FALSE"}
 
