@@ -166,6 +166,17 @@ def test_circles_and_lost_inputs_in_graphs_are_named(tmp_path: Path) -> None:
     assert open_file(wire.graph(path, *loop)).graph is not None
 
 
+def test_a_circle_in_onnx_is_named(tmp_path: Path) -> None:
+    nodes = [
+        wire.message((1, taken), (2, given), (3, f"node {given}"), (4, "Relu"))
+        for taken, given in (("a", "b"), ("b", "a"))
+    ]
+    graph = wire.message(*((1, node) for node in nodes))
+    model = wire.message((1, 8), (7, graph), (8, wire.message((2, 13))))
+    (tmp_path / "a.onnx").write_bytes(model)
+    assert "runs in a circle through node b" in refusal(tmp_path / "a.onnx")
+
+
 def test_a_circle_of_keras_layers_is_named(tmp_path: Path) -> None:
     layers = [
         {"name": name, "class_name": "ReLU", "config": {}, "inbound_nodes": [[[other, 0, 0, {}]]]}

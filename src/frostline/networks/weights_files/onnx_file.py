@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from frostline.base.errors import WeightsError
-from frostline.networks.weights_files import protobuf
+from frostline.networks.weights_files import order, protobuf
 from frostline.networks.weights_files.dtypes import MOST_BYTES, decode, size_of, stored_size
 from frostline.networks.weights_files.paths import beside
 from frostline.networks.weights_files.protobuf import Message
@@ -77,6 +77,8 @@ def read(path: Path) -> WeightsFile:
         raise ValueError("a model without a graph")
     tensors = {one.name: one for one in (_tensor(found, path) for found in body.many(5))}
     graph = _graph(body, path, model)
+    sparse = [named.text(8) for one in body.many(15) if (named := one.one(1)) is not None]
+    order.check(graph, [*tensors, *sparse, *(port.name for port in graph.inputs)])
     files = {found for one in body.many(5) if (found := _external(one, path)) is not None}
     opsets = {one.text(1) or "ai.onnx": one.number(2) for one in model.many(8)}
     metadata = {

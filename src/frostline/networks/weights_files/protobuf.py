@@ -16,7 +16,7 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 # A field's number and length take ten bytes each at the most.
 _HEADER_BYTES = 20
 # Messages up to this size are read whole, larger ones field by field.
-_SMALL_BYTES = 4 << 20
+_SMALL_BYTES = 1 << 18
 MOST_DEPTH = 64
 
 
