@@ -18,11 +18,12 @@ import numpy as np
 from frostline.base.errors import WeightsError
 from frostline.networks.weights_files import bounds, look
 from frostline.networks.weights_files.formats import open_file
+from frostline.networks.weights_files.inspection import to_json
 
 
 def read(path: Path) -> list[str]:
     try:
-        look.inspect(path)
+        json.dumps(to_json(look.inspect(path)), allow_nan=False)
         for tensor in open_file(path).tensors.values():
             if tensor.dtype not in ("string", "resource", "variant"):
                 np.asarray(tensor.values()).shape  # noqa: B018

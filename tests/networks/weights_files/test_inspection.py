@@ -142,6 +142,20 @@ def test_a_histogram_counts_every_finite_value(tmp_path: Path) -> None:
         assert sum(found["counts"]) == found["count"]
 
 
+def test_values_too_far_apart_have_no_histogram(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", w=np.array([-1.7e308, 1.7e308]))
+    with pytest.raises(WeightsError, match="have no histogram"):
+        look.inspect(tmp_path / "a.npz", histogram="w")
+
+
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
+def test_a_spread_beyond_all_numbers_is_left_out(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", w=np.array([0, 1.7e308]))
+    found = guarded.inspect(tmp_path / "a.npz", histogram="w").histogram
+    assert found is not None
+    assert (found["max"], found["std"]) == (1.7e308, None)
+
+
 def test_a_histogram_is_of_dequantised_values(tmp_path: Path) -> None:
     path = make("tflite_int8", tmp_path / "one")
     found = look.inspect(path, histogram="Conv2D").histogram

@@ -54,6 +54,18 @@ def inspect(
         "memory_bytes": memory_bytes,
         "time_s": time_s,
     }
+    answer = _answer(path, asked, time_s)
+    if "refused" in answer:
+        raise WeightsError(answer["refused"])
+    if "memory" in answer:
+        raise _too_large(path)
+    found = from_json(answer["found"])
+    if sum(file["bytes"] for file in found.files) > DIGESTED_BYTES:
+        return found
+    return replace(found, digest=digest_of([Path(file["name"]) for file in found.files]))
+
+
+def _answer(path: Path, asked: dict[str, Any], time_s: int) -> dict[str, Any]:
     try:
         done = subprocess.run(
             [sys.executable, "-P", "-c", _PROGRAM, str(Path(__file__).resolve().parents[3])],
@@ -70,14 +82,7 @@ def inspect(
     if done.returncode != 0:
         raise _ended(path, done, time_s)
     answer: dict[str, Any] = json.loads(done.stdout)
-    if "refused" in answer:
-        raise WeightsError(answer["refused"])
-    if "memory" in answer:
-        raise _too_large(path)
-    found = from_json(answer["found"])
-    if sum(file["bytes"] for file in found.files) > DIGESTED_BYTES:
-        return found
-    return replace(found, digest=digest_of([Path(file["name"]) for file in found.files]))
+    return answer
 
 
 def environment() -> dict[str, str]:

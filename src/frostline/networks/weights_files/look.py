@@ -69,8 +69,10 @@ def histogram_of(tensor: Tensor) -> dict[str, Any]:
     finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
     some = bool(finite.size)
     # The sums are of doubles, or large tensors of half precision would overflow.
-    mean = float(finite.mean(dtype=np.float64)) if some else None
+    mean = _finite(float(finite.mean(dtype=np.float64))) if some else None
     low, high = (float(finite.min()), float(finite.max())) if some else (0.0, 0.0)
+    if not math.isfinite(high - low):
+        raise WeightsError(f"{tensor.name}: values from {low:g} to {high:g} have no histogram.")
     wide = finite.astype(np.float32) if values.dtype == np.float16 else finite
     counts, edges = np.histogram(wide, bins=_BINS, range=(low, high) if low < high else None)
     return {
@@ -83,10 +85,14 @@ def histogram_of(tensor: Tensor) -> dict[str, Any]:
         "min": low if some else None,
         "max": high if some else None,
         "mean": mean,
-        "std": float(finite.std(dtype=np.float64)) if some else None,
+        "std": _finite(float(finite.std(dtype=np.float64))) if some else None,
         "edges": [float(edge) for edge in edges],
         "counts": [int(count) for count in counts],
     }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _verified(found: WeightsFile) -> list[str]:
@@ -109,7 +115,8 @@ def _row(tensor: Tensor) -> Row:
 
 
 def _quantisation(how: Quantisation) -> dict[str, Any]:
-    return {"scale": how.scale, "zero_point": how.zero_point, "axis": how.axis}
+    told = {"scale": how.scale, "zero_point": how.zero_point, "axis": how.axis}
+    return {key: _plain(value) for key, value in told.items()}
 
 
 def _chosen(path: Path, rows: Sequence[Row], only: str) -> list[Row]:
