@@ -74,12 +74,12 @@ def settle(
 
 
 def preprocessing_for(
-    how: Preprocessing, listing: Listing, asked: str, most_px: int, console: Console
+    base: Preprocessing, listing: Listing, asked: str, most_px: int, console: Console
 ) -> Preprocessing:
     """Returns a backbone's preprocessing with what the pictures of a listing need, and says it.
 
     Args:
-        how: Of the backbone; its own levels are kept for the kinds of samples it has them for.
+        base: Of the backbone; its own levels are kept for the kinds of samples it has them for.
         listing: The pictures.
         asked: `data.levels` of the recipe.
         most_px: Pixels of the largest picture that is read; 0 for the decoder's own limits.
@@ -88,10 +88,10 @@ def preprocessing_for(
     Raises:
         RecipeError: Where `asked` does not hold.
     """
-    levels, notes = settle(listing.usable, asked, how.levels, console)
+    levels, notes = settle(listing.usable, asked, base.levels, console)
     for note in notes:
         console.say(note)
-    return replace(how, levels=levels, most_px=most_px)
+    return replace(base, levels=levels, most_px=most_px)
 
 
 def _extent(rows: Sequence[Row], console: Console) -> tuple[float, float, int]:
