@@ -82,8 +82,8 @@ def test_of_folds_the_lowest_is_for_validation(tmp_path: Path) -> None:
     source = table(tmp_path, rows("path,label,fold", "a,2", "b,2", "a,1", "b,1"), *FOUR)
     (told,) = listings.scan(source).notes
     assert told == (
-        "splits are those of the column fold: the pictures of fold 1 are for validation, those "
-        "of the other 1 for training."
+        "splits are those of the column fold: the pictures of fold 1 are for validation, all "
+        "others for training."
     )
 
 
@@ -220,6 +220,13 @@ def test_a_separator_may_be_asked_for(tmp_path: Path, separator: str, cell: str)
     listing = listings.scan(source, separator=separator)
     assert listing.several
     assert listing.labels == ["a", "b", "c"]
+
+
+def test_a_semicolon_within_a_label_among_several_is_refused(tmp_path: Path) -> None:
+    source = table(tmp_path, rows("path,label", "a;b|c", "c"), *TWO)
+    assert "line 2: label 'a;b' has a ; in its name" in fails(source, separator="|")
+    source = table(tmp_path, rows("path,a;b,c", "1,1", "0,1"), *TWO)
+    assert "line 2: label 'a;b' has a ; in its name" in fails(source)
 
 
 @pytest.mark.parametrize("word", ["nan", "NaN", "None", "NULL", "N/A", "<NA>"])

@@ -142,6 +142,14 @@ def test_many_bands_are_told(bands: int) -> None:
             use(data)
 
 
+def test_two_deep_bands_are_told_where_neither_is_transparency() -> None:
+    values = np.zeros((4, 4, 2), "uint16")
+    with pytest.raises(decode.Unreadable, match=r"^a TIFF of 2 bands"):
+        decode.probe(tiff(values, photometric="minisblack", planarconfig="contig"))
+    alpha = tiff(values, photometric="minisblack", planarconfig="contig", extrasamples=[2])
+    assert decode.decode(alpha).pixels[0, 0].tolist() == [255, 255, 255]
+
+
 def test_three_bands_that_are_called_grey_are_colours() -> None:
     values = np.array([[[1, 2, 3], [250, 251, 252]]], dtype=np.uint8)
     data = tiff(values, photometric="minisblack", planarconfig="contig")

@@ -8,7 +8,7 @@ from frostline.images import columns, label_names, split_names
 from frostline.images.columns import Columns
 from frostline.images.csv_text import Table
 from frostline.images.file_names import FileFinder
-from frostline.images.found import FoundImages, ReadOptions
+from frostline.images.found import FoundImages, ReadOptions, torn_label
 from frostline.images.rows import SEPARATOR, Row, join_tags
 
 _SHOWN = 20
@@ -158,6 +158,9 @@ def _label_faults(path: str, texts: Sequence[str], several: bool, one_hot: bool)
             else ("leave the picture out of the table")
         )
         return [f"label is {missing!r}, which means that it is missing; {rest}, or rename it."]
+    torn = torn_label(texts) if several else ""
+    if torn:
+        return [f"label {torn!r} has a ; in its name, which stands between labels. Rename it."]
     if any(label_names.has_control(text) for text in texts):
         return [
             'label holds a line break or another control character. Is a quotation mark (") open?'
