@@ -27,6 +27,7 @@ _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
 _ALPHAS = (1, 2)
 _DEEP_COLOURS = {"LA", "RGB", "RGBA", "RGBX", "CMYK"}
 _MOST_BANDS = 4
+_LARGEST_TILE = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -188,11 +189,27 @@ def _tiff(data: bytes) -> NDArray[Any]:
 
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         page: Any = file.pages[0]
+        _check_segments(page, len(data))
         decoded: NDArray[Any] = page.asarray(maxworkers=1)
         axes = page.axes
     if axes.startswith("S") and decoded.ndim == 3:  # A plane for each channel.
         decoded = np.moveaxis(decoded, 0, -1)
     return decoded
+
+
+def _check_segments(page: Any, size: int) -> None:
+    """Refuses before anything is decoded what would take more memory than its pixels.
+
+    Raises:
+        ValueError: Where strips or tiles lie beyond the end of the file, or are far larger than
+            the picture.
+    """
+    spans = zip(page.dataoffsets, page.databytecounts, strict=True)
+    if any(offset + count > size for offset, count in spans):
+        raise ValueError("its pixels lie beyond the end of the file")
+    tile = max(1, page.tilewidth) * max(1, page.tilelength) * max(1, page.tiledepth)
+    if page.imagedepth > 1 or (page.is_tiled and tile > max(_LARGEST_TILE, 4 * page.size)):
+        raise ValueError("its tiles are larger than the picture")
 
 
 def _tag(image: Image.Image, number: int) -> tuple[int, ...]:
