@@ -179,6 +179,18 @@ def test_a_deep_bomb_is_refused_by_its_header() -> None:
         decode.decode(bytes(data))
 
 
+def test_a_tiff_that_says_more_than_it_holds_takes_no_memory() -> None:
+    data = tiff(np.zeros((16, 16), "uint16"))
+    counts = data.index(struct.pack("<HH", 279, 4))
+    beyond = data[: counts + 8] + struct.pack("<I", 2**31) + data[counts + 12 :]
+    tall = bytearray(tiff(np.zeros((32, 32), "uint16"), tile=(16, 16)))
+    at = tall.index(struct.pack("<HH", 257, 4))
+    tall[at + 8 : at + 12] = struct.pack("<I", 1_000_000)
+    for broken, told in ((beyond, "beyond the end of the file"), (bytes(tall), "fewer strips")):
+        with pytest.raises(decode.Unreadable, match=told):
+            decode.decode(broken)
+
+
 def test_odd_tags_say_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     data = tiff(row_of([0, 1, 2], "uint16"), extratags=[(65000, "s", 0, "x", True)])
     decode.decode(data.replace(b"tifffile.py", b"\xff\xfe\xfd\xfc\xfb\xfa\xf9\xf8\xf7\xf6\xf5"))

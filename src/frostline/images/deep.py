@@ -7,6 +7,7 @@ polarity are read from the file: PNG by its header, TIFF by its tags.
 
 import io
 import logging
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -201,12 +202,14 @@ def _check_segments(page: Any, size: int) -> None:
     """Refuses before anything is decoded what would take more memory than its pixels.
 
     Raises:
-        ValueError: Where strips or tiles lie beyond the end of the file, or are far larger than
-            the picture.
+        ValueError: Where strips or tiles lie beyond the end of the file, are too few, or are far
+            larger than the picture.
     """
     spans = zip(page.dataoffsets, page.databytecounts, strict=True)
     if any(offset + count > size for offset, count in spans):
         raise ValueError("its pixels lie beyond the end of the file")
+    if len(page.dataoffsets) < math.prod(page.chunked):
+        raise ValueError("it has fewer strips or tiles than its size takes")
     tile = max(1, page.tilewidth) * max(1, page.tilelength) * max(1, page.tiledepth)
     if page.imagedepth > 1 or (page.is_tiled and tile > max(_LARGEST_TILE, 4 * page.size)):
         raise ValueError("its tiles are larger than the picture")
