@@ -13,6 +13,7 @@ from frostline import recipe
 from frostline.base.errors import RunError
 from frostline.images import listing as listings
 from frostline.images.listing import Listing
+from frostline.images.rows import shown_label
 from frostline.report import examples, facts, page
 from frostline.report.names import short_names
 from frostline.report.page import Page, SplitPart
@@ -68,7 +69,7 @@ def parts_of(
         shown = examples.by_class(chosen, names, list(found["labels"]), several)
         # What is told of the winning class means nothing where there are several.
         more = {} if several or not chosen else _of_the_winner(chosen, found["labels"])
-        guess = guess_of(row["label"].replace(";", ", ") for row in chosen)
+        guess = guess_of(shown_label(row["label"], several) for row in chosen)
         parts.append(SplitPart(split, {**found, **more}, guess, shown))
     return parts
 
@@ -124,6 +125,7 @@ def _page(run: RunFolder) -> Page:
         history=history,
         trained=Counter(tag for row in listing.of("train") for tag in listing.tags(row)),
         views=run.views.read_bytes() if run.views.is_file() else b"",
+        is_varied=made.views.preset != "none" and any(stage.augment for stage in made.stages),
         facts=facts.of_run(made, listing, plan, found, about),
     )
 

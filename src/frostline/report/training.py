@@ -42,7 +42,9 @@ def _stages_table(stages: Sequence[StageResult]) -> str:
         rows.append([escape(one.name), escape(what), kept, shown, number(one.loss_after)])
     heads = ["stage", "trained", "kept", "right on validation", "log-loss"]
     caption = "A stage is left out unless validation gets better by it."
-    return make_table(heads, rows, caption if any(one.number for one in stages) else "", True, 3)
+    return make_table(
+        heads, rows, caption if any(one.number and one.scored_on for one in stages) else "", True, 3
+    )
 
 
 def _charts(history: Sequence[Mapping[str, Any]], stages: Sequence[StageResult]) -> str:
