@@ -14,7 +14,7 @@ from frostline.base.errors import RunError
 from frostline.images import listing as listings
 from frostline.images.listing import Listing
 from frostline.images.rows import shown_label
-from frostline.report import examples, facts, page
+from frostline.report import examples, facts, page, search
 from frostline.report.names import short_names
 from frostline.report.page import Page, SplitPart
 from frostline.report.stages import StageResult, choices, prices, results
@@ -120,14 +120,21 @@ def _page(run: RunFolder) -> Page:
         parts=parts_of(scores, rows, names, listing.several),
         mistakes=examples.mistakes(rows, names, listing.several),
         warnings=[*prices(stages, counts["val"]), *worrying],
-        remarks=[*choices(stages, counts), *harmless],
+        remarks=[*choices(stages, counts, search.count(run.read_search())), *harmless],
         stages=stages,
+        search=run.read_search(),
         history=history,
         trained=Counter(tag for row in listing.of("train") for tag in listing.tags(row)),
         views=run.views.read_bytes() if run.views.is_file() else b"",
-        is_varied=made.views.preset != "none" and any(stage.augment for stage in made.stages),
+        is_varied=_is_varied(made.views),
         facts=facts.of_run(made, listing, plan, found, about),
     )
+
+
+def _is_varied(views: recipe.Views) -> bool:
+    own = views.policy()
+    named = any(value for name, value in own.items() if name not in ("fill", "crop"))
+    return views.preset != "none" or named or own.get("crop", 1) < 1
 
 
 def sorted_notes(notes: Iterable[str]) -> tuple[list[str], list[str]]:

@@ -146,26 +146,6 @@ def write_histogram(histogram: Mapping[str, Any], path: Path) -> None:
         write_atomic(path, lambda place: figure.savefig(place, format="png"))
 
 
-def write_histogram(histogram: Mapping[str, Any], path: Path) -> None:
-    """Draws how a tensor's values are distributed.
-
-    Args:
-        histogram: `name`, `edges` and `counts`, one edge more than counts.
-        path: The PNG file to write.
-
-    Raises:
-        DiskError: Where it cannot be written.
-    """
-    edges, counts = histogram["edges"], histogram["counts"]
-    with _drawing() as figure:
-        axes = figure.add_axes((0.1, 0.17, 0.86, 0.71))
-        axes.stairs(counts, edges, fill=True, color=_TRAIN["color"])
-        axes.set_title(histogram["name"].replace("$", r"\$"), fontsize=9.5, loc="left")
-        axes.set_xlabel("value")
-        axes.set_ylabel("how many")
-        write_atomic(path, lambda place: figure.savefig(place, format="png"))
-
-
 @contextlib.contextmanager
 def drawing(size_in: tuple[float, float] = SIZE_IN) -> Iterator["Figure"]:
     """Gives an empty figure in our style; matplotlib's settings are as before afterwards."""

@@ -57,6 +57,7 @@ class Page:
         remarks: What else there is to say of the pictures and of what was chosen on which.
         stages: What each stage came to.
         history: The lines of `history.jsonl`; keys may be absent.
+        search: What `search.json` holds; None where there was no search.
         trained: How many training pictures each class has; None where nothing tells.
         views: A sheet of what the network was fed, as a JPEG; empty where there is none.
         is_varied: Whether training saw the pictures in varied views.
@@ -71,6 +72,7 @@ class Page:
     remarks: Sequence[str] = ()
     stages: Sequence[StageResult] = ()
     history: Sequence[Mapping[str, Any]] = ()
+    search: Mapping[str, Any] | None = None
     trained: Mapping[str, int] | None = None
     views: bytes = b""
     is_varied: bool = True
@@ -86,7 +88,7 @@ def render(page: Page) -> str:
     sections = [
         ("mistakes", "What it gets wrong", _mistakes(page)),
         *(part for split in page.parts for part in _split_sections(page, split)),
-        ("training", "How training went", training(page.history, page.stages)),
+        ("training", "How training went", training(page.history, page.stages, page.search)),
         ("views", "What the network was shown", _views(page.views, page.is_varied)),
         ("facts", "Facts", _facts(page)),
     ]
