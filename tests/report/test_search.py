@@ -28,13 +28,20 @@ def cells(html: str) -> list[list[str]]:
 
 def test_every_candidate_is_shown_with_its_scores() -> None:
     html = candidates(FOUND)
-    assert "Taken is, the best." in html
+    assert "Which is taken: the best." in html
     assert cells(html) == [
         ["probe", "", "97 %", "0.108", "", ""],
         ["&lt;blocks.4&gt;", "90 %", "93 %", "0.191", "43", "yes"],
         ["rate 1", "", "", "", "1", "diverged"],
     ]
     assert cells(candidates({**FOUND, "chosen": "probe"}))[0][-1] == "yes"
+
+
+def test_one_alone_has_no_half_way() -> None:
+    one = {"name": "blocks.4", "seconds": 43.46, "final": FOUND["probe"]}
+    html = candidates({**FOUND, "candidates": [one]})
+    assert "half way" not in html
+    assert cells(html)[1] == ["blocks.4", "97 %", "0.108", "43", "yes"]
 
 
 def test_without_a_search_there_is_nothing() -> None:

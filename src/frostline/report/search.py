@@ -1,6 +1,6 @@
 """What a search tried, and what it came to."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from frostline.report.tables import make_table
@@ -19,14 +19,20 @@ def candidates(found: Mapping[str, Any] | None) -> str:
     chosen = found.get("chosen")
     rows = [["probe", "", *_score(found.get("probe")), "", "yes" if chosen == "probe" else ""]]
     for index, one in enumerate(found["candidates"]):
-        half = _score(one.get("half"))[0] if one.get("half") else ""
         taken = "yes" if index == chosen else "diverged" if one.get("failure") else ""
         seconds = "" if one.get("seconds") is None else f"{one['seconds']:,.0f}"
-        rows.append([escape(one["name"]), half, *_score(one.get("final")), seconds, taken])
+        half, final = _score(one.get("half"))[0], _score(one.get("final"))
+        rows.append([escape(one["name"]), half, *final, seconds, taken])
     heads = ["tried", "half way", "right on validation", "log-loss", "seconds", "taken"]
+    if not any(row[1] for row in rows):  # Of a single one, nothing is left out half way.
+        heads, rows = _without_half([heads])[0], _without_half(rows)
     rule = str(found.get("rule", ""))
-    caption = f"Taken is, {rule}." if rule else ""
+    caption = f"Which is taken: {rule}." if rule else ""
     return f"<h3>What was tried</h3>\n{make_table(heads, rows, caption)}"
+
+
+def _without_half(rows: Sequence[list[str]]) -> list[list[str]]:
+    return [[row[0], *row[2:]] for row in rows]
 
 
 def count(found: Mapping[str, Any] | None) -> int:

@@ -135,7 +135,7 @@ def choices(
         images: How many pictures each split has.
         candidates: How many a search tried beside the probe.
     """
-    fit, said = "the strength of the first fit", []
+    fit, said = "the penalty of the first fit", []
     on_val = [fit] if _probed_on(stages, "val") else []
     if candidates:
         on_val.append(f"which of {candidates + 1} candidates is taken")
@@ -149,7 +149,7 @@ def choices(
             "Their score is therefore a little too kind."
         )
         free = "Nothing was chosen on the test pictures: their score is free of that."
-        keep = "A score free of that needs pictures kept aside for the end: --test 0.2."
+        keep = "A score free of that needs pictures kept aside for the end: --test 0.2, or a folder test/."
         said.append(free if images.get("test") else keep)
     return said
 
