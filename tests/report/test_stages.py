@@ -57,10 +57,7 @@ def test_what_was_chosen_on_which_pictures_is_said() -> None:
         "Chosen on the 100 val pictures: the penalty of the first fit, the epoch taken of each "
         "stage, whether a stage is kept. Their score is therefore a little too kind."
     )
-    assert (
-        free
-        == "A score free of that needs pictures kept aside for the end: --test 0.2, or a folder test/."
-    )
+    assert free == "A score free of that needs a test set: --test 0.2, or a folder test/."
     assert choices(found, {"val": 100, "test": 20})[-1] == (
         "Nothing was chosen on the test pictures: their score is free of that."
     )

@@ -149,7 +149,7 @@ def choices(
             "Their score is therefore a little too kind."
         )
         free = "Nothing was chosen on the test pictures: their score is free of that."
-        keep = "A score free of that needs pictures kept aside for the end: --test 0.2, or a folder test/."
+        keep = "A score free of that needs a test set: --test 0.2, or a folder test/."
         said.append(free if images.get("test") else keep)
     return said
 
