@@ -787,7 +787,7 @@ def test_fewer_than_one_class_is_asked_for(finished_run: FinishedRun, capsys: Ca
 # Chunks are closed at once, so that a small run has many.
 MANY_CHUNKS = """
 import sys
-from frostline.cache import chunks
+from frostline.activations.cache import chunks
 from frostline.cli import main
 chunks.CLOSE_AFTER_S = chunks.CLOSE_AFTER_SHARE = 0.0
 sys.exit(main(sys.argv[1:]))

@@ -694,7 +694,7 @@ def test_progress_is_shown_and_nothing_is_written(tmp_path: Path) -> None:
 
 def test_listing_needs_no_torch() -> None:
     code = (
-        "import sys; from frostline.images import listing, split; "
+        "import sys; from frostline.images import listing, splits; "
         "sys.exit('torch' in sys.modules or 'timm' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -637,13 +637,13 @@ def test_other_ground_is_said_and_the_run_goes_on(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     interrupted(photos, tmp_path / "run")
-    ground_of = stages.ground_of
+    ground_of = pipeline.fit.ground_of
 
     def elsewhere(model: Any) -> dict[str, str]:
         return {**ground_of(model), "device": "cuda", "precision": "bf16", "engine": "compile"}
 
     with monkeypatch.context() as patched:
-        patched.setattr(stages, "ground_of", elsewhere)
+        patched.setattr(pipeline.fit, "ground_of", elsewhere)
         interrupted(photos, tmp_path / "run", 3)
     assert RunFolder(tmp_path / "run").checkpoint.is_file()
     words = said(photos, tmp_path / "run")
@@ -844,7 +844,7 @@ def test_a_probe_on_activations_that_are_no_numbers(
         made[-1, 0] = value
         return made
 
-    monkeypatch.setattr(pipeline, "_features", broken)
+    monkeypatch.setattr(pipeline.head_probe, "features", broken)
     with pytest.raises(TrainingError) as raised:
         run(photos, tmp_path / "run", replace(RECIPE, head=HeadChoice()))
     assert str(raised.value) == (

@@ -19,6 +19,7 @@ from frostline.recipe.schema import (
     PRECISIONS,
     PRESETS,
     SCHEDULES,
+    SELECTS,
     STARTS,
     TARGETS,
     TRACKERS,
@@ -129,6 +130,13 @@ def _check_parts(recipe: Recipe, found: list[str]) -> None:
         "auto, cpu, cuda or cuda:N",
         compute.device,
     )
+    most = recipe.search.candidates
+    must(0 <= most <= 100, "search.candidates", "0 (as many as the time allows) to 100", most)
+    if recipe.search.enabled and len(recipe.stages) != 1:
+        found.append(
+            "search.enabled: a search varies a recipe's only stage, and this recipe has "
+            f"{len(recipe.stages)}. Leave one, or write search.enabled = false (--no-search)."
+        )
     for name in ("disk_gib", "memory_gib", "time_min"):
         value = getattr(recipe.budget, name)
         must(value is None or value > 0, f"budget.{name}", "above 0", value)
@@ -198,6 +206,7 @@ def _check_stage(stage: Stage, at: str, has_norms: bool, found: list[str]) -> No
     _choice(found, at + "schedule", stage.schedule, SCHEDULES)
     _choice(found, at + "batch_norm", stage.batch_norm, ("frozen", "train"))
     _choice(found, at + "balance", stage.balance, BALANCES)
+    _choice(found, at + "select", stage.select, SELECTS)
     must(0 <= stage.warmup < 1, "warmup", "a share in [0, 1)", stage.warmup)
     must(stage.weight_decay >= 0, "weight_decay", "at least 0", stage.weight_decay)
     # Batches are made as even as can be, so those of three at most have two images at least.

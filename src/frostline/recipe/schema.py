@@ -18,6 +18,7 @@ INITS = ("default", "normal", "xavier", "kaiming")
 PRESETS = ("none", "light", "standard", "strong")
 FILLS = ("edge", "constant")
 BALANCES = ("none", "weights", "sampling")
+SELECTS = ("best", "last")
 DEFAULT = "thaw"
 TRACKERS = (
     "tensorboard",
@@ -165,6 +166,8 @@ class Stage:
         mixup: Pairs of activations are mixed by Beta(mixup, mixup); 0 for none.
         noise: Gaussian noise on activations, as a share of a batch's standard deviation.
         augment: Whether the training images' varied views are used, or their `center` view.
+        select: Which state a stage ends with: `best` (the best epoch on validation) or `last` (the
+            end of the schedule). Either is kept only if it is better than the stage's start.
     """
 
     line: str = "top"
@@ -189,6 +192,7 @@ class Stage:
     mixup: float = 0.0
     noise: float = 0.0
     augment: bool = True
+    select: str = "best"
 
 
 @dataclass(frozen=True)
@@ -229,6 +233,21 @@ class Budget:
 
 
 @dataclass(frozen=True)
+class Search:
+    """Whether other settings than the recipe's are tried, on the cached activations.
+
+    Attributes:
+        enabled: Whether candidates are tried and the best one is finished. They begin with the
+            recipe's own last stage. How long it may take follows from `budget.time_min`; without
+            that, from what the first pass over the images takes.
+        candidates: At most so many, the probe not counted; 0 for as many as the time allows.
+    """
+
+    enabled: bool = False
+    candidates: int = 0
+
+
+@dataclass(frozen=True)
 class Watch:
     """Who is told of progress, besides the screen and `history.jsonl`.
 
@@ -264,6 +283,7 @@ class Recipe:
     views: Views = field(default_factory=Views)
     compute: Compute = field(default_factory=Compute)
     budget: Budget = field(default_factory=Budget)
+    search: Search = field(default_factory=Search)
     watch: Watch = field(default_factory=Watch)
     predict: Predict = field(default_factory=Predict)
     stages: tuple[Stage, ...] = ()

@@ -253,6 +253,7 @@ def train_settings(task: StageTask) -> loop.TrainSettings:
         kind=task.model.targets,
         classes=len(task.model.labels),
         seed=task.seed,
+        select=stage.select,
     )
 
 
