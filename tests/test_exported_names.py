@@ -7,6 +7,7 @@ def test_public_names() -> None:
     assert sorted(frostline.__all__) == [
         "Backbone",
         "FrostlineError",
+        "Preprocessing",
         "Run",
         "__version__",
         "activations",

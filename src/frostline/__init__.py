@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from frostline.api import Backbone, Run, activations, backbone, lr_find, open_run, plan, train
     from frostline.base.errors import FrostlineError
+    from frostline.images.preprocessing import Preprocessing
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Backbone": "frostline.api",
     "FrostlineError": "frostline.base.errors",
+    "Preprocessing": "frostline.images.preprocessing",
     "Run": "frostline.api",
     "activations": "frostline.api",
     "backbone": "frostline.api",
@@ -36,6 +38,7 @@ _HOMES = {
 __all__ = [
     "Backbone",
     "FrostlineError",
+    "Preprocessing",
     "Run",
     "__version__",
     "activations",

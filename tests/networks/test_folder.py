@@ -15,7 +15,8 @@ from torch import nn
 
 from frostline.base.errors import BackboneError, DiskError, WeightsError
 from frostline.networks import model_folder as folder
-from frostline.networks.catalog import OpenedBackbone, find
+from frostline.networks.catalog import find
+from frostline.networks.record import OpenedBackbone
 
 CLASSES = ("ant", "bee", "wasp")
 
@@ -227,7 +228,7 @@ def test_a_config_that_does_not_hold(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"architecture": "test_resnt"}, "no architecture 'test_resnt'. Did you mean test_resnet,"),
+        ({"architecture": "test_resnt"}, "no architecture 'test_resnt'. Did you mean test_resnet?"),
         ({"model_args": {"foo": 1}}, "the architecture takes no argument 'foo'."),
         ({"model_args": [1]}, "'model_args' must be a table, not [1]."),
         ({"pretrained_cfg": {"mean": [1, 2]}}, "its preprocessing does not hold"),

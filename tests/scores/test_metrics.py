@@ -198,7 +198,7 @@ def test_wilson_holds_the_share_and_mirrors(kn: tuple[int, int]) -> None:
         (np.zeros((2, 0)), np.zeros(2, int), [], "at least one example and one class"),
         ([0.5, 0.5], [0], ["a", "b"], r"must be \[n, c\] and targets \[n\], got \[2\] and \[1\]"),
         (PROB, [0, 1], ["a", "b"], r"got \[4, 2\] and \[2\]"),
-        (PROB, TRUTH, ["a"], "must be 2 different names, one a column, got 1"),
+        (PROB, TRUTH, ["a"], "must be 2 different names, one per column, got 1"),
         (PROB, TRUTH, ["a", "a"], "must be 2 different names"),
         (PROB, [0, 0, 0, 2], ["a", "b"], "whole numbers from 0 to 1"),
         (PROB, [0, 0, 0, -1], ["a", "b"], "whole numbers from 0 to 1"),
@@ -308,7 +308,7 @@ def test_order_of_pictures_with_several_labels_changes_no_bit(random: object) ->
     [
         (CHANCES, HAS[:, 0], list("abc"), r"must both be \[n, c\], got \[4, 3\] and \[4\]\."),
         (np.zeros((0, 2)), np.zeros((0, 2), bool), ["a", "b"], r"and one class, got \[0, 2\]\."),
-        (CHANCES, HAS, ["a", "b"], "labels: must be 3 different names, one a column, got 2"),
+        (CHANCES, HAS, ["a", "b"], "labels: must be 3 different names, one per column, got 2"),
         (CHANCES, HAS.astype(int), list("abc"), "targets: must be true or false, got int64"),
         (CHANCES * 2, HAS, list("abc"), "probabilities: each must be finite and 0 to 1"),
         ([[math.nan]], [[True]], ["a"], "probabilities: each must be finite and 0 to 1"),

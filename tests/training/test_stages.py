@@ -20,7 +20,13 @@ from torch import nn
 from conftest import make_photos
 from frostline import api, frost, pipeline, recipe
 from frostline.base.console import QUIET, Console
-from frostline.base.errors import BackboneError, FrostlineError, LineError, RecipeError
+from frostline.base.errors import (
+    BackboneError,
+    FrostlineError,
+    LineError,
+    RecipeError,
+    TrainingError,
+)
 from frostline.base.paths import cache_folder
 from frostline.model import predict
 from frostline.recipe import (
@@ -118,20 +124,18 @@ def a_buffer(module: nn.Module) -> None:
 
 
 @pytest.mark.parametrize("change", [a_weight, a_buffer])
-def test_what_changed_below_the_line_is_seen(
+def test_what_changed_below_the_line_ends_the_run(
     photos: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     change: Callable[[nn.Module], None],
 ) -> None:
     tampered(monkeypatch, change)
-    words = StringIO()
-    made = run(photos, tmp_path / "run", only(line="layer3"), Console(words))
-    (proof,) = made.read_metrics()["stages"]
-    assert proof["unchanged"] is False
-    assert proof["frozen_digest"] != proof["frozen_digest_after"]
-    assert made.read_plan()["frozen"]["unchanged"] is False
-    assert "what lies below layer3 is CHANGED; " in words.getvalue()
+    with pytest.raises(
+        TrainingError, match=r"stages.0: training changed what lies below line 'layer3', which is"
+    ):
+        run(photos, tmp_path / "run", only(line="layer3"), Console(None))
+    assert not (tmp_path / "run" / "metrics.json").exists()
 
 
 def test_what_lies_below_is_the_backbone_s_own_in_the_saved_model(

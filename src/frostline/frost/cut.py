@@ -2,70 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from torch import fx, nn
 
 from frostline.base.errors import LineError
-from frostline.frost.cut_points import (
-    CutPoint,
-    cut_points_in_training,
-    cut_points_of,
-    legal_cut_points,
-    lines_at,
-)
-from frostline.frost.graph_part import GraphPart, segment
+from frostline.frost.cut_points import CutPoint
+from frostline.frost.graph_part import GraphPart, parameters_of
+from frostline.frost.line_list import cut_points_of, lines_at
 from frostline.frost.lines import POOLED, Line, find
-from frostline.frost.liveness import GraphStep, alive, steps_of
-from frostline.frost.trace import TracedGraph, trace_graph
+from frostline.frost.liveness import GraphStep, alive
+from frostline.frost.modes import ModeGraph, trace_modes, training_mode
+from frostline.frost.segment import counts_images
 from frostline.frost.verify import verify_parts
-
-
-@dataclass(frozen=True)
-class ModeGraph:
-    """What a network does in one mode, and where its lines lie in that.
-
-    Attributes:
-        traced_graph: The graph.
-        steps: The same, step by step.
-        cut_points: For each line its place, or None where this course does not pass it.
-        differs: Indices of the steps at which this course differs from that in eval mode, or None
-            where it is built differently.
-    """
-
-    traced_graph: TracedGraph
-    steps: dict[str, GraphStep]
-    cut_points: tuple[CutPoint | None, ...]
-    differs: frozenset[int] | None = frozenset()
-
-    def is_plain(self, start: Line, end: Line | None) -> bool:
-        """Tells whether between two lines this course is that of eval mode."""
-        below = self.cut_points[start.index]
-        above = None if end is None else self.cut_points[end.index]
-        if self.differs is None or below is None:
-            return False
-        until = len(self.steps) if above is None else above.index
-        # What does not follow the data may be made anew, wherever it lies.
-        order = list(self.steps.values())
-        return not any(
-            below.index < index <= until or order[index].follows != "data" for index in self.differs
-        )
-
-    def graph(self, start: Line, end: Line | None, wide: Sequence[Line]) -> fx.Graph | None:
-        """Builds the graph between two lines, where this course passes both.
-
-        Args:
-            start: The lower line.
-            end: The upper line, or None for the network's own output.
-            wide: Lines whose vector is a map of a single point inside the network.
-        """
-        below = self.cut_points[start.index]
-        above = None if end is None else self.cut_points[end.index]
-        if below is None or (end is not None and above is None):
-            return None
-        reshaped = {cut_point.node for line in wide if (cut_point := self.cut_points[line.index])}
-        return segment(self.steps, below, above, reshaped)
 
 
 @dataclass(frozen=True)
@@ -78,7 +27,8 @@ class TracedNetwork:
         lines: All legal lines, in order, `pixels` first and `pooled` last.
         evaluating: What the network does in eval mode.
         training: The same in training mode, or None where that cannot be followed.
-        proven: Pairs of lines between which the network was cut and both ways compared.
+        no_pooled: Why there is no line `pooled`; empty where there is one.
+        proven: Pairs of lines between which the network was cut and compared with the whole.
     """
 
     net: nn.Module
@@ -86,6 +36,7 @@ class TracedNetwork:
     lines: tuple[Line, ...]
     evaluating: ModeGraph
     training: ModeGraph | None
+    no_pooled: str = ""
     proven: set[tuple[int, int]] = field(default_factory=set, repr=False, compare=False)
 
     def find(self, name: str | int | Line) -> Line:
@@ -95,13 +46,14 @@ class TracedNetwork:
             LineError: Where there is no such place, with the nearest names; or where the network
                 cannot be cut there, with the tensors alive there and the nearest lines.
         """
-        try:
+        if not isinstance(name, str):
             return find(self.lines, name)
-        except LineError:
-            refusal = _refusal(self, name) if isinstance(name, str) else None
-            if refusal is None:
-                raise
-        raise LineError(f"line {name!r}: {refusal}")
+        known = {alias for line in self.lines for alias in (line.name, *line.aliases)}
+        # The names of modules come before indices, also of those that are no lines.
+        refusal = None if name in known else _refusal(self, name)
+        if refusal is not None:
+            raise LineError(f"line {name!r}: {refusal}")
+        return find(self.lines, name)
 
     def cut(
         self, line: str | int | Line, top: str | int | Line | None = None, verify: bool = True
@@ -117,28 +69,66 @@ class TracedNetwork:
         pair = (at.index, len(self.lines) if until is None else until.index)
         if verify and pair not in self.proven:
             rest = () if until is None else (self.part(until, None),)
-            verify_parts(self.net, at.name, self.input_shape, (prefix, suffix, *rest))
+            parts = (prefix, suffix, *rest)
+            # Numbers worked out from the batch are asked at a size that tracing has not seen.
+            counted = any(counts_images(part.graph) for part in parts[1:])
+            images = (1, 5) if counted else (1, 2)
+            verify_parts(self.net, at.name, self.input_shape, parts, images)
             self.proven.add(pair)
         return prefix, suffix
 
     def part(self, start: Line | None, end: Line | None) -> GraphPart:
         """Returns what lies between two lines; None is the input, or the network's own output."""
         start = start or self.lines[0]
-        wide = [self.lines[-1]] if self.lines[-1].shape != self._last_shape() else []
-        evaluating = self.evaluating.graph(start, end, wide)
+        evaluating, training = self._graphs(start, end)
         assert evaluating is not None
-        training = None
-        if self.training is not None and self.training.is_plain(start, end):
-            training = evaluating
-        elif self.training is not None:
-            training = self.training.graph(start, end, wide)
+        below = () if start.index == 0 else self._graphs(self.lines[0], start)
         constants = self.evaluating.traced_graph.constants
         if self.training is not None:
             constants = self.training.traced_graph.constants | constants
-        end_name = end.name if end else "output"
-        label = f"{type(self.net).__name__}, {start.name} to {end_name}"
-        takes = None if start.index == 0 else start.shape
-        return GraphPart(self.net, (evaluating, training), constants, takes, label)
+        end_name = self._printed(end) if end else "output"
+        label = f"{type(self.net).__name__}, {self._printed(start)} to {end_name}"
+        return GraphPart(
+            self.net,
+            (evaluating, training),
+            constants,
+            None if start.index == 0 else start.shape,
+            label,
+            [graph for graph in below if graph is not None],
+        )
+
+    def counted(self, line: Line) -> Line:
+        """Returns a line with the parameters that its parts hold, in eval and in training."""
+        sizes = {name: parameter.numel() for name, parameter in self.net.named_parameters()}
+        below, above = (
+            parameters_of(self.net, [graph for graph in graphs if graph is not None])
+            for graphs in (self._graphs(self.lines[0], line), self._graphs(line, None))
+        )
+        return replace(
+            line,
+            params_below=sum(sizes[name] for name in below),
+            params_above=sum(sizes[name] for name in above - below),
+            shared=tuple(name for name in sizes if name in above & below),
+        )
+
+    def _graphs(self, start: Line, end: Line | None) -> tuple[fx.Graph | None, fx.Graph | None]:
+        """The graphs between two lines, in eval and in training."""
+        wide = [self.lines[-1]] if self.lines[-1].shape != self._last_shape() else []
+        evaluating = self.evaluating.graph(start, end, wide)
+        if self.training is None:
+            return evaluating, None
+        if self.training.is_plain(start, end):
+            return evaluating, evaluating
+        return evaluating, self.training.graph(start, end, wide)
+
+    def _printed(self, line: Line) -> str:
+        """A line's name in a part's text, which is in the keys of caches that were made before.
+
+        There, a module that gives a tuple named no line.
+        """
+        outputs = self.evaluating.traced_graph.outputs
+        names = (line.name, *line.aliases)
+        return next(name for name in names if len(outputs.get(name, ((name,),))[0]) == 1)
 
     def _last_shape(self) -> tuple[int, ...]:
         cut_point = self.evaluating.cut_points[-1]
@@ -146,7 +136,9 @@ class TracedNetwork:
         return cut_point.shape
 
 
-def trace(net: nn.Module, input_shape: tuple[int, int, int]) -> TracedNetwork:
+def trace(
+    net: nn.Module, input_shape: tuple[int, int, int], classifiers: Sequence[str] = ()
+) -> TracedNetwork:
     """Traces a network and finds its lines.
 
     Neither the network's tensors nor its training flags change.
@@ -154,6 +146,8 @@ def trace(net: nn.Module, input_shape: tuple[int, int, int]) -> TracedNetwork:
     Args:
         net: A network that takes one batch of images, `[n, c, h, w]`.
         input_shape: One image's shape: channels, height and width in pixels.
+        classifiers: Paths of the last layers of its classifier, whose input is `pooled`; where
+            none are given, the network is asked, or its last layer is looked for.
 
     Returns:
         The traced network.
@@ -161,21 +155,21 @@ def trace(net: nn.Module, input_shape: tuple[int, int, int]) -> TracedNetwork:
     Raises:
         LineError: Where the network cannot be traced, or does not run on such images.
     """
-    traced_graph = trace_graph(net, training=False)
-    other = _training_way(net)
-    steps, same = _steps(net, traced_graph, other, input_shape)
-    cut_points = cut_points_of(net, traced_graph, steps)
-    found = lines_at(net, traced_graph, steps, cut_points)
-    training = None
-    if other is not None:
-        training = (
-            ModeGraph(other, _renoded(steps, other), cut_points, _differences(steps, other))
-            if same
-            else _other_course(net, traced_graph, other, input_shape, found)
+    if isinstance(net, torch.jit.ScriptModule):
+        raise LineError(
+            f"{type(net).__name__}: is compiled by torch.jit.script, and cannot be cut. Give the "
+            "Python module that it was made from, before torch.jit.script."
         )
-    return TracedNetwork(
-        net, input_shape, found, ModeGraph(traced_graph, steps, cut_points), training
-    )
+    modes = trace_modes(net, input_shape)
+    found = cut_points_of(net, modes.evaluating, modes.steps, classifiers)
+    evaluating = ModeGraph(modes.evaluating, modes.steps, found.points)
+    described = lines_at(net, modes.evaluating, modes.steps, found)
+    names = [(line.name, *line.aliases) for line in described]
+    training = training_mode(net, modes, found.points, names, input_shape, classifiers)
+    traced = TracedNetwork(net, input_shape, described, evaluating, training, found.no_pooled)
+    if training is None or modes.are_same:
+        return traced
+    return replace(traced, lines=tuple(traced.counted(line) for line in described))
 
 
 def lines(net: nn.Module, input_shape: tuple[int, int, int]) -> tuple[Line, ...]:
@@ -220,90 +214,21 @@ def cut(
     return trace(net, input_shape).cut(line, top, verify)
 
 
-def _training_way(net: nn.Module) -> TracedGraph | None:
-    try:
-        return trace_graph(net, training=True)
-    except LineError:
-        return None
-
-
-def _steps(
-    net: nn.Module,
-    traced_graph: TracedGraph,
-    other: TracedGraph | None,
-    input_shape: tuple[int, int, int],
-) -> tuple[dict[str, GraphStep], bool]:
-    """The steps in eval mode, and whether those of training are the same, but for numbers."""
-    if other is not None and _same(traced_graph, other):
-        try:
-            return steps_of(net, ((traced_graph, False), (other, True)), input_shape), True
-        except LineError:
-            # Training may ask more of an image's size; eval is asked once more by itself.
-            pass
-    return steps_of(net, ((traced_graph, False),), input_shape), False
-
-
-def _same(traced_graph: TracedGraph, other: TracedGraph) -> bool:
-    def skeleton(one: TracedGraph) -> list[tuple[Any, ...]]:
-        return [
-            (n.op, n.target, n.name, [source.name for source in n.all_input_nodes])
-            for n in one.graph.nodes
-        ]
-
-    if (
-        skeleton(traced_graph) != skeleton(other)
-        or traced_graph.constants.keys() != other.constants.keys()
-    ):
-        return False
-    return all(
-        torch.equal(traced_graph.constants[name], other.constants[name])
-        for name in traced_graph.constants
-    )
-
-
-def _renoded(steps: dict[str, GraphStep], traced_graph: TracedGraph) -> dict[str, GraphStep]:
-    """The same steps, with the nodes of `traced_graph`."""
-    nodes = {node.name: node for node in traced_graph.graph.nodes}
-    return {name: replace(step, node=nodes[name]) for name, step in steps.items()}
-
-
-def _differences(steps: dict[str, GraphStep], other: TracedGraph) -> frozenset[int]:
-    """Indices of the steps that are called with other numbers in `other`, such as dropout."""
-    pairs = zip(steps.values(), other.graph.nodes, strict=True)
-    return frozenset(
-        step.index
-        for step, node in pairs
-        if repr((step.node.args, step.node.kwargs)) != repr((node.args, node.kwargs))
-    )
-
-
-def _other_course(
-    net: nn.Module,
-    traced_graph: TracedGraph,
-    other: TracedGraph,
-    input_shape: tuple[int, int, int],
-    found: Sequence[Line],
-) -> ModeGraph | None:
-    """What a network does in training where that is built differently, if it can be followed."""
-    if traced_graph.constants.keys() & other.constants.keys():
-        return None
-    try:
-        steps = steps_of(net, ((other, True),), input_shape)
-    except LineError:
-        return None
-    cut_points = cut_points_in_training(found, other, legal_cut_points(net, steps))
-    return ModeGraph(other, steps, cut_points, None)
-
-
 def _refusal(traced: TracedNetwork, name: str) -> str | None:
     """Says why the place `name` of the network is no line, or None where there is none."""
+    if name == POOLED and traced.no_pooled:
+        return (
+            f"this network has none, as {traced.no_pooled}. Name the line that the head sits on, "
+            f"such as {traced.lines[-1].name!r}."
+        )
     traced_graph, steps = traced.evaluating.traced_graph, traced.evaluating.steps
-    nodes = traced_graph.outputs.get(name, (name,) if name in steps else ())
-    if len(nodes) > 1:
-        return f"is run {len(nodes)} times; name one: {', '.join(nodes)}."
-    if nodes:
-        return _refusal_of(traced, steps[nodes[0]])
-    if name not in dict(traced.net.named_modules()):
+    calls = traced_graph.outputs.get(name, ((name,),) if name in steps else ())
+    if len(calls) > 1:
+        nodes = [node for call in calls for node in call]
+        return f"is run {len(calls)} times; name one: {', '.join(nodes)}."
+    if calls:
+        return _refusal_of(traced, max((steps[node] for node in calls[0]), key=_index))
+    if not name or name not in dict(traced.net.named_modules()):
         return None
     owner = name.rpartition(".")[0]
     while owner and owner not in traced_graph.outputs:
@@ -314,14 +239,20 @@ def _refusal(traced: TracedNetwork, name: str) -> str | None:
 
 
 def _refusal_of(traced: TracedNetwork, step: GraphStep) -> str:
-    placed = zip(traced.lines, traced.evaluating.cut_points, strict=True)
+    placed: Sequence[tuple[Line, CutPoint | None]] = list(
+        zip(traced.lines, traced.evaluating.cut_points, strict=True)
+    )
     before = [line for line, cut_point in placed if cut_point and cut_point.index <= step.index]
     after = traced.lines[len(before) :]
     if not after:
-        return f"lies above {POOLED!r}, the last line."
+        return f"lies above {traced.lines[-1].name!r}, the last line."
     near = f"The nearest lines are {before[-1].name!r} before it and {after[0].name!r} after it."
     live = sorted(alive(traced.evaluating.steps)[step.index])
     if len(live) == 1:
         return f"what is there is not one tensor with a row for each image. {near}"
     shown = ", ".join(live[:4]) + (", …" if len(live) > 4 else "")
     return f"cannot be cut there, {len(live)} tensors are alive ({shown}). {near}"
+
+
+def _index(step: GraphStep) -> int:
+    return step.index

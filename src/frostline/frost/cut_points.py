@@ -1,19 +1,49 @@
-"""Where the legal lines of a traced network lie, what each is called, and which a person names."""
+"""Where a traced network can be cut: positions at which few tensors are alive, each with its rows.
 
-from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import accumulate
+A cut needs every value that is read above it. Where one tensor with a row for each image is alive,
+that tensor is the activation. Where blocks hand on several, as NASNet's cells do, all of them are.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 from math import prod
 
-import torch
 from torch import nn
 
-from frostline.frost.lines import PIXELS, POOLED, Line
 from frostline.frost.liveness import GraphStep, TensorSpec, alive
-from frostline.frost.trace import TracedGraph, is_leaf
+from frostline.frost.trace import TracedGraph
+from frostline.frost.tracer import is_leaf
 
-_DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
+# Several tensors are taken for an activation only where a larger share of the work than this lies
+# between two places with one, and never more of them than this.
+_WIDE_GAP = 0.2
+_MOST_TENSORS = 8
+
+
+@dataclass(frozen=True)
+class LiveTensor:
+    """A tensor that is read above a cut.
+
+    Attributes:
+        node: The name of the node that gives it.
+        rows: How many rows an image has in it, such as patches: its first size, by image.
+        shape: Of one row.
+    """
+
+    node: str
+    rows: int
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """How many numbers an image has in it."""
+        return self.rows * prod(self.shape)
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """The shape of one image's part."""
+        return self.shape if self.rows == 1 else (self.rows, *self.shape)
 
 
 @dataclass(frozen=True)
@@ -21,16 +51,36 @@ class CutPoint:
     """Where a line lies in a graph.
 
     Attributes:
-        node: The name of the node that holds the activation.
+        tensors: What is alive there, in the order of the graph.
         index: The position after which the suffix begins.
-        shape: Of one image's activation, in the graph.
         same: Names of the nodes that hand on this tensor unchanged.
     """
 
-    node: str
+    tensors: tuple[LiveTensor, ...]
     index: int
-    shape: tuple[int, ...]
     same: tuple[str, ...] = ()
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The names of the nodes that give the tensors."""
+        return tuple(tensor.node for tensor in self.tensors)
+
+    @property
+    def node(self) -> str:
+        """The nodes' names in one."""
+        return "+".join(self.nodes)
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether the activation is several tensors, flattened and concatenated."""
+        return len(self.tensors) > 1
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one image's activation."""
+        if self.is_packed:
+            return (sum(tensor.size for tensor in self.tensors),)
+        return self.tensors[0].shape
 
     @property
     def vector(self) -> tuple[int, ...]:
@@ -39,94 +89,10 @@ class CutPoint:
         return (prod(self.shape),) if single else self.shape
 
 
-def cut_points_of(
-    net: nn.Module, traced_graph: TracedGraph, steps: Mapping[str, GraphStep]
-) -> tuple[CutPoint, ...]:
-    """Finds the places of all legal lines, from the input to the input of the classifier.
-
-    Args:
-        net: The network.
-        traced_graph: What it does.
-        steps: The same, step by step.
-
-    Returns:
-        The places, in order; the first is that of `pixels`, the last that of `pooled`.
-    """
-    legal = _legal(net, steps)
-    top = _top(net, traced_graph, steps)
-    last = max(i for i, cut_point in enumerate(legal) if i == 0 or cut_point.index <= top)
-    return tuple(legal[: last + 1])
-
-
-def lines_at(
-    net: nn.Module,
-    traced_graph: TracedGraph,
-    steps: Mapping[str, GraphStep],
-    cut_points: Sequence[CutPoint],
-) -> tuple[Line, ...]:
-    """Describes the lines at `cut_points`: names, shapes, parameters and work below and above."""
-    paths = [_paths(traced_graph, cut_point) for cut_point in cut_points]
-    work = list(accumulate(step.multiply_adds for step in steps.values()))
-    counts = _parameter_counts(net, steps)
-    blocks = _blocks(net, steps, cut_points, paths)
-    final = len(cut_points) - 1
-    lines = []
-    for index, cut_point in enumerate(cut_points):
-        own = [PIXELS] * (index == 0) + [POOLED] * (index == final > 0)
-        names = list(dict.fromkeys((*own, *paths[index], cut_point.node, *cut_point.same)))
-        below, above = counts(cut_point.index)
-        lines.append(
-            Line(
-                name=names[0],
-                node=cut_point.node,
-                aliases=tuple(names[1:]),
-                index=index,
-                shape=cut_point.vector if index == final else cut_point.shape,
-                params_below=below,
-                params_above=above,
-                share_below=work[cut_point.index] / work[-1] if work[-1] else 0.0,
-                block=index in blocks,
-            )
-        )
-    return tuple(lines)
-
-
-def cut_points_in_training(
-    lines: Sequence[Line], traced_graph: TracedGraph, legal: Sequence[CutPoint]
-) -> tuple[CutPoint | None, ...]:
-    """Finds the lines of eval mode in a graph of training mode that is built differently.
-
-    Args:
-        lines: The lines, as eval mode has them.
-        traced_graph: What the network does in training.
-        legal: The places of all legal lines there.
-
-    Returns:
-        For each line its place; None where training does not pass it, or where only a node's
-        name speaks for it, which may mean something else there.
-    """
-    by_path = {path: cut_point for cut_point in legal for path in _paths(traced_graph, cut_point)}
-    found: list[CutPoint | None] = [legal[0]]
-    for line in lines[1:]:
-        names = (line.name, *line.aliases)
-        cut_points = [by_path[name] for name in names if name in by_path]
-        fits = [
-            cut_point
-            for cut_point in cut_points
-            if line.shape in (cut_point.shape, cut_point.vector)
-        ]
-        found.append(fits[0] if fits else None)
-    return tuple(found)
-
-
-def legal_cut_points(net: nn.Module, steps: Mapping[str, GraphStep]) -> tuple[CutPoint, ...]:
+def single_cut_points(net: nn.Module, steps: Mapping[str, GraphStep]) -> tuple[CutPoint, ...]:
     """Finds where exactly one tensor with a row for each image is alive, in order."""
-    return tuple(_legal(net, steps))
-
-
-def _legal(net: nn.Module, steps: Mapping[str, GraphStep]) -> list[CutPoint]:
     order = list(steps.values())
-    blocked = _blocked(order)
+    blocked = _blocked(net, order)
     root: dict[str, str] = {}
     found: dict[str, CutPoint] = {}
     same: dict[str, list[str]] = {}
@@ -142,148 +108,70 @@ def _legal(net: nn.Module, steps: Mapping[str, GraphStep]) -> list[CutPoint]:
             root[name] = source
             same.setdefault(source, []).append(name)
             continue
-        found[name] = CutPoint(name, step.index, shape)
-    return [
-        CutPoint(
-            cut_point.node, cut_point.index, cut_point.shape, tuple(same.get(cut_point.node, ()))
-        )
-        for cut_point in found.values()
-    ]
+        found[name] = CutPoint((LiveTensor(name, 1, shape),), step.index)
+    return tuple(
+        replace(cut_point, same=tuple(same.get(name, ()))) for name, cut_point in found.items()
+    )
 
 
-def _blocked(order: Sequence[GraphStep]) -> list[bool]:
-    """Marks positions where something looked up from the shape is alive that has no formula."""
-    blocked = [False] * len(order)
-    for step in order:
-        if step.follows == "shape" and not _has_formula(*step.values):
-            for index in range(step.index, step.last_use):
-                blocked[index] = True
-    return blocked
-
-
-def _has_formula(few: object, more: object) -> bool:
-    if isinstance(few, tuple) and isinstance(more, tuple):
-        same = len(few) == len(more)
-        return same and all(_has_formula(a, b) for a, b in zip(few, more, strict=True))
-    return isinstance(few, TensorSpec) or few == more or type(few) is type(more) is int
-
-
-def _handed_on(net: nn.Module, step: GraphStep) -> str | None:
-    """The name of the node whose tensor an identity hands on."""
-    node = step.node
-    if node.op != "call_module" or len(node.all_input_nodes) != 1:
-        return None
-    module = net.get_submodule(str(node.target))
-    return node.all_input_nodes[0].name if type(module) is nn.Identity else None
-
-
-def _top(net: nn.Module, traced_graph: TracedGraph, steps: Mapping[str, GraphStep]) -> int:
-    """The position of what the classifier is fed, before its dropout."""
-    feeds = [traced_graph.inputs[path] for path in _classifiers(net) if path in traced_graph.inputs]
-    if not feeds:
-        return len(steps)
-    # A network with two classifiers ends where neither is fed yet.
-    step = min((steps[name] for name in feeds), key=lambda step: step.index)
-    while _is_dropout(net, step):
-        step = steps[step.node.all_input_nodes[0].name]
-    return step.index
-
-
-def _classifiers(net: nn.Module) -> list[str]:
-    """Paths of the network's classifier, or of its last linear layer where it does not tell."""
-    getter = getattr(net, "get_classifier", None)
-    if getter is None:
-        linear = [path for path, module in net.named_modules() if isinstance(module, nn.Linear)]
-        return linear[-1:]
-    told = getter()
-    wanted = told if isinstance(told, tuple | list) else (told,)
-    return [path for path, module in net.named_modules() if any(module is one for one in wanted)]
-
-
-def _is_dropout(net: nn.Module, step: GraphStep) -> bool:
-    node = step.node
-    if node.op == "call_module":
-        module = net.get_submodule(str(node.target))
-        return isinstance(module, (*_DROPOUTS, nn.Identity)) and bool(node.all_input_nodes)
-    return node.op == "call_function" and node.target is torch.nn.functional.dropout
-
-
-def _paths(traced_graph: TracedGraph, cut_point: CutPoint) -> list[str]:
-    """Module paths whose output is the tensor at `cut_point`, the outermost first."""
-    nodes = {cut_point.node, *cut_point.same}
-    # A module that is called several times gives no name: it stands for several places.
-    found = [
-        path
-        for path, out in traced_graph.outputs.items()
-        if path and len(out) == 1 and out[0] in nodes
-    ]
-    return sorted(found, key=lambda path: (path.count("."), len(path), path))
-
-
-def _parameter_counts(
-    net: nn.Module, steps: Mapping[str, GraphStep]
-) -> Callable[[int], tuple[int, int]]:
-    """Returns a function from a position to the parameters read below and above it."""
-    sizes = {name: parameter.numel() for name, parameter in net.named_parameters()}
-    read: dict[str, frozenset[str]] = {}
-    first: dict[str, int] = {}
-    last: dict[str, int] = {}
-    for step in steps.values():
-        # What is computed from parameters alone belongs to the step that joins it to the data.
-        names = step.parameters.union(
-            *(read.get(source.name, ()) for source in step.node.all_input_nodes)
-        )
-        if step.follows != "data":
-            read[step.node.name] = names
-            continue
-        for name in names:
-            first.setdefault(name, step.index)
-            last[name] = step.index
-    begins = sorted((at, sizes[name]) for name, at in first.items())
-    ends = sorted((at, sizes[name]) for name, at in last.items())
-    begun, ended = _running(begins), _running(ends)
-
-    def counts(index: int) -> tuple[int, int]:
-        below = begun[bisect_right(begins, index, key=lambda pair: pair[0])]
-        return below, ended[-1] - ended[bisect_right(ends, index, key=lambda pair: pair[0])]
-
-    return counts
-
-
-def _running(pairs: Sequence[tuple[int, int]]) -> list[int]:
-    return [0, *accumulate(size for _, size in pairs)]
-
-
-def _blocks(
+def packed_cut_points(
     net: nn.Module,
+    traced_graph: TracedGraph,
     steps: Mapping[str, GraphStep],
-    cut_points: Sequence[CutPoint],
-    paths: Sequence[Sequence[str]],
-) -> set[int]:
-    """Positions in `cut_points` that are listed where not all are asked for."""
-    blocks = {0, len(cut_points) - 1}
-    plain = [any("." not in path for path in found) for found in paths]
-    for at, cut_point in enumerate(cut_points[:-1]):
-        before, after = cut_points[max(at - 1, 0)], cut_points[at + 1]
-        # The last of a stem's convolution, norm and activation; they all have one shape.
-        ends = plain[at] and not (plain[at + 1] and cut_point.shape == after.shape)
-        if len(cut_point.vector) > 1 and (
-            ends
-            or _is_pooling(steps[cut_point.node], before.shape)
-            or any(_is_block(net, path) for path in paths[at])
-        ):
-            blocks.add(at)
-    return blocks
+    singles: Sequence[CutPoint],
+    top: int,
+) -> tuple[CutPoint, ...]:
+    """Finds the ends of blocks at which several tensors are alive, in wide gaps between `singles`.
+
+    Args:
+        net: The network.
+        traced_graph: What it does.
+        steps: The same, step by step.
+        singles: Where one tensor is alive.
+        top: The position above which no line lies.
+    """
+    order, live = list(steps.values()), alive(steps)
+    blocked = _blocked(net, order)
+    by_depth: dict[int, list[CutPoint]] = {}
+    for path, calls in traced_graph.outputs.items():
+        if not path or len(calls) > 1 or not is_block(net, path):
+            continue
+        given = [steps[name].index for name in calls[0] if steps[name].follows == "data"]
+        at = max(given, default=0)
+        # The block's own output must be among what is alive.
+        if at <= top and not blocked[at] and order[at].node.name in live[at]:
+            point = packed_at(order, live[at], at)
+            if point is not None:
+                by_depth.setdefault(path.count("."), []).append(point)
+    found: dict[tuple[str, ...], CutPoint] = {}
+    for _, points in sorted(by_depth.items()):
+        # Outer blocks first: inner ones only where a wide gap is left.
+        gaps = list(_wide_gaps(order, [*singles, *found.values()]))
+        inside = [p for p in points if any(low < p.index < high for low, high in gaps)]
+        found |= {point.nodes: point for point in inside}
+    return tuple(found.values())
 
 
-def _is_pooling(step: GraphStep, before: tuple[int, ...]) -> bool:
-    shape = step.shape or ()
-    shrinks = len(shape) == len(before) > 1 and prod(shape) < prod(before)
-    return shrinks and not step.parameters and len(step.node.all_input_nodes) == 1
+def packed_at(order: Sequence[GraphStep], live: frozenset[str], at: int) -> CutPoint | None:
+    """Returns the cut through several live tensors at a position, or None where there is none."""
+    steps = [step for step in order if step.node.name in live]
+    if not 2 <= len(steps) <= _MOST_TENSORS:
+        return None
+    tensors = []
+    for step in steps:
+        if step.rows is None:
+            return None
+        tensors.append(LiveTensor(step.node.name, *step.rows))
+    # Two that share memory which is written later would come apart.
+    later = [index for step in steps for index in step.written if index > at]
+    types = {step.values[0].dtype for step in steps}
+    if len(later) > len(set(later)) or len(types) > 1:
+        return None
+    return CutPoint(tuple(tensors), at)
 
 
-def _is_block(net: nn.Module, path: str) -> bool:
-    """Whether a part with parts of its own belongs to the network, to a chain or to a stage."""
+def is_block(net: nn.Module, path: str) -> bool:
+    """Whether a module with parts of its own belongs to the network, to a chain or to a stage."""
     module = net.get_submodule(path)
     parent = net.get_submodule(path.rpartition(".")[0])
     if is_leaf(module):
@@ -296,3 +184,63 @@ def _is_stage(module: nn.Module) -> bool:
     parts = [part for part in module.children() if type(part) is not nn.Identity]
     deep = [any(not is_leaf(inner) for inner in part.children()) for part in parts]
     return any(deep) and not any(is_leaf(part) for part in parts)
+
+
+def _wide_gaps(order: Sequence[GraphStep], points: Sequence[CutPoint]) -> Iterator[tuple[int, int]]:
+    work = list(accumulate(step.multiply_adds for step in order))
+    ends = [*sorted(point.index for point in points), len(order) - 1]
+    for low, high in pairwise(ends):
+        if work[high] - work[low] > _WIDE_GAP * work[-1]:
+            yield low, high
+
+
+def _blocked(net: nn.Module, order: Sequence[GraphStep]) -> list[bool]:
+    """Marks positions that no cut can pass, whatever is alive there.
+
+    Either a number that was looked up below is read above and has no formula in the number of
+    images; or a module with statistics of its own is called on both sides: one half would change
+    what the other one reads.
+    """
+    blocked = [False] * len(order)
+    spans: dict[nn.Module, list[int]] = {}
+    steps = {step.node.name: step for step in order}
+    for step in order:
+        if step.follows == "shape" and not has_formula(step, steps):
+            spans[nn.Identity()] = [step.index, step.last_use]
+        elif step.node.op == "call_module":
+            module = net.get_submodule(str(step.node.target))
+            if any(_keeps_state(inner) for inner in module.modules()):
+                spans.setdefault(module, []).append(step.index)
+    for found in spans.values():
+        for index in range(min(found), max(found)):
+            blocked[index] = True
+    return blocked
+
+
+def has_formula(step: GraphStep, steps: Mapping[str, GraphStep]) -> bool:
+    """Tells whether what follows the images' shape can be made anew from an activation alone."""
+    sources = [steps[source.name] for source in step.node.all_input_nodes]
+    if step.is_look_up or isinstance(step.values[0], TensorSpec):
+        return _is_linear(*step.values)
+    return all(has_formula(source, steps) for source in sources if source.follows == "shape")
+
+
+def _is_linear(few: object, more: object) -> bool:
+    if isinstance(few, tuple) and isinstance(more, tuple):
+        same = len(few) == len(more)
+        return same and all(_is_linear(a, b) for a, b in zip(few, more, strict=True))
+    return isinstance(few, TensorSpec) or few == more or type(few) is type(more) is int
+
+
+def _keeps_state(module: nn.Module) -> bool:
+    """Whether a module's calls change it, or it holds its parameters in a second place."""
+    return "running_mean" in module._buffers or isinstance(module, nn.RNNBase)
+
+
+def _handed_on(net: nn.Module, step: GraphStep) -> str | None:
+    """The name of the node whose tensor an identity hands on."""
+    node = step.node
+    if node.op != "call_module" or len(node.all_input_nodes) != 1:
+        return None
+    module = net.get_submodule(str(node.target))
+    return node.all_input_nodes[0].name if type(module) is nn.Identity else None

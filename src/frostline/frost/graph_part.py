@@ -1,15 +1,14 @@
 """A part of a network between two lines, as a module of its own."""
 
-import operator
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import fx, nn
 
 from frostline.base.errors import LineError
-from frostline.frost.cut_points import CutPoint
-from frostline.frost.liveness import FEW, MORE, GraphStep, TensorSpec
+from frostline.frost.trace import twin_of
 
 Forward = Callable[[nn.Module, torch.Tensor], Any]
 
@@ -19,6 +18,10 @@ class GraphPart(nn.Module):
 
     It holds the network's own modules and parameters under their own names, no copies, and
     nothing that it does not read. It never writes into its input.
+
+    A module that is also called below the part is the exception: here it is a copy that shares
+    its tensors, so that it follows this part's `train()` alone. Parameters that are read below as
+    well are buffers here: they are frozen with what lies below, and no optimiser gets them.
 
     Attributes:
         takes: The shape of one image's activation that it takes, or None for any.
@@ -32,8 +35,9 @@ class GraphPart(nn.Module):
         constants: dict[str, torch.Tensor],
         takes: tuple[int, ...] | None,
         label: str,
+        below: Sequence[fx.Graph] = (),
     ) -> None:
-        """Puts the parts of `net` that the graphs name into a module.
+        """Puts the modules and tensors of `net` that the graphs name into a module.
 
         Args:
             net: The network.
@@ -41,6 +45,7 @@ class GraphPart(nn.Module):
             constants: Tensors that the graphs read and `net` does not have.
             takes: The shape of one image's activation, or None for any.
             label: What this is, for messages.
+            below: The graphs of what lies below, in eval and in training.
         """
         super().__init__()
         self.training = net.training
@@ -48,7 +53,9 @@ class GraphPart(nn.Module):
         self._label = label
         evaluating, training = graphs
         self.graph = evaluating
-        _take_over(self, net, [graph for graph in graphs if graph is not None], constants)
+        used_below = _used_by(net, below, constants)
+        taken = [graph for graph in graphs if graph is not None]
+        _take_over(self, net, taken, constants, used_below)
         self._evaluate = _function(self, evaluating)
         if training is evaluating:
             self._train: Forward | None = self._evaluate
@@ -90,168 +97,98 @@ class GraphPart(nn.Module):
             )
 
 
-def segment(
-    steps: dict[str, GraphStep],
-    start: CutPoint,
-    end: CutPoint | None,
-    reshaped: Collection[str] = (),
-) -> fx.Graph:
-    """Builds the graph of what lies between two places.
-
-    Args:
-        steps: The whole graph.
-        start: Where the input comes in.
-        end: Where the output is taken; None for the network's own output.
-        reshaped: Nodes whose value passes in and out as one vector an image.
-
-    Returns:
-        A graph with one input.
-    """
-    return _Segment(steps, start, end, reshaped).build()
+def parameters_of(net: nn.Module, graphs: Iterable[fx.Graph]) -> set[str]:
+    """Returns the names in `net` of the parameters that graphs of it read."""
+    used = _used_by(net, graphs, {})
+    return {name for name, parameter in net.named_parameters() if id(parameter) in used.parameters}
 
 
-class _Segment:
-    def __init__(
-        self,
-        steps: dict[str, GraphStep],
-        start: CutPoint,
-        end: CutPoint | None,
-        reshaped: Collection[str],
-    ) -> None:
-        self.steps, self.start, self.reshaped = steps, start, reshaped
-        last = next(reversed(steps.values()))
-        self.end = last.node.name if end is None else end.node
-        self.until = last.index if end is None else end.index
-        self.graph = fx.Graph()
-        self.raw = self.graph.placeholder("activation")
-        self.made: dict[str, Any] = {}
-        self.batch: fx.Node | None = None
-
-    def build(self) -> fx.Graph:
-        self.made[self.start.node] = self._input()
-        for step in self._needed():
-            self._emit(step)
-        node = self.steps[self.end].node
-        if node.op == "output":
-            self.graph.output(fx.node.map_arg(node.args[0], self._value))
-            return self.graph
-        output = self._value(node)
-        if self.end in self.reshaped:
-            output = self.graph.call_method("flatten", (output, 1))
-        self.graph.output(output)
-        return self.graph
-
-    def _input(self) -> fx.Node:
-        value = self.raw
-        written = self.steps[self.start.node].written
-        if any(self.start.index < writer <= self.until for writer in written):
-            value = self.graph.call_method("clone", (value,))
-        if self.start.node in self.reshaped:
-            value = self.graph.call_method("reshape", (value, (-1, *self.start.shape)))
-        return value
-
-    def _needed(self) -> list[GraphStep]:
-        """The steps in between that the output needs, and those that write into others' memory."""
-        between = [s for s in self.steps.values() if self.start.index < s.index <= self.until]
-        wanted = {self.end}
-        for step in reversed(between):
-            bystander = not step.node.users and step.node.op.startswith("call_")
-            if step.writes or bystander or step.node.name in wanted:
-                wanted |= {step.node.name, *(n.name for n in step.node.all_input_nodes)}
-        return [s for s in between if s.node.name in wanted and s.node.op != "output"]
-
-    def _value(self, node: fx.Node) -> Any:
-        """The value of `node` in this segment; what was left below is made anew."""
-        if node.name not in self.made:
-            step = self.steps[node.name]
-            if step.follows == "data":
-                raise LineError(f"{self.start.node}: {node.name} is still alive there.")
-            if step.follows == "shape" and not isinstance(step.values[0], TensorSpec):
-                self.made[node.name] = self._known(*step.values, step)
-            else:
-                self._emit(step)
-        return self.made[node.name]
-
-    def _emit(self, step: GraphStep) -> None:
-        node = step.node
-        self.made[node.name] = self.graph.create_node(
-            node.op,
-            node.target,
-            fx.node.map_arg(node.args, self._value),
-            fx.node.map_arg(node.kwargs, self._value),
-            name=node.name,
-        )
-
-    def _known(self, few: Any, more: Any, step: GraphStep) -> Any:
-        """What was looked up from the shape below: a constant, or a number that grows with n."""
-        if isinstance(few, torch.device):
-            return self.graph.call_function(getattr, (self.raw, "device"))
-        if isinstance(few, torch.dtype) and few == _dtype(self.steps[self.start.node]):
-            return self.graph.call_function(getattr, (self.raw, "dtype"))
-        if isinstance(few, tuple) and isinstance(more, tuple) and len(few) == len(more):
-            return tuple(self._known(a, b, step) for a, b in zip(few, more, strict=True))
-        if few == more:
-            return few
-        if type(few) is not int or type(more) is not int:
-            raise LineError(f"{self.start.node}: {step.node.name} depends on the number of images.")
-        return self._linear((more - few) // (MORE - FEW), few)
-
-    def _linear(self, slope: int, at_few: int) -> fx.Node:
-        if self.batch is None:
-            self.batch = self.graph.call_method("size", (self.raw, 0))
-        grown = self.graph.call_function(operator.mul, (self.batch, slope))
-        return self.graph.call_function(operator.add, (grown, at_few - slope * FEW))
-
-
-def _dtype(step: GraphStep) -> torch.dtype | None:
-    return step.values[0].dtype if isinstance(step.values[0], TensorSpec) else None
-
-
-def _function(half: nn.Module, graph: fx.Graph) -> Forward:
-    # A plain function, not a GraphModule: it survives deepcopy, and the half has one set of parts.
-    forward: Forward = type(fx.GraphModule(half, graph)).forward
+def _function(part: nn.Module, graph: fx.Graph) -> Forward:
+    # A plain function, not a GraphModule: it survives deepcopy, and the part has one set of
+    # modules.
+    forward: Forward = type(fx.GraphModule(part, graph)).forward
     return forward
 
 
+@dataclass(frozen=True)
+class _UsedBelow:
+    """What graphs read of a network: its modules, and its parameters by `id`."""
+
+    modules: frozenset[nn.Module]
+    parameters: frozenset[int]
+
+    def own(self, module: nn.Module) -> nn.Module:
+        """Returns `module`, or a copy where it is used below too; see `GraphPart`."""
+        parameters = any(id(parameter) in self.parameters for parameter in module.parameters())
+        if not parameters and self.modules.isdisjoint(module.modules()):
+            return module
+        copy = twin_of(module)
+        for inner in copy.modules():
+            for name, parameter in list(inner._parameters.items()):
+                if id(parameter) in self.parameters and parameter is not None:
+                    del inner._parameters[name]
+                    inner.register_buffer(name, parameter.detach())
+        return copy
+
+
+def _used_by(
+    net: nn.Module, graphs: Iterable[fx.Graph], constants: dict[str, torch.Tensor]
+) -> _UsedBelow:
+    modules: set[nn.Module] = set()
+    parameters: set[int] = set()
+    for node in (node for graph in graphs for node in graph.nodes):
+        path = str(node.target)
+        if node.op == "call_module":
+            modules |= set(net.get_submodule(path).modules())
+        elif node.op == "get_attr" and path not in constants:
+            owner, _, name = path.rpartition(".")
+            parameters.add(id(getattr(net.get_submodule(owner), name, None)))
+    parameters |= {id(p) for module in modules for p in module._parameters.values()}
+    return _UsedBelow(frozenset(modules), frozenset(parameters - {id(None)}))
+
+
 def _take_over(
-    half: nn.Module,
+    part: nn.Module,
     net: nn.Module,
     graphs: Sequence[fx.Graph],
     constants: dict[str, torch.Tensor],
+    below: _UsedBelow,
 ) -> None:
     nodes = [node for graph in graphs for node in graph.nodes]
-    # In the order of the graph, not of a set: the half's text is part of a cache's key.
+    # In the order of the graph, not of a set: the part's text is in a cache's key.
     modules = dict.fromkeys(str(node.target) for node in nodes if node.op == "call_module")
     tensors = {str(node.target) for node in nodes if node.op == "get_attr"}
     # Outer paths first: what lies in a module that is taken over whole is there already.
     for path in sorted(modules, key=lambda path: path.count(".")):
-        parent, name = _place(half, net, path)
+        parent, name = _place(part, net, path)
         if name not in parent._modules:
-            parent.add_module(name, net.get_submodule(path))
+            parent.add_module(name, below.own(net.get_submodule(path)))
     for path in sorted(tensors):
-        parent, name = _place(half, net, path)
+        parent, name = _place(part, net, path)
         if path in constants:
-            half.register_buffer(path, constants[path], persistent=False)
+            part.register_buffer(path, constants[path], persistent=False)
         elif not hasattr(parent, name):
-            _take_tensor(parent, name, net.get_submodule(path.rpartition(".")[0]))
+            _take_tensor(parent, name, net.get_submodule(path.rpartition(".")[0]), below)
 
 
-def _place(half: nn.Module, net: nn.Module, path: str) -> tuple[nn.Module, str]:
+def _place(part: nn.Module, net: nn.Module, path: str) -> tuple[nn.Module, str]:
     """Finds the module that is to hold `path`, making empty ones on the way."""
     *outer, name = path.split(".")
-    for depth, part in enumerate(outer):
-        if part not in half._modules:
+    for depth, step in enumerate(outer):
+        if step not in part._modules:
             empty = nn.Module()
             empty.training = net.get_submodule(".".join(outer[: depth + 1])).training
-            half.add_module(part, empty)
-        half = half.get_submodule(part)
-    return half, name
+            part.add_module(step, empty)
+        part = part.get_submodule(step)
+    return part, name
 
 
-def _take_tensor(holder: nn.Module, name: str, owner: nn.Module) -> None:
+def _take_tensor(holder: nn.Module, name: str, owner: nn.Module, below: _UsedBelow) -> None:
     tensor = getattr(owner, name)
-    if isinstance(tensor, nn.Parameter):
+    if isinstance(tensor, nn.Parameter) and id(tensor) not in below.parameters:
         holder.register_parameter(name, tensor)
+    elif isinstance(tensor, nn.Parameter):
+        holder.register_buffer(name, tensor.detach())
     else:
         persistent = name in owner._buffers and name not in owner._non_persistent_buffers_set
         holder.register_buffer(name, tensor, persistent=persistent)

@@ -1,4 +1,7 @@
-"""Where in a graph exactly one tensor is alive, and what each step costs and overwrites."""
+"""Liveness analysis: which tensors are still read after a step, and what it costs and overwrites.
+
+Graphs are run on the meta device, where tensors have shapes and no values.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +20,7 @@ FEW, MORE = 2, 3
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """A tensor, of which only the looks are known."""
+    """A tensor's shape and type."""
 
     shape: tuple[int, ...]
     dtype: torch.dtype
@@ -25,7 +28,7 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class GraphStep:
-    """A node of the graph, and what is known of its value.
+    """A node of the graph, and what is known of its value without data.
 
     Attributes:
         node: The node.
@@ -38,6 +41,7 @@ class GraphStep:
         last_use: Index of the last node that reads it; its own where there is none.
         written: Indices of the nodes that write into its memory, in eval or in training.
         writes: Whether it writes into memory that was there before.
+        is_look_up: Whether it is a number, a size or a type that is looked up of a tensor.
     """
 
     node: fx.Node
@@ -49,20 +53,31 @@ class GraphStep:
     last_use: int
     written: frozenset[int]
     writes: bool
+    is_look_up: bool
 
     @property
     def shape(self) -> tuple[int, ...] | None:
-        """The shape of one image's part, or None where this is no tensor of the batch."""
+        """The shape of one image's row, or None where this is no tensor with a row an image."""
+        return self.rows[1] if self.rows is not None and self.rows[0] == 1 else None
+
+    @property
+    def rows(self) -> tuple[int, tuple[int, ...]] | None:
+        """How many rows an image has, and the shape of a row; None for other values.
+
+        Several rows an image are, for instance, an image's patches or windows.
+        """
         few, more = self.values
         if not (
             isinstance(few, TensorSpec)
             and isinstance(more, TensorSpec)
             and few.dtype.is_floating_point
+            and few.shape
+            and few.shape[1:] == more.shape[1:]
         ):
             return None
-        if few.shape[:1] != (FEW,) or more.shape[:1] != (MORE,) or few.shape[1:] != more.shape[1:]:
-            return None
-        return few.shape[1:]
+        count = more.shape[0] - few.shape[0]
+        is_batch = count > 0 and few.shape[0] == count * FEW and more.shape[0] == count * MORE
+        return (count, few.shape[1:]) if is_batch else None
 
 
 def steps_of(
@@ -70,7 +85,7 @@ def steps_of(
     traced_graphs: tuple[tuple[TracedGraph, bool], ...],
     input_shape: tuple[int, int, int],
 ) -> dict[str, GraphStep]:
-    """Runs `traced_graphs` without data and notes each node's shape, cost, and what it overwrites.
+    """Runs graphs without data and notes each node's shape, cost, and what it overwrites.
 
     Args:
         net: The network that was traced; only the shapes of its tensors are read.
@@ -99,7 +114,7 @@ def steps_of(
 
 
 def alive(steps: Mapping[str, GraphStep]) -> list[frozenset[str]]:
-    """Returns, for each position, the names of what holds data and is still read later."""
+    """Returns the live nodes at each position: those that hold data and are read later."""
     sets: list[frozenset[str]] = []
     now: frozenset[str] = frozenset()
     for step in steps.values():
@@ -110,7 +125,7 @@ def alive(steps: Mapping[str, GraphStep]) -> list[frozenset[str]]:
     return sets
 
 
-class _Fresh(nn.Module):
+class _NewTensor(nn.Module):
     """Stands for a batch norm where only shapes and memory count: a new tensor like its input."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -123,14 +138,14 @@ def _without_norms(meta: nn.Module) -> nn.Module:
 
     for path, module in list(meta.named_modules()):
         if type(module) is nn.BatchNorm2d:
-            meta.set_submodule(path, _Fresh())
+            meta.set_submodule(path, _NewTensor())
         elif type(module) is BatchNormAct2d:
-            meta.set_submodule(path, nn.Sequential(_Fresh(), module.drop, module.act))
+            meta.set_submodule(path, nn.Sequential(_NewTensor(), module.drop, module.act))
     return meta
 
 
 class _Run(fx.Interpreter):
-    """Runs a graph on tensors without memory, and watches who writes into what."""
+    """Runs a graph on the meta device, and watches which node writes into what."""
 
     def __init__(self, net: nn.Module, graph: fx.Graph) -> None:
         super().__init__(net, garbage_collect_values=False, graph=graph)
@@ -153,7 +168,7 @@ class _Run(fx.Interpreter):
             self._note_writes(n.name)
         if isinstance(value, torch.Tensor):
             self._watched[n.name] = (value, value._version)
-        self.values[n.name] = _looks(value)
+        self.values[n.name] = _spec(value)
         return value
 
     def run_counted(self, batch: torch.Tensor, count: bool) -> None:
@@ -215,13 +230,15 @@ def _steps(net: nn.Module, traced_graph: TracedGraph, runs: list[_Run]) -> Itera
             last_use=max((index[user.name] for user in node.users), default=index[name]),
             written=frozenset(index[w] for run in runs for w in run.written.get(name, ())),
             writes=any(name in run.writers for run in runs),
+            is_look_up=not any(_specs(values[0]))
+            and any(_specs([runs[0].values[source.name] for source in node.all_input_nodes])),
         )
 
 
 def _follows(node: fx.Node, sources: set[str], value: Any) -> str:
     if node.op == "placeholder":
         return "data"
-    if "data" in sources and (node.op == "output" or any(_held(value))):
+    if "data" in sources and (node.op == "output" or any(_specs(value))):
         return "data"
     return "shape" if sources & {"data", "shape"} else "free"
 
@@ -248,25 +265,25 @@ def _tensors(value: Any) -> Iterator[torch.Tensor]:
             yield from _tensors(part)
 
 
-def _held(value: Any) -> Iterator[TensorSpec]:
+def _specs(value: Any) -> Iterator[TensorSpec]:
     if isinstance(value, TensorSpec):
         yield value
     elif isinstance(value, dict):
         for part in value.values():
-            yield from _held(part)
+            yield from _specs(part)
     elif isinstance(value, list | tuple):
         for part in value:
-            yield from _held(part)
+            yield from _specs(part)
 
 
-def _looks(value: Any) -> Any:
-    """Replaces each tensor in `value` by its looks, so that nothing is kept alive."""
+def _spec(value: Any) -> Any:
+    """Replaces each tensor in `value` by its shape and type, so that nothing is kept alive."""
     if isinstance(value, torch.Tensor):
         return TensorSpec(tuple(value.shape), value.dtype)
     if isinstance(value, dict):
-        return {key: _looks(part) for key, part in value.items()}
+        return {key: _spec(part) for key, part in value.items()}
     if isinstance(value, torch.Size):
         return tuple(value)
     if isinstance(value, list | tuple):
-        return tuple(_looks(part) for part in value)
+        return tuple(_spec(part) for part in value)
     return value

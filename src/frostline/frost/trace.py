@@ -1,19 +1,25 @@
 """From a network to graphs: what it does to a batch of images, once in eval, once in training."""
 
 import copy
+import re
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import fx, nn
 
 from frostline.base.errors import LineError
+from frostline.frost.shape_values import ShapeValues
+from frostline.frost.tracer import ROOT, Tracer, Wrapper
 
-_ROOT = "net"
-# Beyond so many parts that cannot be looked into, the network is not worth cutting.
+# Beyond so many modules that cannot be looked into, the network is not worth cutting.
 _MOST_OPAQUE = 64
+_NOT_THE_USERS = (Path(__file__).parent, Path(torch.__file__).parent)
+_LOOK_UPS = ("getattr", "getitem", "eq", "ne", "lt", "le", "gt", "ge", "mod", "floordiv", "mul")
 
 
 @dataclass(frozen=True)
@@ -23,47 +29,94 @@ class TracedGraph:
     Attributes:
         graph: Its targets are paths in the network itself; its names are those of the lines.
         inputs: Module path to the name of the node that feeds it, the first call's.
-        outputs: Module path to the names of the nodes that hold its outputs, one for each call.
+        outputs: Module path to what its calls give, one entry a call: the names of the nodes in
+            it, one for a tensor and several for a tuple, a list or a dict.
         constants: Tensors that were made while tracing, by the name the graph knows them by.
     """
 
     graph: fx.Graph
     inputs: dict[str, str] = field(default_factory=dict)
-    outputs: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    outputs: dict[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
     constants: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
-def trace_graph(net: nn.Module, training: bool) -> TracedGraph:
+def trace_graph(
+    net: nn.Module,
+    training: bool,
+    input_shape: tuple[int, int, int],
+    follow_values: bool = False,
+) -> TracedGraph:
     """Traces `net` in eval or training mode; neither its flags nor its tensors change.
 
-    A part that cannot be traced is taken as one piece, and the rest is traced around it.
+    Where the code asks for a shape, the answer is that of `input_shape`. A module that cannot be
+    traced even so is taken as one piece, and the rest is traced around it.
 
     Args:
         net: A network of one input, a batch of images.
-        training: Which of the two ways to follow.
+        training: Which mode to follow.
+        input_shape: One image's shape: channels, height and width in pixels.
+        follow_values: Whether to follow shapes from the start, and not only where something asks.
 
     Returns:
-        The way, whose graph names modules and tensors of `net` by their paths.
+        The graph, which names modules and tensors of `net` by their paths.
 
     Raises:
-        LineError: Where the `forward` of `net` itself cannot be traced; it gives the reason.
+        LineError: Where the `forward` of `net` itself cannot be traced; it gives the place.
     """
     twin = twin_of(net).train(training)
     opaque: set[str] = set()
     while True:
-        tracer = _Tracer(opaque)
+        values = None
+        if follow_values:
+            values = ShapeValues(twin_of(net, "meta").train(training), input_shape)
+        tracer = Tracer(opaque, values)
         try:
-            graph = tracer.trace(_Wrapper(twin))
+            graph = tracer.trace(Wrapper(twin))
         except Exception as error:
-            culprit = tracer.path[-1] if tracer.path else _ROOT
-            if culprit == _ROOT or len(opaque) == _MOST_OPAQUE:
-                raise LineError(
-                    f"{type(net).__name__}: its forward cannot be traced, so there is no line to "
-                    f"cut at. Choose another backbone. What failed: {first_line(error)}"
-                ) from error
-            opaque.add(culprit)
+            culprit = tracer.path[-1] if tracer.path else ROOT
+            if not follow_values:
+                # Only now, as most networks ask nothing, and it takes time.
+                follow_values = True
+            elif culprit == ROOT or culprit in opaque or len(opaque) == _MOST_OPAQUE:
+                raise LineError(_cannot_be_traced(net, error)) from error
+            else:
+                opaque.add(culprit)
         else:
-            return _stripped(graph, tracer)
+            traced = _of_the_network(graph, tracer)
+            return without_unread_look_ups(traced) if follow_values else traced
+
+
+def without_unread_look_ups(traced: TracedGraph) -> TracedGraph:
+    """Returns the graph without look-ups of shapes, types and devices that nothing reads.
+
+    Functions' nodes are numbered anew, so that two graphs that differ by nothing else are equal.
+    """
+    nodes = list(traced.graph.nodes)
+    read = {node: len(node.users) for node in nodes}
+    named = {name for calls in traced.outputs.values() for call in calls for name in call}
+    dropped: set[fx.Node] = set()
+    for node in reversed(nodes):
+        if not read[node] and _is_look_up(node) and node.name not in named:
+            dropped.add(node)
+            for source in node.all_input_nodes:
+                read[source] -= 1
+    bare = fx.Graph(tracer_cls=fx.Tracer)
+    made: dict[fx.Node, fx.Node] = {}
+    for node in nodes:
+        if node not in dropped:
+            args, kwargs = fx.node.map_arg((node.args, node.kwargs), made.__getitem__)
+            name = node.name if node.op == "placeholder" else None
+            made[node] = bare.create_node(node.op, node.target, args, kwargs, name=name)
+    renamed = {node.name: new.name for node, new in made.items()}
+    return TracedGraph(
+        graph=bare,
+        inputs={path: renamed[name] for path, name in traced.inputs.items() if name in renamed},
+        outputs={
+            path: tuple(tuple(renamed[name] for name in call) for call in calls)
+            for path, calls in traced.outputs.items()
+        },
+        constants=traced.constants,
+    )
 
 
 def twin_of(net: nn.Module, device: str | None = None) -> nn.Module:
@@ -107,23 +160,6 @@ def first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def is_leaf(module: nn.Module) -> bool:
-    """Tells whether tracing takes `module` as one piece, so that it follows its own `training`."""
-    from timm.layers import get_notrace_modules
-
-    return (
-        # Norms with an activation in them read their own flag, and may write their statistics.
-        "running_mean" in module._buffers
-        or isinstance(module, tuple(get_notrace_modules()))  # type: ignore[no-untyped-call]
-        or not any(True for _ in module.children())
-        or (module.__module__.startswith(("torch.nn", "torch.ao.nn")) and not _is_chain(module))
-    )
-
-
-def _is_chain(module: nn.Module) -> bool:
-    return isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict)
-
-
 def _empty(tensor: torch.Tensor, device: str) -> torch.Tensor:
     empty = torch.empty_like(tensor, device=device)
     if isinstance(tensor, nn.Parameter):
@@ -131,119 +167,77 @@ def _empty(tensor: torch.Tensor, device: str) -> torch.Tensor:
     return empty
 
 
-class _Wrapper(nn.Module):
-    """Gives a network exactly one input.
-
-    Traced by itself, a network's defaulted arguments (`attn_mask=None`) would become inputs too.
-    """
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, images: torch.Tensor) -> Any:
-        return self.net(images)
-
-
-class _BufferProxy(fx.Proxy):
-    """A buffer: its values are followed, its shape is known."""
-
-    def __init__(self, tracer: fx.Tracer, node: fx.Node, buffer: torch.Tensor) -> None:
-        super().__init__(node, tracer)
-        self._buffer = buffer
-
-    @property
-    def shape(self) -> torch.Size:
-        return self._buffer.shape
-
-    @property
-    def ndim(self) -> int:
-        return self._buffer.ndim
-
-    def size(self, dim: int | None = None) -> Any:
-        return self._buffer.size() if dim is None else self._buffer.size(dim)
-
-    def dim(self) -> int:
-        return self._buffer.dim()
-
-    def numel(self) -> int:
-        return self._buffer.numel()
-
-
-class _Tracer(fx.Tracer):
-    """Follows timm's registry of what is one piece, and notes each module's inputs and outputs."""
-
-    def __init__(self, opaque: set[str]) -> None:
-        from timm.layers import get_notrace_functions
-
-        found = get_notrace_functions()  # type: ignore[no-untyped-call]
-        functions = tuple(function for function in found if callable(function))
-        super().__init__(autowrap_functions=functions, param_shapes_constant=True)
-        self.opaque = opaque
-        self.path: list[str] = []
-        self.fed: dict[str, fx.Node] = {}
-        self.gave: dict[str, list[Any]] = {}
-        self._buffers: dict[int, str] = {}
-
-    def trace(self, root: Any, concrete_args: dict[str, Any] | None = None) -> fx.Graph:
-        self._buffers = {id(buffer): name for name, buffer in root.named_buffers()}
-        return super().trace(root, concrete_args)
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        if module_qualified_name == _ROOT:
-            return False
-        return module_qualified_name in self.opaque or is_leaf(m)
-
-    def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
-        path = self.path_of_module(m)
-        self.path.append(path)
-        output = super().call_module(m, forward, args, kwargs)
-        self.path.pop()
-        if args and isinstance(args[0], fx.Proxy):
-            self.fed.setdefault(path, args[0].node)
-        self.gave.setdefault(path, []).append(output)
-        return output
-
-    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
-        name = self._buffers.get(id(attr_val))
-        if name is None:
-            return super().getattr(attr, attr_val, parameter_proxy_cache)
-        if name not in parameter_proxy_cache:
-            parameter_proxy_cache[name] = self.create_proxy(
-                "get_attr",
-                name,
-                (),
-                {},
-                proxy_factory_fn=lambda node: _BufferProxy(self, node, attr_val),
-            )
-        return parameter_proxy_cache[name]
-
-
-def _stripped(graph: fx.Graph, tracer: _Tracer) -> TracedGraph:
+def _of_the_network(graph: fx.Graph, tracer: Tracer) -> TracedGraph:
     """Rewrites a graph of the wrapper as a graph of the network inside it."""
     bare = fx.Graph(tracer_cls=fx.Tracer)
     made: dict[fx.Node, fx.Node] = {}
     constants: dict[str, torch.Tensor] = {}
     for node in graph.nodes:
-        target, name = node.target, node.name.removeprefix(f"{_ROOT}_")
+        target, name = node.target, node.name.removeprefix(f"{ROOT}_")
         if node.op in ("call_module", "get_attr"):
-            if not target.startswith(f"{_ROOT}."):
+            if not target.startswith(f"{ROOT}."):
                 constants[target] = getattr(tracer.root, target)
-            target = target.removeprefix(f"{_ROOT}.")
+            target = target.removeprefix(f"{ROOT}.")
         args = fx.node.map_arg(node.args, made.__getitem__)
         kwargs = fx.node.map_arg(node.kwargs, made.__getitem__)
         made[node] = bare.create_node(node.op, target, args, kwargs, name=name)
+    calls = {path: [_nodes_in(given) for given in gave] for path, gave in tracer.gave.items()}
     return TracedGraph(
         graph=bare,
         inputs={_bare(path): made[node].name for path, node in tracer.fed.items()},
         outputs={
-            _bare(path): tuple(made[out.node].name for out in outputs)
-            for path, outputs in tracer.gave.items()
-            if all(isinstance(out, fx.Proxy) and out.node in made for out in outputs)
+            _bare(path): tuple(tuple(made[node].name for node in nodes) for nodes in given)
+            for path, given in calls.items()
+            if all(nodes and all(node in made for node in nodes) for nodes in given)
         },
         constants=constants,
     )
 
 
+def _nodes_in(value: Any) -> list[fx.Node]:
+    if issubclass(type(value), fx.Proxy):
+        return [value.node]
+    if isinstance(value, dict):
+        value = tuple(value.values())
+    if isinstance(value, list | tuple):
+        return list(dict.fromkeys(node for one in value for node in _nodes_in(one)))
+    return []
+
+
 def _bare(path: str) -> str:
-    return "" if path == _ROOT else path.removeprefix(f"{_ROOT}.")
+    return "" if path == ROOT else path.removeprefix(f"{ROOT}.")
+
+
+def _is_look_up(node: fx.Node) -> bool:
+    """Whether a node only reads or compares numbers, types and the like, and changes nothing."""
+    if node.op == "call_method":
+        return node.target in ("size", "dim")
+    return node.op == "call_function" and getattr(node.target, "__name__", "") in _LOOK_UPS
+
+
+def _cannot_be_traced(net: nn.Module, error: BaseException) -> str:
+    """Says where a network's code cannot be followed, and what to write there."""
+    said = f"{type(net).__name__}: its forward cannot be followed, so there is no line to cut at."
+    place = _user_frame(error)
+    where = f" {place[0]}:{place[1]}: {place[2]}" if place else ""
+    return f"{said} What failed:{where} ({first_line(error)}). {_advice(str(error))}"
+
+
+def _user_frame(error: BaseException) -> tuple[str, int, str] | None:
+    """The innermost place in the network's own code: file, line and what stands there."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        if frame.lineno and not any(path.is_relative_to(folder) for folder in _NOT_THE_USERS):
+            return path.name, frame.lineno, frame.line or ""
+    return None
+
+
+def _advice(reason: str) -> str:
+    for pattern, advice in (
+        (r"number of images", "Write it so that it holds for any number of images."),
+        (r"what the pixels are", "Use torch.where, or take that choice out of the forward."),
+        (r"control flow|known before", "Choose by the module's own settings, or by a shape."),
+    ):
+        if re.search(pattern, reason):
+            return f"{advice} Or put it into a module of its own, which is then one piece."
+    return "Put it into a module of its own, which is then taken as one piece."

@@ -12,12 +12,12 @@ import huggingface_hub
 from huggingface_hub import errors as hub_errors
 
 from frostline.base.errors import BackboneError
-from frostline.networks.catalog import BackboneName
+from frostline.networks.downloads import is_connection, not_downloaded
+from frostline.networks.names import BackboneName
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 _REPOSITORY = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
-_CLIENTS = {"huggingface_hub", "httpx", "httpx2", "requests", "urllib3"}
 _TIMEOUT_S = 10.0
 
 
@@ -61,25 +61,6 @@ def check_reachable(repository: str, files: Sequence[str], where: str) -> None:
         return  # It answers; another of the files may be there.
     except Exception as error:
         raise _translated(error, repository, where) from error
-
-
-def not_downloaded(where: str, error: Exception) -> BackboneError:
-    """Returns the error for weights that are not here and cannot be fetched."""
-    source, _, _ = where.partition(":")
-    query = "&" if "?" in where else "?"
-    ways = ["Connect once", "name a model folder on this machine with dir:PATH"]
-    if source == "timm":
-        ways.insert(1, "give a local file with --weights FILE")
-    return BackboneError(
-        f"{where}: its weights are not on this machine and could not be downloaded "
-        f"({_reason(error)}). {', '.join(ways)}, or take random weights: "
-        f"{where}{query}pretrained=false"
-    )
-
-
-def is_connection(error: BaseException) -> bool:
-    """Whether an error tells of the network, or of the hub, rather than of a fault here."""
-    return isinstance(error, OSError) or type(error).__module__.partition(".")[0] in _CLIENTS
 
 
 def _fetch(repository: str, files: Sequence[str], revision: str | None, where: str) -> Path:
@@ -130,10 +111,3 @@ def _translated(error: Exception, repository: str, where: str) -> Exception:
             "log in with: hf auth login"
         )
     return not_downloaded(where, error) if is_connection(error) else error
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, hub_errors.OfflineModeIsEnabled):
-        return "offline mode is on, HF_HUB_OFFLINE is set"
-    lines = str(error).splitlines()
-    return f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__

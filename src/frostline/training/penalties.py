@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from frostline.activations.engines.where import threads
+from frostline.activations.engines.devices import threads
 from frostline.training import features as sources
 from frostline.training import folds as dealt
 from frostline.training import logistic, objectives

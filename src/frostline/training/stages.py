@@ -76,21 +76,20 @@ def carry_out(task: StageTask, progress: RunProgress, found: Checkpoint | None) 
         Interrupted: After a checkpoint, where a signal asked to end.
         LossError: Where the loss is no longer a number; the best state is in the checkpoint.
         TrainingError: Where a tracker fails; what was trained is in the checkpoint. Or where the
-            stage cannot train on so few images.
+            stage cannot train on so few images, or changed what is frozen.
         RunError: Where the checkpoint does not fit.
     """
-    model, stage = task.model, task.stage
+    model = task.model
     trainable = model.trainable
-    model.module.requires_grad_(False)
-    trainable.requires_grad_(True)
+    thaw(task)
     optimizer = make_optimizer(task)
     state = checkpoint.unpack(found, trainable, optimizer) if found else TrainState()
     frozen = prefix_digest(model)
     # A signal is obeyed once what the stage came to is in the checkpoint.
-    with interrupt.held_back() as request, _dropouts_kept(trainable):
-        _tell(task, progress.console, set_dropout(trainable, stage.dropout), state)
+    with interrupt.held_back() as request, dropouts_kept(task) as dropouts:
+        _tell(task, progress.console, dropouts, state)
         try:
-            with engines.threads(_threads(task)):
+            with engines.threads(threads(task)):
                 _go(task, progress, optimizer, state, request)
         except LossError as error:
             # The best state is the start of this stage for whoever tries again; what led there is
@@ -105,8 +104,15 @@ def carry_out(task: StageTask, progress: RunProgress, found: Checkpoint | None) 
         request.obey()
 
 
-def _threads(task: StageTask) -> int | None:
-    only_vectors = len(task.model.line.shape) == 1
+def thaw(task: StageTask) -> None:
+    """Lets what lies above the line be trained, and nothing else."""
+    task.model.module.requires_grad_(False)
+    task.model.trainable.requires_grad_(True)
+
+
+def threads(task: StageTask) -> int | None:
+    """Returns how many threads train a stage soonest; None for all."""
+    only_vectors = task.model.line.is_vector
     return 1 if only_vectors else None
 
 
@@ -212,7 +218,7 @@ def trial(task: StageTask) -> Iterator[Callable[[float], float]]:
             return math.nan
         return (state.loss_sum - loss_sum) / (state.seen - seen)
 
-    with contextlib.closing(lines), engines.threads(_threads(task)):
+    with contextlib.closing(lines), engines.threads(threads(task)):
         yield step
 
 
@@ -268,11 +274,15 @@ def set_dropout(trainable: nn.Module, rate: float | None) -> int | None:
 
 
 @contextlib.contextmanager
-def _dropouts_kept(trainable: nn.Module) -> Iterator[None]:
-    """Sets dropouts back at the end: what one stage sets is no other stage's."""
-    before = [(module, module.p) for module in _dropouts(trainable)]
+def dropouts_kept(task: StageTask) -> Iterator[int | None]:
+    """Sets dropouts as the stage says, and back at the end: they are no other stage's.
+
+    Yields:
+        How many there are; None where the stage says nothing of them.
+    """
+    before = [(module, module.p) for module in _dropouts(task.model.trainable)]
     try:
-        yield
+        yield set_dropout(task.model.trainable, task.stage.dropout)
     finally:
         for module, rate in before:
             module.p = rate
@@ -296,9 +306,20 @@ def count(model: Classifier) -> dict[str, int]:
 
 
 def _prove(task: StageTask, before: str, state: TrainState) -> dict[str, Any]:
-    """Says what was frozen, whether it stayed so bit for bit, and what came of the training."""
+    """Says what was frozen, that it stayed so bit for bit, and what came of the training.
+
+    Raises:
+        TrainingError: Where something below the line changed.
+    """
     model = task.model
     after = prefix_digest(model)
+    if after != before:
+        raise TrainingError(
+            f"stages.{task.number}: training changed what lies below line {model.line.name!r}, "
+            "which is frozen, so activations that were kept no longer hold. This is a bug: please "
+            "report the backbone's name. A stage with line = 'top' trains the head alone."
+        )
+    # What computes live was made before the stage; with equal digests it is the network of now.
     first, best = state.first, state.best
     return {
         "stage": task.number + 1,
@@ -338,11 +359,10 @@ def _tell(task: StageTask, console: Console, dropouts: int | None, state: TrainS
 
 
 def _tell_proof(proof: Mapping[str, Any], console: Console) -> None:
-    what = "unchanged, bit for bit" if proof["unchanged"] else "CHANGED"
     words = "kept" if proof["kept"] else "not kept: validation did not get better"
     if proof["kept"] and proof["best_epoch"] and proof["val_accuracy"] is not None:
         words = f"kept from epoch {proof['best_epoch']}, val accuracy {proof['val_accuracy']:.4f}"
     console.say(
-        f"  {words}; what lies below {proof['line']} is {what}; cached against live activations "
-        f"differ by {proof['cached_against_live']:.2g}"
+        f"  {words}; what lies below {proof['line']} is unchanged, bit for bit; cached against "
+        f"live activations differ by {proof['cached_against_live']:.2g}"
     )
