@@ -1,5 +1,6 @@
 """Opening a network at an input size of the user's, and without weights where none matter."""
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,14 +43,16 @@ def open_at_size(
     size = opened.record.preprocessing
     parsed = catalog.parse(name)
     own = (size.height_px, size.width_px)
+    if own != (image_px, image_px) and _SIZE_ARGUMENT in parsed.arguments:
+        raise BackboneError(
+            f"{name}: is built for {own[1]} × {own[0]} px by its name, and images of {image_px} px "
+            f"are asked for. Leave one of the two away."
+        )
     if own != (image_px, image_px) and _is_made_for_one_size(opened):
         arguments = {**parsed.arguments, _SIZE_ARGUMENT: image_px}
-        try:
+        # Not every such architecture can be told; whether it takes the size shows in tracing.
+        with suppress(BackboneError):
             opened = catalog.find(str(replace(parsed, arguments=arguments)), **given)
-        except BackboneError:
-            # Not every such architecture can be told; whether it takes the size shows in tracing.
-            if _SIZE_ARGUMENT in parsed.arguments:
-                raise
     sized = replace(opened.record.preprocessing, height_px=image_px, width_px=image_px)
     return replace(opened, record=replace(opened.record, preprocessing=sized))
 
