@@ -3,9 +3,9 @@
     python benchmarks/choices.py PHOTOS --backbone dir:FOLDER
 
 Prints a Markdown table: decoding with simplejpeg and with Pillow, a prefix with and without its
-batch norms folded, in bf16 and float32, and a probe on one thread and on all. Each pair is timed
-in turn; the figures are medians. Then what turning a picture by up to 15° leaves of its sharpness
-(squared gradients, over those of the `center` view), by how far it is oversampled.
+batch norms folded, in bf16 and float32. Each pair is timed in turn; the figures are medians. Then
+what turning a picture by up to 15° leaves of its sharpness (squared gradients, over those of the
+`center` view), by how far it is oversampled.
 """
 
 import argparse
@@ -25,7 +25,6 @@ from frostline.images import augment, listing
 from frostline.images.preprocessing import Preprocessing
 from frostline.model import classifier
 from frostline.networks import catalog
-from frostline.training import probe
 
 
 def rates(repeats: int, count: int, works: dict[str, Callable[[], object]]) -> dict[str, float]:
@@ -88,16 +87,6 @@ def main() -> None:
     eager.fold_batch_norm = fold
     table["prefix to pooled, all threads, images/s"] = rates(args.repeats, 16, running)
 
-    torch.manual_seed(0)
-    features, targets = torch.randn(1000, 1280), torch.arange(1000) % 2
-    threads = torch.get_num_threads()
-
-    def fit(count: int) -> None:
-        with engines.threads(count):
-            probe.fit((features, targets), (features, targets), 2, [100.0, 10.0])
-
-    fitting = {f"{count} threads": lambda c=count: fit(c) for count in (1, threads)}
-    table["probe, 1,000 × 1,280, fits/s"] = rates(args.repeats, 1, fitting)
     settings = opened.record.preprocessing
     table["sharpness of a turned view, share"] = {
         f"oversampled {times:g} times": sharpness(files, settings, times)

@@ -14,8 +14,7 @@ from collections.abc import Callable
 import torch
 
 from common import middle, note, parser, table, workplace
-from frostline.activations import engines
-from frostline.activations import extraction as extract
+from frostline.activations import engines, extraction
 from frostline.activations.engines import Engine
 from frostline.images import listing
 from frostline.images.preprocessing import Preprocessing
@@ -34,8 +33,8 @@ def network(batches: list[torch.Tensor], engine: Engine) -> None:
         engine(batch)
 
 
-def files(items: list[extract.ImageView], settings: Preprocessing, engine: Engine) -> None:
-    for _ in extract.activations(items, settings, engine, engine.on_cpu):
+def files(items: list[extraction.ImageView], settings: Preprocessing, engine: Engine) -> None:
+    for _ in extraction.activations(items, settings, engine, engine.on_cpu):
         pass
 
 
@@ -51,7 +50,7 @@ def main() -> None:
     )
     args = arguments.parse_args()
     found = listing.scan_files([args.photos]).usable[: args.images]
-    items = [extract.ImageView(row.path, row.digest) for row in found]
+    items = [extraction.ImageView(row.path, row.digest) for row in found]
     opened = catalog.find(args.weights)
     types = dict.fromkeys(engines.pick_precision(name, device) for name in args.precisions)
     made: dict[str, tuple[Engine, float]] = {}
@@ -65,7 +64,7 @@ def main() -> None:
             engine = engines.make(name, model.engine, shape, work)
             made[engine.name] = engine, 0.0 if name == "eager" else time.perf_counter() - begun
         exact = engines.exact(model.prefix, settings, device)
-        ready = [batch for _, batch, _ in extract.pixels(items, settings) if batch is not None]
+        ready = [batch for _, batch, _ in extraction.pixels(items, settings) if batch is not None]
         sample = torch.cat(ready[:4])
         reference = exact(sample)
         rates: dict[str, list[tuple[float, float]]] = {name: [] for name in made}
@@ -81,14 +80,14 @@ def main() -> None:
             whole, alone = (middle(column) for column in zip(*rates[name], strict=True))
             gained = middle(a / b for (a, _), (b, _) in zip(rates[name], rates[first], strict=True))
             agrees = engines.agreement(reference, engine(sample), engine.compute)
-            verdict = f"{agrees.mean_relative:.4f}, {agrees.worst_relative:.4f}"
+            verdict = f"{agrees.turn:.4f}, {agrees.scale:.4f}"
             pays = f"{setup_s / (1 / slow - 1 / whole):.0f}" if whole > slow else "never"
             cells = [f"{whole:.0f}", f"{alone:.0f}", f"{gained:.2f}", f"{setup_s:.1f}"]
             cells.append(pays if setup_s else "-")
             cells += [verdict, "yes" if agrees.agrees else "NO"]
             rows.append([name, *cells, args.rounds])
     header = ["engine", "files: images/s", "network: images/s", f"over {first}", "conversion s"]
-    header += ["pays after images", "relative error: mean, worst", "agrees", "rounds"]
+    header += ["pays after images", "error: across, along", "agrees", "rounds"]
     table(header, rows)
     print(f"\nLine {args.line}, {len(items)} images, errors on {len(sample)} of them.")
 

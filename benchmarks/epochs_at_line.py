@@ -24,8 +24,7 @@ from torchvision import datasets, transforms
 from torchvision.transforms import InterpolationMode
 
 from common import bar, middle, note, parser, table, workplace
-from frostline.activations import engines
-from frostline.activations import sources as passes
+from frostline.activations import engines, sources
 from frostline.activations.cache.key import row_id
 from frostline.base.console import QUIET
 from frostline.images import listing as listings
@@ -160,8 +159,8 @@ def main() -> None:
         for part in ("train", "val")
     ]
     with workplace() as work:
-        source = passes.from_pixels(model, work, QUIET)
-        source.need(passes.image_views_of((*train, *val)))
+        source = sources.from_pixels(model, work, QUIET)
+        source.need(sources.image_views_of((*train, *val)))
         ways = {
             "frostline, from the cache": our_epochs(
                 model, source.fetch, examples(train, labels), args.batch_size

@@ -16,8 +16,7 @@ from pathlib import Path
 import torch
 
 from common import table
-from frostline.activations import engines
-from frostline.activations import extraction as extract
+from frostline.activations import engines, extraction
 from frostline.images import listing
 from frostline.model import classifier
 from frostline.networks import catalog
@@ -46,11 +45,11 @@ def main() -> None:
     model = classifier.as_it_is(catalog.find(args.backbone), args.line, device, compute)
     settings, engine = model.preprocessing, model.engine
     rows = listing.scan_files([args.photos]).usable[: args.images]
-    items = [extract.ImageView(row.path, row.digest) for row in rows]
-    ready = [batch for _, batch, _ in extract.pixels(items, settings) if batch is not None]
+    items = [extraction.ImageView(row.path, row.digest) for row in rows]
+    ready = [batch for _, batch, _ in extraction.pixels(items, settings) if batch is not None]
 
     def decode() -> None:
-        for _ in extract.pixels(items, settings):
+        for _ in extraction.pixels(items, settings):
             pass
 
     def network() -> None:
@@ -58,7 +57,7 @@ def main() -> None:
             engine(batch)
 
     def both() -> None:
-        for _ in extract.activations(items, settings, engine, engine.on_cpu):
+        for _ in extraction.activations(items, settings, engine, engine.on_cpu):
             pass
 
     for work in (decode, network, both):

@@ -22,13 +22,13 @@ from pathlib import Path
 import torch
 
 from common import table
-from frostline.activations.cache.chunks import Store, read_chunk
+from frostline.activations.cache.chunks import ChunkStore, read_chunk
 
 
-def store_in(cache: Path) -> Store:
+def store_in(cache: Path) -> ChunkStore:
     folder = next(path for path in cache.iterdir() if path.is_dir())
     chunks = tuple(read_chunk(path) for path in sorted(folder.glob("*.safetensors")))
-    return Store(folder, chunks[0].key, chunks)
+    return ChunkStore(folder, chunks[0].key, chunks)
 
 
 @dataclass
@@ -68,7 +68,7 @@ def main() -> None:
         whole = store_in(work / "whole")
         rounds = [Round(work / "killed0")]
         for _ in range(args.kills):
-            if len(rounds[-1].kept) and rounds[-1].kept[-1] == len(whole.places):
+            if len(rounds[-1].kept) and rounds[-1].kept[-1] == len(whole.locations):
                 rounds.append(Round(work / f"killed{len(rounds)}"))
             process = subprocess.Popen(command(rounds[-1].cache.name), stderr=subprocess.DEVNULL)
             time.sleep(chance.uniform(ready_s, ready_s + min(8.0, filling_s)))
@@ -76,13 +76,13 @@ def main() -> None:
             process.wait()
             rounds[-1].kept.append(kept_in(rounds[-1].cache))
         same, twice = True, 0
-        rows = sorted(whole.places)
+        rows = sorted(whole.locations)
         for one in rounds:
             subprocess.run(command(one.cache.name), check=True, capture_output=True)
             killed = store_in(one.cache)
-            same &= rows == sorted(killed.places)
+            same &= rows == sorted(killed.locations)
             same &= bool(torch.equal(whole.fetch(rows), killed.fetch(rows)))
-            twice += sum(len(chunk.rows) for chunk in killed.chunks) - len(killed.places)
+            twice += sum(len(chunk.rows) for chunk in killed.chunks) - len(killed.locations)
         found = [
             [number, ", ".join(map(str, one.kept)), len(one.kept)]
             for number, one in enumerate(rounds, 1)

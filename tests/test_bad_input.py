@@ -26,7 +26,7 @@ from PIL import Image
 from conftest import FinishedRun, make_photos, settled
 from frostline.base import files
 from frostline.cli import main
-from frostline.images import listing as listings
+from frostline.images import listing
 from frostline.model import classifier
 
 NETWORK = ("--backbone", "timm:test_resnet?pretrained=false", "--image-px", "64")
@@ -74,7 +74,7 @@ def fingerprint(root: Path) -> dict[str, tuple[int, str]]:
 
 def listed(run: Path) -> dict[str, str]:
     """File name to problem, from `listing.csv`."""
-    return {Path(row.path).name: row.problem for row in listings.read_csv(run / "listing.csv").rows}
+    return {Path(row.path).name: row.problem for row in listing.read_csv(run / "listing.csv").rows}
 
 
 @contextlib.contextmanager
@@ -170,7 +170,7 @@ def test_names_that_are_not_utf8_pass_from_training_to_prediction(
     (tmp_path / "photos" / strange / "000.png").rename(picture)
     run = tmp_path / "run"
     said(capsys, train(tmp_path / "photos", run))
-    assert {row.label for row in listings.read_csv(run / "listing.csv").rows} == {"blue", strange}
+    assert {row.label for row in listing.read_csv(run / "listing.csv").rows} == {"blue", strange}
     assert picture.name in listed(run)
     assert json.loads((run / "metrics.json").read_text("utf-8"))["val"]["labels"][1] == strange
     assert timm.create_model(f"local-dir:{run}/model", pretrained=True).num_classes == 2
@@ -186,7 +186,7 @@ def test_folders_to_write_must_be_utf8(photos: Path, tmp_path: Path, capsys: Cap
     line = refused(capsys, train(photos, strange))
     assert "is not UTF-8, and safetensors opens no such file. Name another folder." in line
     line = refused(capsys, train(photos, tmp_path / "run", "--cache-dir", strange))
-    assert "the cache's name must be UTF-8" in line
+    assert "the cache's path must be valid UTF-8" in line
     assert not strange.exists()
 
 
@@ -262,7 +262,7 @@ def test_symbolic_link_loops(tmp_path: Path, capsys: Capture) -> None:
 def test_pictures_that_may_not_be_read(photos: Path, tmp_path: Path, capsys: Capture) -> None:
     (photos / "red" / "000.png").chmod(0)
     said(capsys, train(photos, tmp_path / "run"))
-    rows = listings.read_csv(tmp_path / "run" / "listing.csv").rows
+    rows = listing.read_csv(tmp_path / "run" / "listing.csv").rows
     assert [row.problem for row in rows if row.problem] == ["permission denied"]
 
 
@@ -357,7 +357,13 @@ def test_csv_faults(tmp_path: Path, capsys: Capture) -> None:
     ("name", "words"),
     [
         ("timm:resnet5O", "no architecture 'resnet5O'. Did you mean resnet50"),
-        ("tim:resnet50", "unknown source 'tim'; known are timm, dir, hub. Did you mean timm?"),
+        (
+            "tim:resnet50",
+            (
+                "unknown kind 'tim'; known are timm, torchvision, transformers, py, dir, hub. "
+                "Did you mean timm?"
+            ),
+        ),
         ("resnet50", "For timm's network write timm:resnet50"),
         ("timm:test_resnet?pretrained=false&depth=3", "takes no argument 'depth'"),
         ("dir:nowhere", "no such folder"),
@@ -560,7 +566,7 @@ def test_a_full_disk_at_the_model_leaves_no_half_of_it(
     assert "this run is unfinished" in refused(capsys, typed("predict", tmp_path / "run", photos))
     words = said(capsys, argv)
     assert "unfinished; going on with it" in words
-    assert "36 activations were kept, 0 computed" in words
+    assert "36 activations were cached, 0 computed" in words
     assert "epoch 1" not in words
 
 
@@ -574,7 +580,7 @@ def test_a_full_disk_at_a_checkpoint_loses_nothing_before_it(
     assert not leftovers(tmp_path)
     words = said(capsys, argv)
     assert "unfinished; going on with it" in words
-    assert "36 activations were kept, 0 computed" in words
+    assert "36 activations were cached, 0 computed" in words
 
 
 @pytest.mark.parametrize("ending", ["npz", "safetensors", "h5", "parquet"])
@@ -610,7 +616,7 @@ def test_places_that_cannot_be_written(photos: Path, tmp_path: Path, capsys: Cap
     for argv, words in (
         (train(photos, file), "file: is a file; --out must name a folder"),
         (train(photos, file / "run"), "Not a directory. Name another place"),
-        (train(photos, tmp_path / "full"), "holds 'mine.txt' and is no run folder"),
+        (train(photos, tmp_path / "full"), "contains 'mine.txt' and is not a run folder"),
         (train(photos, Path("/proc/run")), "/proc/run"),
         (train(photos, tmp_path / "a", "--cache-dir", file), "file is a file. Name another place"),
         (train(photos, tmp_path / "b", "--cache-dir", file / "x"), "is a file. Name another place"),
@@ -738,7 +744,7 @@ def test_a_damaged_model_folder(
 @pytest.mark.parametrize(
     ("target", "words"),
     [
-        ("rnu", "no such run or model folder, and no SOURCE:NAME. Did you mean run?"),
+        ("rnu", "no such run or model folder, and no KIND:NAME. Did you mean run?"),
         ("photos", "no config.json in it"),
         ("photos/red/000.png", "no such run or model folder"),
         ("begun", "this run is unfinished. Run its `frostline train` command again"),
@@ -771,7 +777,7 @@ def test_a_class_that_the_model_does_not_know(
     make_photos(tmp_path / "photos", {"blue": 2, "gren": 2})
     line = refused(capsys, typed("evaluate", finished_run.path, tmp_path / "photos"))
     assert "class 'gren' is unknown to the model, which knows blue, green, red" in line
-    assert "Did you mean green, red?" in line
+    assert "Did you mean green?" in line
 
 
 def test_fewer_than_one_class_is_asked_for(finished_run: FinishedRun, capsys: Capture) -> None:

@@ -30,16 +30,25 @@ from frostline.images import augment
 from frostline.model.heads import LAYERS, layers_from
 from frostline.model.summary import of_target
 from frostline.networks import catalog
-from frostline.recipe import texts
+from frostline.networks.registry import kind_of
+from frostline.recipe import toml
 from frostline.recipe.head_layers import LayerSpec
 from frostline.training import trackers
 
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted(DOCS.glob("*.md")),
+]
 TINY = "timm:test_efficientnet?pretrained=false"
 # Networks that a page may name, and what runs instead.
 STAND_INS = {
     r"timm:(resnet50|vgg16)(\?pretrained=false)?(?![\w.])": "timm:test_resnet?pretrained=false",
+    # Its lines have the same names.
+    r"torchvision:vgg16\?dropout=0.2": "torchvision:mobilenet_v3_small?pretrained=false",
+    r"torchvision:resnet50": "torchvision:resnet18?pretrained=false",
 }
 FENCE = re.compile(
     r"(?:<!-- (?P<note>[^\n]*) -->\n)?```(?P<kind>\w*)\n(?P<text>.*?)```\n", re.DOTALL
@@ -111,7 +120,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     save_file(below, tmp_path / "backbone.safetensors")
     Path("recipe.toml").write_text(recipe_of_ones_own())
     write_labels(tmp_path / "labels.csv")
-    monkeypatch.setattr(texts, "_made", partial(shortened, texts._made))
+    monkeypatch.setattr(toml, "_with_settings", partial(shortened, toml._with_settings))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield tmp_path
@@ -179,7 +188,7 @@ def test_the_commands_page_runs_and_prints_the_keys_it_shows(
                 got["asked"] = {}
             assert keys(told) == keys(got), command
             shown += 1
-    assert shown == 9
+    assert shown == 10
 
 
 def keys(value: Any) -> Any:
@@ -420,6 +429,9 @@ def test_the_files_page_names_what_is_written(desk: Path) -> None:
     assert named(told["history.jsonl"]) == {key for line in history for key in json.loads(line)}
     configs = [read(run / "model/config.json")["frostline"] for run in (linear, many)]
     assert named(told["The model folder"]) == {key for one in configs for key in one}
+    other = catalog.find("torchvision:shufflenet_v2_x0_5?weights=none")
+    written = kind_of("torchvision").configuration(other.module, other.record, [])
+    assert named(told["Of another kind than timm's"]) == written["frostline"].keys()
     folder = next((desk / "cache").glob("*/key.json")).parent
     assert named(told["key.json"]) == read(folder / "key.json").keys()
     assert named(told["Chunks"]) == names_in_chunk(next(folder.glob("*.safetensors")))

@@ -12,18 +12,22 @@
 Nothing heavy is imported until a name is used.
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from frostline.api import Backbone, Run, activations, backbone, lr_find, open_run, plan, train
     from frostline.base.errors import FrostlineError
+    from frostline.images.preprocessing import Preprocessing
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Backbone": "frostline.api",
     "FrostlineError": "frostline.base.errors",
+    "Preprocessing": "frostline.images.preprocessing",
     "Run": "frostline.api",
     "activations": "frostline.api",
     "backbone": "frostline.api",
@@ -36,6 +40,7 @@ _HOMES = {
 __all__ = [
     "Backbone",
     "FrostlineError",
+    "Preprocessing",
     "Run",
     "__version__",
     "activations",
@@ -45,6 +50,17 @@ __all__ = [
     "plan",
     "train",
 ]
+
+
+class _Package(ModuleType):
+    """Keeps public names: importing the folder `activations` would replace the function."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in _HOMES or not isinstance(value, ModuleType):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

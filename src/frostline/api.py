@@ -11,16 +11,19 @@ from torch import Tensor, nn
 from frostline import frost, pipeline
 from frostline import recipe as recipes
 from frostline.base.console import QUIET, Console
-from frostline.base.errors import RecipeError
-from frostline.base.paths import cache_folder
+from frostline.base.errors import BackboneError, RecipeError
+from frostline.base.paths import cache_folder, user_path
 from frostline.images.listing import Row
+from frostline.images.preprocessing import Preprocessing
 from frostline.model import predict
 from frostline.model.classifier import Classifier
 from frostline.networks import catalog
+from frostline.networks.record import BackboneRecord, OpenedBackbone
 from frostline.planner import Plan
 from frostline.recipe import BackboneChoice, Compute, Recipe
-from frostline.report import build, card, curves
-from frostline.run import folder as runfolder
+from frostline.report import curves, everything
+from frostline.run import about
+from frostline.run import folder as run_folder
 from frostline.training.lr_find import RateSuggestion
 
 
@@ -40,7 +43,7 @@ class Run:
     @property
     def model(self) -> Path:
         """The model folder, which `timm.create_model("local-dir:…", pretrained=True)` opens."""
-        return runfolder.RunFolder(self.path).model
+        return run_folder.RunFolder(self.path).model
 
     def predict(
         self, pictures: Sequence[str | os.PathLike[str]], top_k: int = 1
@@ -54,10 +57,10 @@ class Run:
         Raises:
             ListingError: Where a path does not exist.
         """
-        paths = [Path(picture) for picture in pictures]
+        paths = [user_path(picture) for picture in pictures]
         return list(predict.predict(self._model(), paths, top_k, QUIET))
 
-    def evaluate(self, photos: str | os.PathLike[str], split: str = "auto") -> dict[str, Any]:
+    def evaluate(self, photos: Any, split: str = "auto") -> dict[str, Any]:
         """Scores the run's model on labelled pictures.
 
         Args:
@@ -71,7 +74,7 @@ class Run:
         Raises:
             ListingError: Where a class is unknown to the model, or there is nothing to score.
         """
-        return predict.evaluate_on(self._model(), Path(photos), split, QUIET)[0].metrics
+        return predict.evaluate_on(self._model(), _source(photos), split, QUIET)[0].metrics
 
     def _model(self) -> Classifier:
         if not self._opened:
@@ -89,7 +92,7 @@ class Backbone:
     """
 
     module: nn.Module
-    record: catalog.BackboneRecord
+    record: BackboneRecord
 
     def lines(self) -> tuple[frost.Line, ...]:
         """Returns every place where it can be cut, from `pixels` to `pooled`.
@@ -97,7 +100,7 @@ class Backbone:
         Raises:
             LineError: Where the network cannot be traced.
         """
-        return frost.lines(self.module, self._input_shape())
+        return self._traced().lines
 
     def cut(self, line: str | int) -> tuple[nn.Module, nn.Module]:
         """Returns prefix and suffix: `suffix(prefix(x)) == module(x)`.
@@ -110,35 +113,63 @@ class Backbone:
         Raises:
             LineError: Where it cannot be cut there.
         """
-        return frost.cut(self.module, line, self._input_shape())
+        return self._traced().cut(line)
 
-    def _input_shape(self) -> tuple[int, int, int]:
-        how = self.record.preprocessing
-        return 3, how.height_px, how.width_px
+    def _traced(self) -> frost.TracedNetwork:
+        return catalog.trace(OpenedBackbone(self.record, self.module))
 
 
 def backbone(
-    name: str,
+    name: str | nn.Module,
     *,
     pretrained: bool = True,
     weights: str | os.PathLike[str] | None = None,
     partial: bool = False,
+    preprocessing: Preprocessing | None = None,
 ) -> Backbone:
     """Opens a backbone.
 
     Args:
-        name: `timm:NAME[?key=value&…]`, `dir:PATH` or `hub:OWNER/NAME`.
+        name: `timm:NAME[?key=value&…]`, `torchvision:NAME`, `transformers:OWNER/NAME`,
+            `py:MODULE:FACTORY`, `dir:PATH` or `hub:OWNER/NAME`; or a network of your own, which is
+            put in eval mode.
         pretrained: False for random weights.
         weights: A local weights file for the named architecture.
         partial: Whether that file may fit in part only.
+        preprocessing: How an image becomes the input of a network of your own.
 
     Raises:
-        BackboneError: Where it cannot be found or opened.
+        BackboneError: Where it cannot be found or opened, or `preprocessing` is given for a name
+            or lacks for a network.
     """
+    if isinstance(name, nn.Module):
+        return _own_backbone(name, preprocessing, {"weights": weights, "partial": partial})
+    if preprocessing is not None:
+        raise BackboneError(f"{name}: brings its own preprocessing; give none.")
     opened = catalog.find(
-        name, pretrained=pretrained, weights=Path(weights) if weights else None, partial=partial
+        name,
+        pretrained=pretrained,
+        weights=user_path(weights) if weights else None,
+        partial=partial,
     )
     return Backbone(opened.module, opened.record)
+
+
+def _own_backbone(
+    module: nn.Module, preprocessing: Preprocessing | None, files: Mapping[str, Any]
+) -> Backbone:
+    from frostline.networks.python_networks import record_of
+
+    kind = type(module)
+    if preprocessing is None:
+        raise BackboneError(
+            f"{kind.__name__}: preprocessing must be given with a network of your own, such as "
+            "frostline.Preprocessing(height_px=224, width_px=224)."
+        )
+    for option in (option for option, value in files.items() if value):
+        raise BackboneError(f"{kind.__name__}: {option} goes with a network by name.")
+    path = f"{kind.__module__}:{kind.__qualname__}"
+    return Backbone(module.eval(), record_of(module, f"py:{path}", path, {}, preprocessing))
 
 
 def open_run(path: str | os.PathLike[str]) -> Run:
@@ -147,12 +178,12 @@ def open_run(path: str | os.PathLike[str]) -> Run:
     Raises:
         RunError: Where there is none, or it is unfinished.
     """
-    run = runfolder.open_run(Path(path))
+    run = run_folder.open_run(user_path(path))
     return Run(run.path, run.read_metrics())
 
 
 def train(
-    photos: str | os.PathLike[str],
+    photos: Any,
     *,
     out: str | os.PathLike[str],
     recipe: Recipe | str | os.PathLike[str] | None = None,
@@ -169,11 +200,13 @@ def train(
     device: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     console: Console | None = None,
+    command: Sequence[str] = (),
 ) -> Run:
     """Trains a classifier on a folder of labelled pictures.
 
     Args:
-        photos: A folder of class folders; one with `train/` and `val/`; or a CSV.
+        photos: A folder of class folders; one with `train/` and `val/`; a CSV; or a DataFrame with
+            the columns `path` and `label`.
         out: The run folder.
         recipe: A recipe, or the name of one or its file; `thaw` where None and neither `line`,
             `epochs` nor `lr` is given, which make a recipe of one stage.
@@ -191,6 +224,7 @@ def train(
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         cache_dir: Where activations are kept; see `frostline.base.paths.cache_folder`.
         console: Where words go; standard error by default, `Console(None)` for silence.
+        command: What was typed, word by word, for the report.
 
     Returns:
         The finished run.
@@ -209,18 +243,19 @@ def train(
     }
     wanted = _composed(recipe, settings, given, {"line": line, "epochs": epochs, "lr": lr})
     shown = console or Console()
-    was_whole = _is_whole(runfolder.RunFolder(Path(out)))
-    with recipes.named(_name_of(recipe)):
-        run = pipeline.train(Path(photos), Path(out), wanted, cache_folder(cache_dir), shown)
+    was_whole = _is_whole(run_folder.RunFolder(user_path(out)))
+    with recipes.naming_file(_name_of(recipe)):
+        run = pipeline.train(
+            _source(photos), user_path(out), wanted, cache_folder(cache_dir), shown
+        )
     if not was_whole:
-        curves.write_curves(run.read_history(), run.path)
-        build.write(run)
-        card.write(run)
-    return open_run(out)
+        about.write(run, about.now(command))
+        everything.write(run)
+    return open_run(user_path(out))
 
 
 def plan(
-    photos: str | os.PathLike[str],
+    photos: Any,
     *,
     recipe: Recipe | str | os.PathLike[str] | None = None,
     settings: Sequence[str] = (),
@@ -245,12 +280,12 @@ def plan(
         FrostlineError: Saying what is wrong and what to do.
     """
     wanted = _composed(recipe, settings, {"backbone.name": backbone}, {})
-    with recipes.named(_name_of(recipe)):
-        return pipeline.plan(Path(photos), wanted, cache_folder(cache_dir), console or Console())
+    with recipes.naming_file(_name_of(recipe)):
+        return pipeline.plan(_source(photos), wanted, cache_folder(cache_dir), console or Console())
 
 
 def activations(
-    photos: str | os.PathLike[str],
+    photos: Any,
     *,
     backbone: str,
     line: str = "pooled",
@@ -278,11 +313,11 @@ def activations(
     """
     choice, compute = BackboneChoice(backbone, image_px=image_px), Compute(device)
     cache, shown = cache_folder(cache_dir), console or Console()
-    return pipeline.embed(choice, Path(photos), line, compute, cache, shown)
+    return pipeline.embed(choice, _source(photos), line, compute, cache, shown)
 
 
 def lr_find(
-    photos: str | os.PathLike[str],
+    photos: Any,
     *,
     recipe: Recipe | str | os.PathLike[str] | None = None,
     settings: Sequence[str] = (),
@@ -315,16 +350,21 @@ def lr_find(
     """
     wanted = _composed(recipe, settings, {"backbone.name": backbone}, {})
     if out is not None:
-        pipeline.keep_apart(Path(photos), {"--out": Path(out)})
+        pipeline.keep_apart(_source(photos), {"--out": user_path(out)})
     rates = (start, end, steps)
     shown = console or Console()
-    with recipes.named(_name_of(recipe)):
+    with recipes.naming_file(_name_of(recipe)):
         found = pipeline.find_rate(
-            Path(photos), wanted, stage, rates, cache_folder(cache_dir), shown
+            _source(photos), wanted, stage, rates, cache_folder(cache_dir), shown
         )
     if out is not None:
-        curves.write_lr(found.rates, found.losses, found.suggestion, Path(out))
+        curves.write_lr(found.rates, found.losses, found.suggestion, user_path(out))
     return found
+
+
+def _source(photos: Any) -> Any:
+    """Returns a path as it is meant; a DataFrame stays what it is."""
+    return user_path(photos) if isinstance(photos, str | os.PathLike) else photos
 
 
 def _composed(
@@ -354,7 +394,7 @@ def _name_of(recipe: Recipe | str | os.PathLike[str] | None) -> str | None:
     return None if recipe is None or isinstance(recipe, Recipe) else os.fspath(recipe)
 
 
-def _is_whole(run: runfolder.RunFolder) -> bool:
+def _is_whole(run: run_folder.RunFolder) -> bool:
     """Says whether nothing is left to write; a process may end between metrics and report."""
     try:
         return run.is_finished() and run.report.is_file() and (run.model / "README.md").is_file()

@@ -1,5 +1,6 @@
 """Files of activations, read back by the libraries they are for."""
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import safetensors
 import torch
 from pyarrow import parquet
 
-from frostline.activations import embeddings as embed
+from frostline.activations import embeddings
 from frostline.base.errors import DiskError, RecipeError
 from frostline.images.listing import Row
 
@@ -52,7 +53,17 @@ def read_parquet(path: Path) -> dict[str, Any]:
     return {"activations": values.reshape(len(table), *shape), **texts}
 
 
+def read_csv(path: Path) -> dict[str, Any]:
+    with path.open(encoding="utf-8", newline="") as file:
+        head, *rows = csv.reader(file)
+    assert head == ["path", "label", "split", *(f"a{k}" for k in range(len(head) - 3))]
+    values = np.array([[float(value) for value in row[3:]] for row in rows], dtype=np.float32)
+    texts = {key: [row[index] for row in rows] for index, key in enumerate(head[:3])}
+    return {"activations": values, **texts}
+
+
 READERS: dict[str, Read] = {
+    ".csv": read_csv,
     ".npz": read_npz,
     ".safetensors": read_safetensors,
     ".h5": read_h5,
@@ -69,9 +80,10 @@ def test_each_format_gives_back_what_was_written(
     count = int(np.prod(shape))
     values = torch.arange(3 * count).reshape(3, *shape).to(dtype)
     out = tmp_path / f"x{ending}"
-    embed.write(out, values, ROWS)
+    embeddings.write(out, values, ROWS)
     found = READERS[ending](out)
-    assert np.array_equal(found["activations"], values.float().numpy())
+    # A table of a map has a column for each of its values.
+    assert np.array_equal(found["activations"].reshape(values.shape), values.float().numpy())
     assert list(found["path"]) == PATHS
     assert list(found["label"]) == LABELS
     assert list(found["split"]) == SPLITS
@@ -79,15 +91,17 @@ def test_each_format_gives_back_what_was_written(
 
 def test_safetensors_keeps_half_types(tmp_path: Path) -> None:
     out = tmp_path / "x.safetensors"
-    embed.write(out, torch.ones(3, 4, dtype=torch.bfloat16), ROWS)
+    embeddings.write(out, torch.ones(3, 4, dtype=torch.bfloat16), ROWS)
     with safetensors.safe_open(out, "pt") as found:
         assert found.get_tensor("activations").dtype == torch.bfloat16
 
 
-@pytest.mark.parametrize("name", ["x", "x.csv", "x.NPZ", "x.npz.gz"])
+@pytest.mark.parametrize("name", ["x", "x.txt", "x.NPZ", "x.npz.gz"])
 def test_an_unknown_ending_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(RecipeError, match=r"must end in \.npz, \.safetensors, \.h5, \.parquet"):
-        embed.writer_for(tmp_path / name)
+    with pytest.raises(
+        RecipeError, match=r"must end in \.csv, \.npz, \.safetensors, \.h5, \.parquet"
+    ):
+        embeddings.writer_for(tmp_path / name)
 
 
 @pytest.mark.parametrize(("ending", "library"), [(".h5", "h5py"), (".parquet", "pyarrow")])
@@ -96,12 +110,12 @@ def test_a_library_that_is_not_there_is_named(
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, library, None)
     with pytest.raises(RecipeError, match=rf"needs {library}: pip install 'frostline\[tables\]'"):
-        embed.writer_for(tmp_path / f"x{ending}")
+        embeddings.writer_for(tmp_path / f"x{ending}")
 
 
 @pytest.mark.parametrize("ending", READERS)
 def test_what_stood_there_stays_where_writing_fails(tmp_path: Path, ending: str) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(DiskError, match=r"cannot be written: .*Name another place"):
-        embed.write(tmp_path / "file" / f"x{ending}", torch.ones(3, 4), ROWS)
+        embeddings.write(tmp_path / "file" / f"x{ending}", torch.ones(3, 4), ROWS)
     assert (tmp_path / "file").read_text() == "mine"

@@ -12,9 +12,7 @@ import torch
 from PIL import Image
 
 from frostline import pipeline, planner
-from frostline.activations import engines
-from frostline.activations import extraction as extract
-from frostline.activations import sources as passes
+from frostline.activations import engines, extraction, sources
 from frostline.activations.engines import Engine
 from frostline.activations.extraction import ImageView
 from frostline.activations.sources import image_views_of
@@ -23,8 +21,7 @@ from frostline.base.errors import BackboneError
 from frostline.base.paths import cache_folder
 from frostline.images import listing as listings
 from frostline.images.augment import CENTER, Policy, View
-from frostline.model import classifier as models
-from frostline.model import heads
+from frostline.model import classifier, heads
 from frostline.recipe import BackboneChoice, Compute, Data, HeadChoice, Recipe, Stage, Views
 from frostline.run.folder import RunFolder
 
@@ -56,12 +53,12 @@ def by_line(made: RunFolder) -> dict[str, dict[str, Any]]:
     return {one["line"]: one for one in made.read_plan()["passes"]}
 
 
-def network(line: str = "top", precision: torch.dtype = torch.float32) -> models.Classifier:
+def network(line: str = "top", precision: torch.dtype = torch.float32) -> classifier.Classifier:
     torch.manual_seed(0)
     opened = pipeline.prepare.open_backbone(NETWORK)
     head = heads.parse("linear", "avg")
     cpu = torch.device("cpu")
-    return models.assemble(opened, ("blue", "green", "red"), head, line, cpu, precision)
+    return classifier.assemble(opened, ("blue", "green", "red"), head, line, cpu, precision)
 
 
 # One pass.
@@ -82,15 +79,15 @@ def test_no_picture_is_opened_twice(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[str] = []
-    load = passes.extract.load
+    load = sources.extraction.load
 
     def counted(path: str, *arguments: Any) -> Any:
         opened.append(path)
         return load(path, *arguments)
 
-    monkeypatch.setattr(passes.extract, "load", counted)
+    monkeypatch.setattr(sources.extraction, "load", counted)
     # The proof opens some once more, which is its point.
-    monkeypatch.setattr(passes, "_difference", lambda *_: 0.0)
+    monkeypatch.setattr(sources, "_difference", lambda *_: 0.0)
     run(photos, tmp_path / "run")
     assert len(opened) == len(set(opened)) == 36
 
@@ -155,9 +152,9 @@ def test_what_is_derived_is_what_is_computed(photos: Path, tmp_path: Path) -> No
     model = network()
     listing = listings.scan(photos, QUIET)
     items = image_views_of(listing.usable, (CENTER, View(0, POLICY)))
-    base = passes.from_pixels(models.recut(model, "layer3"), tmp_path / "cache", QUIET)
-    derived = passes.derived(model, base, QUIET)
-    direct = passes.from_pixels(model, tmp_path / "cache", QUIET)
+    base = sources.from_pixels(classifier.recut(model, "layer3"), tmp_path / "cache", QUIET)
+    derived = sources.derived(model, base, QUIET)
+    direct = sources.from_pixels(model, tmp_path / "cache", QUIET)
     assert derived.need(items) == direct.need(items) == {}
     one, other = derived.fetch(list(items)), direct.fetch(list(items))
     assert one.shape == other.shape == (72, 96)
@@ -176,16 +173,16 @@ def test_deriving_asks_the_line_below_only_for_what_is_missing(
     listing = listings.scan(photos, QUIET)
     some, every = image_views_of(listing.usable[:10]), image_views_of(listing.usable)
 
-    def fresh() -> tuple[passes.CachedSource, passes.CachedSource]:
-        base = passes.from_pixels(models.recut(model, "layer3"), tmp_path / "cache", QUIET)
-        return base, passes.derived(model, base, QUIET)
+    def fresh() -> tuple[sources.CachedSource, sources.CachedSource]:
+        base = sources.from_pixels(classifier.recut(model, "layer3"), tmp_path / "cache", QUIET)
+        return base, sources.derived(model, base, QUIET)
 
     fresh()[1].need(some)
     base, derived = fresh()
     derived.need(some)
-    assert (base.kept, base.computed, derived.kept, derived.computed) == (0, 0, 10, 0)
+    assert (base.cached, base.computed, derived.cached, derived.computed) == (0, 0, 10, 0)
     derived.need(every)
-    assert (base.kept, base.computed, derived.kept, derived.computed) == (0, 26, 10, 26)
+    assert (base.cached, base.computed, derived.cached, derived.computed) == (0, 26, 10, 26)
     with pytest.raises(KeyError):
         base.fetch([b"none of these"])
 
@@ -198,10 +195,10 @@ def test_a_picture_that_cannot_be_read_is_told_by_every_source(
     listing = listings.scan(photos, QUIET)
     items = image_views_of(listing.usable, (CENTER, View(0, POLICY)))
     model = network()
-    base = passes.from_pixels(models.recut(model, "layer3"), tmp_path / "cache", QUIET)
+    base = sources.from_pixels(classifier.recut(model, "layer3"), tmp_path / "cache", QUIET)
     want = {row for row, item in items.items() if item.path == str(bad)}
     assert len(want) == 2
-    for source in (passes.derived(model, base, QUIET), passes.live_source(model, QUIET)):
+    for source in (sources.derived(model, base, QUIET), sources.live_source(model, QUIET)):
         found = source.need(items)
         assert set(found) == want
         assert all("truncated" in reason for reason in found.values())
@@ -320,13 +317,13 @@ class Seen:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.items: list[ImageView] = []
-        fetch = passes.extract.LiveActivations.fetch
+        fetch = sources.extraction.LiveActivations.fetch
 
         def noted(live: Any, rows: Sequence[bytes]) -> torch.Tensor:
-            self.items += [live.items[row] for row in rows]
+            self.items += [live.views[row] for row in rows]
             return fetch(live, rows)
 
-        monkeypatch.setattr(passes.extract.LiveActivations, "fetch", noted)
+        monkeypatch.setattr(sources.extraction.LiveActivations, "fetch", noted)
 
 
 @pytest.mark.parametrize("steps", [0, 14], ids=["epochs", "steps"])
@@ -394,12 +391,12 @@ def test_mixed_and_kept_give_the_same_for_center_views(photos: Path, tmp_path: P
         image_views_of(listing.usable),
         image_views_of(listing.usable, (View(5, POLICY),)),
     )
-    kept = passes.from_pixels(model, tmp_path / "cache", QUIET)
-    mixed = passes.MixedSource(kept, passes.live_source(model, QUIET))
+    kept = sources.from_pixels(model, tmp_path / "cache", QUIET)
+    mixed = sources.MixedSource(kept, sources.live_source(model, QUIET))
     assert mixed.need({**centers, **views}) == {}
     assert torch.equal(mixed.fetch(list(centers)), kept.fetch(list(centers)))
     live = mixed.fetch(list(views))
-    other = passes.from_pixels(model, tmp_path / "other", QUIET)
+    other = sources.from_pixels(model, tmp_path / "other", QUIET)
     other.need(views)
     assert torch.equal(live, other.fetch(list(views)))
     assert mixed.facts()["rows_computed"] == 72
@@ -410,10 +407,10 @@ def test_mixed_and_kept_give_the_same_for_center_views(photos: Path, tmp_path: P
 
 def test_the_key_of_derived_activations_names_the_way(tmp_path: Path) -> None:
     model = network()
-    direct = passes.cache_key(model)
+    direct = sources.cache_key(model)
     ways = {
-        passes.derived(
-            model, passes.from_pixels(models.recut(model, line), tmp_path, QUIET), QUIET
+        sources.derived(
+            model, sources.from_pixels(classifier.recut(model, line), tmp_path, QUIET), QUIET
         ).key.digest
         for line in ("layer2", "layer3", "layer4")
     }
@@ -436,11 +433,11 @@ def test_a_grey_picture_has_its_views_too(tmp_path: Path) -> None:
 # What is not given.
 
 
-def far(model: models.Classifier, factor: float) -> models.Classifier:
+def far(model: classifier.Classifier, factor: float) -> classifier.Classifier:
     """Makes activations too large for float16 from the first layer on."""
     with torch.no_grad():
         model.module.bn1.weight.mul_(factor)  # type: ignore[union-attr, operator]
-    return models.recut(model, model.line)
+    return classifier.recut(model, model.line)
 
 
 @pytest.mark.parametrize(
@@ -455,14 +452,14 @@ def test_what_is_not_finite_is_not_kept(
 ) -> None:
     model = far(network("layer1", precision), factor)
     items = image_views_of(listings.scan(photos, QUIET).usable)
-    kept = passes.from_pixels(model, tmp_path / "cache", QUIET)
-    with pytest.raises(BackboneError, match="must be finite numbers, and those of") as raised:
+    kept = sources.from_pixels(model, tmp_path / "cache", QUIET)
+    with pytest.raises(BackboneError, match="must be finite, and those of") as raised:
         kept.need(items)
     assert str(raised.value).endswith(advice)
     assert not list((tmp_path / "cache").rglob("*.safetensors"))
-    live = passes.live_source(model, QUIET)
+    live = sources.live_source(model, QUIET)
     assert live.need(items) == {}
-    with pytest.raises(BackboneError, match="must be finite numbers"):
+    with pytest.raises(BackboneError, match="must be finite"):
         live.fetch(list(items))
 
 
@@ -472,16 +469,16 @@ def test_sources_of_one_run_look_at_each_picture_once(
     (photos / "red" / "000.png").write_bytes(b"no picture")
     items = image_views_of(listings.scan_files([photos]).rows)
     looked: list[int] = []
-    real = extract.pixels
+    real = extraction.pixels
 
     def counting(wanted: Any, *args: Any) -> Any:
         looked.append(len(wanted))
         return real(wanted, *args)
 
-    monkeypatch.setattr(extract, "pixels", counting)
+    monkeypatch.setattr(extraction, "pixels", counting)
     checked: dict[str, str] = {}
     model = network("layer1")
-    found = [passes.live_source(model, QUIET, checked).need(items) for _ in range(2)]
+    found = [sources.live_source(model, QUIET, checked).need(items) for _ in range(2)]
     assert looked == [36]
     assert found[0] == found[1]
     assert len(found[0]) == 1
@@ -489,17 +486,17 @@ def test_sources_of_one_run_look_at_each_picture_once(
 
 def test_what_is_derived_must_be_finite_too(photos: Path, tmp_path: Path) -> None:
     model = far(network("layer1"), 1e6)
-    base = passes.from_pixels(models.recut(model, "pixels"), tmp_path / "cache", QUIET)
+    base = sources.from_pixels(classifier.recut(model, "pixels"), tmp_path / "cache", QUIET)
     items = image_views_of(listings.scan(photos, QUIET).usable)
-    with pytest.raises(BackboneError, match="must be finite numbers"):
-        passes.derived(model, base, QUIET).need(items)
+    with pytest.raises(BackboneError, match="must be finite"):
+        sources.derived(model, base, QUIET).need(items)
 
 
 def test_a_sample_that_is_partly_gone_is_compared_all_the_same(
     photos: Path, tmp_path: Path
 ) -> None:
     items = image_views_of(listings.scan(photos, QUIET).usable[:6])
-    source = passes.from_pixels(network("layer3"), tmp_path / "cache", QUIET)
+    source = sources.from_pixels(network("layer3"), tmp_path / "cache", QUIET)
     source.need(items)
     assert source.against_live(items) < 1e-3
     paths = [Path(item.path) for item in items.values()]
@@ -514,18 +511,18 @@ def test_live_sources_forget_the_views_of_past_epochs(photos: Path, tmp_path: Pa
     rows = listings.scan(photos, QUIET).usable
     centers = image_views_of(rows[:6])
     model = network("layer3")
-    plain = passes.live_source(model, QUIET)
-    kept = passes.from_pixels(model, tmp_path / "cache", QUIET)
+    plain = sources.live_source(model, QUIET)
+    kept = sources.from_pixels(model, tmp_path / "cache", QUIET)
     for source, live in (
         (plain, plain),
-        (mixed := passes.MixedSource(kept, passes.live_source(model, QUIET)), mixed.live),
+        (mixed := sources.MixedSource(kept, sources.live_source(model, QUIET)), mixed.live),
     ):
         source.need(centers)
         for epoch in range(4):
             varied = image_views_of(rows[6:], (View(epoch, POLICY),))
             source.need(varied)
             assert len(source.fetch(list(varied))) == 30
-            assert len(live.live.items) <= 36
+            assert len(live.activations.views) <= 36
         source.need(centers)
         assert len(source.fetch(list(centers))) == 6
 
@@ -534,8 +531,8 @@ def test_what_a_gpu_holds_follows_the_memory_that_it_has_free(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (8 << 30, 16 << 30))
-    assert passes._resident_bytes(torch.device("cuda")) == 2 << 30
-    assert passes._resident_bytes(torch.device("cpu")) == passes.RESIDENT_BYTES
+    assert sources._in_memory_bytes(torch.device("cuda")) == 2 << 30
+    assert sources._in_memory_bytes(torch.device("cpu")) == sources.IN_MEMORY_BYTES
 
 
 def test_what_is_embedded_comes_back_from_a_gpu(
@@ -545,7 +542,7 @@ def test_what_is_embedded_comes_back_from_a_gpu(
         def cpu(self) -> str:
             return "on the CPU"
 
-    monkeypatch.setattr(passes.CachedSource, "fetch", lambda *_: OnGpu())
+    monkeypatch.setattr(sources.CachedSource, "fetch", lambda *_: OnGpu())
     made, rows = pipeline.embed(NETWORK, photos, "pooled", FP32, cache_folder(), QUIET)
     assert (made, len(rows)) == ("on the CPU", 36)
 

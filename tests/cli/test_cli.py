@@ -107,7 +107,7 @@ def test_the_module_and_the_version_answer_alike(capsys: Capture) -> None:
     ("argv", "words"),
     [
         ("", "the following arguments are required: COMMAND. See frostline --help."),
-        ("trian photos", "Did you mean train, lr-find? See frostline --help."),
+        ("trian photos", "Did you mean train? See frostline --help."),
         ("train", "the following arguments are required: PHOTOS, --out. See frostline train"),
         ("cache lst", "Did you mean list? See frostline cache --help."),
         ("predict run x.jpg --format jsn", "Did you mean json? See frostline predict --help."),
@@ -263,9 +263,10 @@ def test_predict_from_a_backbone_with_its_own_classes(
 
 def test_evaluate(finished_run: FinishedRun, capsys: Capture) -> None:
     shown = printed(capsys, "evaluate", finished_run.path, finished_run.photos)
-    first, head, *rows = shown.splitlines()
+    first, sentence, head, *rows = shown.splitlines()
     assert first.startswith("all: accuracy ")
     assert "n = 36" in first
+    assert sentence.endswith("always saying 'blue' would be 33 %.")
     assert head.split() == ["class", "n", "precision", "recall", "f1"]
     assert [row.split()[:2] for row in rows] == [["blue", "12"], ["green", "12"], ["red", "12"]]
     shown = printed(capsys, "evaluate", finished_run.path, finished_run.photos, "--json")
@@ -372,7 +373,7 @@ def test_the_cache_is_listed_checked_and_removed(
     chunk.write_bytes(chunk.read_bytes()[:-8])
     (chunk.parent / ".left.part").write_bytes(b"x")
     shown = printed(capsys, "cache", "verify", *where, status=2)
-    assert f"{kept[0]['name']}/{chunk.name}: not a whole chunk" in shown
+    assert f"{kept[0]['name']}/{chunk.name}: not an intact chunk" in shown
     assert "1 damaged and 1 parts removed" in printed(capsys, "cache", "verify", "--remove", *where)
     assert not chunk.exists()
 

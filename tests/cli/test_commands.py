@@ -138,9 +138,9 @@ def test_a_recipe_with_several_mistakes_has_them_all_named(
         '[[stages]]\nlr = -1.0\noptimizer = "adamv"\n[[stages]]\nepochs = 0\nbatch_size = 1.5\n'
     )
     want = (
-        "sed is no key of a recipe. Did you mean seed",
+        "sed is not a key of a recipe. Did you mean seed",
         "data.val must be a share in [0, 1), not 2.0.",
-        "views.fil is no key of a recipe. Did you mean fill",
+        "views.fil is not a key of a recipe. Did you mean fill",
         "views.zoom must be a number, not 'much'.",
         "stages.0.lr must be above 0 and below 100, not -1.0.",
         "stages.0.optimizer must be one of adamw, adam, sgd, rmsprop, not 'adamv'. Did you mean",
@@ -192,11 +192,11 @@ def test_what_only_the_network_can_tell_names_the_file_too(
         (("--recipe", "none.toml"), "none.toml: no such recipe file."),
         (
             ("--recipe", "thaw", "--line", "layer3"),
-            "--line: says nothing of which stage of 'thaw' is meant. Write --set",
+            "--line: does not say which stage of 'thaw' is meant. Write --set",
         ),
         (
             ("--recipe", "thaw", "--suffix-lr", "1"),
-            "--suffix-lr: says nothing of which stage of 'thaw' is meant. Write --set",
+            "--suffix-lr: does not say which stage of 'thaw' is meant. Write --set",
         ),
         (
             ("--set", "nonsense"),
@@ -206,7 +206,7 @@ def test_what_only_the_network_can_tell_names_the_file_too(
             ("--set", "stages.7.lr=1"),
             "recipe thaw, --set: stages.7.lr: stages has 2 entries (0 to 1), not '7'.",
         ),
-        (("--set", "stages.0.rate=1"), "recipe thaw: stages.0.rate is no key of a recipe."),
+        (("--set", "stages.0.rate=1"), "recipe thaw: stages.0.rate is not a key of a recipe."),
         (("--set", "stages.0.lr=fast"), "recipe thaw: stages.0.lr must be a number, not 'fast'."),
         (("--disk", "lots"), "--disk: must be a number with its unit (4GiB, 500MB), not 'lots'."),
         (("--disk", "5"), "--disk: must be a number with its unit (4GiB, 500MB), not '5'."),

@@ -14,7 +14,7 @@ import torch
 
 import frostline
 from frostline import pipeline, recipe
-from frostline.activations.cache import upkeep
+from frostline.activations.cache import maintenance
 from frostline.base.console import Console
 from frostline.run.folder import RunFolder
 
@@ -76,7 +76,7 @@ def test_its_recipe_reads_and_writes_the_same(made: Path) -> None:
 
 
 def test_its_cache_verifies(made: Path) -> None:
-    assert tuple(upkeep.verify(made / "cache")) == (3, [], [])
+    assert tuple(maintenance.verify(made / "cache")) == (3, [], [])
 
 
 @pytest.mark.usefixtures("same_torch")

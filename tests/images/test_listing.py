@@ -86,11 +86,13 @@ def test_train_alone_is_a_split_and_train_among_others_is_a_class(tmp_path: Path
     assert vehicles.labels == ["bus", "car", "train"]
 
 
-def test_a_folder_beside_the_splits_is_counted(tmp_path: Path) -> None:
+def test_a_folder_beside_the_splits_is_named(tmp_path: Path) -> None:
     folders(tmp_path, "train/a", "train/b", "val/a", "val/b", "extra", count=3)
     listing = listings.scan(tmp_path)
-    assert listing.skipped_other == 3
     assert len(listing.rows) == 12
+    assert listings.report_lines(listing) == [
+        f"left out: {tmp_path}/extra: 3 pictures; it lies beside the split folders."
+    ]
 
 
 def test_a_relative_folder_gives_absolute_paths(
@@ -122,8 +124,9 @@ def test_many_formats_whatever_the_case_of_their_names(tmp_path: Path) -> None:
 
 
 def test_hidden_and_other_files_are_passed_over_and_counted(tmp_path: Path) -> None:
-    folders(tmp_path, "a", "b", ".git")
-    for name in ("a/.hidden.png", "b/._x.jpg", ".DS_Store"):
+    folders(tmp_path, "a", "b")
+    (tmp_path / ".git").mkdir()
+    for name in ("a/.hidden.png", "b/._x.jpg", ".DS_Store", ".git/HEAD"):
         (tmp_path / name).write_bytes(b"x")
     for name in ("a/Thumbs.db", "b/notes.txt", "labels.csv", "a/desktop.ini", "b/x.pdf", "b/y.eps"):
         (tmp_path / name).write_bytes(b"x")
@@ -196,7 +199,10 @@ def test_a_png_of_900_megapixels_is_left_out(tmp_path: Path) -> None:
     data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
     (tmp_path / "a" / "bomb.png").write_bytes(data)
     (bad,) = listings.scan(tmp_path).problems
-    assert bad.problem == ("too large: 30000 x 30000 = 900,000,000 pixels, the limit is 89,478,485")
+    assert bad.problem == (
+        "too large: 30000 x 30000 = 900,000,000 pixels, the limit is 89,478,485 "
+        "(--max-megapixels moves it)"
+    )
 
 
 def test_a_file_without_permission_is_left_out(
@@ -261,7 +267,7 @@ def test_the_wrong_path_gets_the_nearest_name(tmp_path: Path) -> None:
 
 def test_neither_a_folder_nor_csv(tmp_path: Path) -> None:
     (tmp_path / "photos.zip").write_bytes(b"PK")
-    assert "photos.zip: neither a folder nor a .csv file. Name a folder" in fails(
+    assert "photos.zip: neither a folder nor a .csv file. Unpack it first. Name a folder" in fails(
         tmp_path / "photos.zip"
     )
 
@@ -371,7 +377,7 @@ def test_conversions_are_counted(tmp_path: Path) -> None:
     (line,) = listings.report_lines(listing)
     assert line == (
         "converted to 8-bit RGB: 2 grey, 1 palette, 2 with alpha (laid on white), 1 CMYK, "
-        "2 16-bit or deeper (scaled to 8 bits), 1 float (scaled by their range)."
+        "2 deeper than 8 bits (see levels), 1 float (see levels)."
     )
 
 
@@ -417,6 +423,7 @@ def test_csv_with_splits_and_groups(tmp_path: Path) -> None:
     ]
     assert listing.has_splits
     assert listing.root == str(source)
+    assert listing.notes == ("columns passed over: note.",)
 
 
 def test_csv_without_its_columns(tmp_path: Path) -> None:

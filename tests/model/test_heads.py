@@ -359,17 +359,17 @@ def test_a_layer_that_does_not_fit_is_named(
         (
             [{"type": "conv", "kernel_size": 3, "kernel": 3}],
             (
-                "head.layers.0.kernel_size is no key of a conv layer, which takes kernel, out, "
+                "head.layers.0.kernel_size is not a key of a conv layer, which takes kernel, out, "
                 "stride, padding, bias. Did you mean kernel?"
             ),
         ),
         (
             [{**FLATTEN, "out": 3}, LINEAR],
-            "head.layers.0.out is no key of a flatten layer, which takes none.",
+            "head.layers.0.out is not a key of a flatten layer, which takes none.",
         ),
         (
             [{**GLOBAL, "kernel": 3}, LINEAR],
-            "head.layers.0.kernel is no key of a global pool layer, which takes kind.",
+            "head.layers.0.kernel is not a key of a global pool layer, which takes kind.",
         ),
         ([{"type": "conv"}], "head.layers.0.kernel must be given."),
         (
@@ -380,7 +380,7 @@ def test_a_layer_that_does_not_fit_is_named(
             [{"type": "activation", "kind": "rely"}, LINEAR],
             (
                 "head.layers.0.kind must be one of relu, gelu, silu, tanh, sigmoid, not 'rely'. "
-                "Did you mean relu, gelu?"
+                "Did you mean relu?"
             ),
         ),
         (
@@ -415,22 +415,25 @@ def test_a_layer_that_does_not_fit_is_named(
             [LINEAR, LINEAR],
             (
                 "head.layers.0.out must be given: only the last conv or linear layer may leave it "
-                "out, and then gives the scores."
+                "out, which then gives the class scores."
             ),
         ),
-        ([FLATTEN], "head.layers must hold a conv or a linear layer, to give the scores."),
+        (
+            [FLATTEN],
+            "head.layers must contain a conv or a linear layer, which gives the class scores.",
+        ),
         (
             [LINEAR, {"type": "activation", "kind": "sigmoid"}],
             (
-                "head.layers.1 must not be an activation: layer 0 gives the scores, of which "
-                "training and prediction make probabilities by themselves. Move it up."
+                "head.layers.1 must not be an activation: layer 0 gives the class scores, which "
+                "training and prediction turn into probabilities. Move it up."
             ),
         ),
         (
             [{"type": "conv", "kernel": 1}, {"type": "dropout", "rate": 0.5}, GLOBAL],
             (
-                "head.layers.1 must not be a dropout: layer 0 gives the scores, of which "
-                "training and prediction make probabilities by themselves. Move it up."
+                "head.layers.1 must not be a dropout: layer 0 gives the class scores, which "
+                "training and prediction turn into probabilities. Move it up."
             ),
         ),
     ],
@@ -454,7 +457,7 @@ def test_several_mistakes_are_named_at_once() -> None:
     assert words.startswith(
         "mine.toml: 5 problems: (1) head.layers.0.kernel must be a whole number"
     )
-    assert "head.layers.0.outs is no key of a conv layer" in words
+    assert "head.layers.0.outs is not a key of a conv layer" in words
     assert "head.layers.1.type must be one of" in words
     assert "Did you mean dropout?" in words
     assert "head.layers.2.kernel must be given." in words
@@ -525,7 +528,7 @@ def test_facts_are_checked_all_at_once() -> None:
     with pytest.raises(RecipeError) as caught:
         heads.from_facts(facts, where="frostline.head", file="config.json")
     assert str(caught.value) == (
-        "config.json: 5 problems: (1) frostline.head.text is no key of a head. "
+        "config.json: 5 problems: (1) frostline.head.text is not a key of a head. "
         "(2) frostline.head.pooling must be one of avg, max, flatten, not 'avgs'. "
         "(3) frostline.head.init must be one of default, normal, xavier, kaiming, not 3. "
         "(4) frostline.head.spec must be text, not None. "

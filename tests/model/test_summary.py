@@ -13,6 +13,7 @@ from conftest import FinishedRun
 from frostline.base.errors import BackboneError, FrostlineError, LineError, RecipeError, RunError
 from frostline.model import classifier, heads, summary
 from frostline.networks import catalog
+from frostline.networks.record import OpenedBackbone
 
 RESNET = "timm:test_resnet?pretrained=false"
 VIT = "timm:test_vit?pretrained=false"
@@ -20,7 +21,7 @@ CPU = torch.device("cpu")
 
 
 def assembled(
-    opened: catalog.OpenedBackbone, line: str, head: str = "linear", pooling: str = "avg"
+    opened: OpenedBackbone, line: str, head: str = "linear", pooling: str = "avg"
 ) -> classifier.Classifier:
     spec = heads.parse(head, pooling)
     return classifier.assemble(opened, ("a", "b"), spec, line, CPU, torch.float32)
@@ -203,7 +204,7 @@ def test_a_network_that_cannot_be_built_without_numbers(monkeypatch: pytest.Monk
     wanted = summary.of_target(RESNET)
     find = catalog.find
 
-    def stubborn(name: str, **options: Any) -> catalog.OpenedBackbone:
+    def stubborn(name: str, **options: Any) -> OpenedBackbone:
         torch.zeros(1).item()
         return find(name, **options)
 

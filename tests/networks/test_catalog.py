@@ -10,7 +10,8 @@ import timm
 import torch
 
 from frostline.base.errors import BackboneError
-from frostline.networks.catalog import DEFAULTS, BackboneName, default_name, find, parse, search
+from frostline.networks.catalog import DEFAULTS, default_name, find, parse, search
+from frostline.networks.names import BackboneName
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +72,13 @@ def test_dir_names_are_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("tim:resnet18", "unknown source 'tim'; known are timm, dir, hub. Did you mean timm?"),
+        (
+            "tim:resnet18",
+            (
+                "unknown kind 'tim'; known are timm, torchvision, transformers, py, dir, hub. "
+                "Did you mean timm?"
+            ),
+        ),
         ("timm:", "a name must follow 'timm', such as timm:mobilenetv4"),
         ("timm:a?b", "after the question mark must stand key=value, joined by &; got 'b'"),
         ("timm:a?b=1&b=2", "timm:a?b=1&b=2: the argument 'b' is given twice."),
@@ -103,7 +110,7 @@ def test_random_weights_need_no_network() -> None:
     opened = find("timm:test_resnet?num_classes=7", pretrained=False)
     record = opened.record
     assert record.name == "timm:test_resnet?num_classes=7&pretrained=false"
-    assert (record.source, record.architecture) == ("timm", "test_resnet")
+    assert (record.kind, record.architecture) == ("timm", "test_resnet")
     assert (record.classes, record.licence, record.pretrained_tag) == ((), "", "")
     assert (record.preprocessing.height_px, record.preprocessing.crop_pct) == (160, 0.95)
     assert record.parameters == sum(p.numel() for p in opened.module.parameters())

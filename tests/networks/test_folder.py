@@ -15,7 +15,8 @@ from torch import nn
 
 from frostline.base.errors import BackboneError, DiskError, WeightsError
 from frostline.networks import model_folder as folder
-from frostline.networks.catalog import OpenedBackbone, find
+from frostline.networks.catalog import find
+from frostline.networks.record import OpenedBackbone
 
 CLASSES = ("ant", "bee", "wasp")
 
@@ -221,13 +222,16 @@ def test_a_config_that_does_not_hold(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("[]")
     assert "must name timm's 'architecture', and does not. Folders" in refusal(name)
     (tmp_path / "config.json").write_text('{"model_type": "vit"}')
-    assert "It seems to be a transformers model ('vit')." in refusal(name)
+    assert (
+        f"It seems to be a transformers model ('vit'). Name it transformers:{tmp_path}."
+        in refusal(name)
+    )
 
 
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"architecture": "test_resnt"}, "no architecture 'test_resnt'. Did you mean test_resnet,"),
+        ({"architecture": "test_resnt"}, "no architecture 'test_resnt'. Did you mean test_resnet?"),
         ({"model_args": {"foo": 1}}, "the architecture takes no argument 'foo'."),
         ({"model_args": [1]}, "'model_args' must be a table, not [1]."),
         ({"pretrained_cfg": {"mean": [1, 2]}}, "its preprocessing does not hold"),

@@ -53,7 +53,7 @@ def test_timms_weights_open_from_the_hubs_cache_without_a_network(tmp_path: Path
 def test_a_hub_model_opens_from_the_cache_without_a_network(tmp_path: Path) -> None:
     module = stored(tmp_path, "someone/net.v1", 3)
     one = find("hub:someone/net.v1")
-    assert (one.record.name, one.record.source) == ("hub:someone/net.v1", "hub")
+    assert (one.record.name, one.record.kind) == ("hub:someone/net.v1", "timm")
     assert one.record.classes == ("class 0", "class 1", "class 2")
     assert one.record.licence == "mit"
     image = torch.rand(1, 3, 64, 64)

@@ -240,7 +240,7 @@ def test_a_kill_between_the_stages_work_loses_nothing(
     photos, want, _ = whole
     with monkeypatch.context() as patched:
         if moment == "filling":
-            patched.setattr(passes.CachedSource, "_note", ending)
+            patched.setattr(passes.CachedSource, "_record", ending)
         elif moment == "deriving":
             patched.setattr(passes, "derived", ending)
         elif moment == "scoring":

@@ -12,15 +12,14 @@ import pytest
 import torch
 
 from frostline import pipeline, planner, recipe
-from frostline.activations import engines
-from frostline.activations import sources as passes
+from frostline.activations import engines, sources
 from frostline.activations.cache import chunks
 from frostline.activations.engines import Engine
 from frostline.activations.extraction import ImageView
 from frostline.base.console import QUIET, Console
 from frostline.base.errors import BackboneError, DiskError, RecipeError
 from frostline.base.paths import cache_folder
-from frostline.model import classifier as models
+from frostline.model import classifier
 from frostline.model.classifier import Classifier
 from frostline.pipeline.prepare import ask, prepare
 from frostline.planner import Plan, measure
@@ -60,7 +59,7 @@ class Throughput:
         self.disk = DiskThroughput(1e6, 1e8)
 
     def rows_per_s(self, model: Classifier, items: Sequence[ImageView]) -> float:
-        return 1 / (self.center_s if items[0].view == passes.CENTER else self.view_s)
+        return 1 / (self.center_s if items[0].view == sources.CENTER else self.view_s)
 
 
 @pytest.fixture
@@ -204,7 +203,7 @@ def test_without_deriving_later_lines_are_computed_from_pixels(
 def test_memory_is_bounded_line_by_line(
     photos: Path, throughput: Throughput, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(passes, "RESIDENT_BYTES", 5000)
+    monkeypatch.setattr(sources, "IN_MEMORY_BYTES", 5000)
     assert options(plan(photos))[True, 4]["memory_bytes"] == 2 * 5000
 
 
@@ -605,7 +604,7 @@ def test_nothing_is_measured_where_all_was_asked_for(
         (
             1e6,
             "eager",
-            r"must be finite .* Choose another --line, or use --precision bf16\.",
+            r"must be finite, .* Choose another --line, or use --precision bf16\.",
         ),
         (1.0, "openvino", r"differ from those in float32 by .* Use --engine eager\."),
     ],
@@ -617,7 +616,7 @@ def test_what_an_engine_gives_on_the_sample_must_hold(
     model, listing = ready.model, ready.listing
     with torch.no_grad():
         model.module.bn1.weight.mul_(scale)  # type: ignore[union-attr, operator]
-    base = models.recut(model, "layer1")
+    base = classifier.recut(model, "layer1")
     if engine != "eager":
         own = base.engine.module
         assert own is not None

@@ -10,9 +10,8 @@ from frostline import pipeline
 from frostline.activations.extraction import ImageView
 from frostline.base.console import QUIET
 from frostline.base.errors import DiskError
-from frostline.images import listing as listings
-from frostline.model import classifier as models
-from frostline.model import heads
+from frostline.images import listing
+from frostline.model import classifier, heads
 from frostline.planner import measure
 from frostline.recipe import OPTIMIZERS, BackboneChoice, Stage
 
@@ -26,16 +25,16 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "DISK_BYTES", 1 << 16)
 
 
-def network(line: str = "layer3", targets: str = "multiclass") -> models.Classifier:
+def network(line: str = "layer3", targets: str = "multiclass") -> classifier.Classifier:
     torch.manual_seed(0)
     opened = pipeline.prepare.open_backbone(NETWORK)
     labels = ("a", "b") if targets == "binary" else ("a", "b", "c")
     head = heads.parse("mlp:8,dropout=0.5")
-    return models.assemble(opened, labels, head, line, CPU, torch.float32, "", targets)
+    return classifier.assemble(opened, labels, head, line, CPU, torch.float32, "", targets)
 
 
 def items(photos: Path) -> list[ImageView]:
-    return [ImageView(row.path, row.digest) for row in listings.scan(photos, QUIET).usable]
+    return [ImageView(row.path, row.digest) for row in listing.scan(photos, QUIET).usable]
 
 
 def test_a_disk_is_measured_and_left_as_it_was(tmp_path: Path) -> None:
@@ -104,5 +103,5 @@ def test_a_step_of_every_size(batch_size: int) -> None:
 
 def test_deriving_is_measured(photos: Path) -> None:
     model = network("top")
-    below = models.recut(model, "layer3").line
+    below = classifier.recut(model, "layer3").line
     assert 0 < measure.derived_s(model, below) < 1

@@ -1,6 +1,7 @@
 """The report of a run, from the run folder alone."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def test_it_says_what_the_run_was(run: RunFolder, finished_run: FinishedRun) -> 
         made.backbone.name,
         "linear, avg pooling, from probe",
         "yes, bit for bit",
-        "0 images",
+        "0 files",
         *("blue", "green", "red"),
     ):
         assert words in text
@@ -48,6 +49,40 @@ def test_it_says_what_the_run_was(run: RunFolder, finished_run: FinishedRun) -> 
         len([row for row in _listing(run) if f",{split}," in row]) for split in ("train", "val")
     ]
     assert f"{counts[0]} train, {counts[1]} val" in text
+    about = json.loads(run.about.read_text())
+    assert f"Frostline {about['frostline']}" in text
+    assert "frostline train …/photos --out …/run --cache-dir …/cache" in text
+
+
+def test_nothing_tells_where_the_pictures_lie(run: RunFolder, finished_run: FinishedRun) -> None:
+    listing = run.listing.read_text()
+    run.listing.write_text(listing + f"{finished_run.photos}/red/bad.png,red,,,0,0,,damaged,\n")
+    build.write(run)
+    card.write(run)
+    for path in (run.report, run.model / "README.md"):
+        text = path.read_text("utf-8")
+        for folder in (*finished_run.photos.parents, *run.path.parents):
+            assert len(folder.parts) < 2 or str(folder) not in text
+    assert "red/bad.png: damaged" in run.report.read_text("utf-8")
+
+
+def test_a_run_of_an_older_version_has_no_date_and_no_command(run: RunFolder) -> None:
+    run.about.unlink()
+    build.write(run)
+    text = run.report.read_text("utf-8")
+    assert "byline" not in text.partition("</style>")[2]
+    assert "command" not in text.partition("</style>")[2]
+
+
+def test_files_for_slides_and_spreadsheets_lie_beside_the_report(run: RunFolder) -> None:
+    names = {path.name for path in run.path.iterdir()}
+    assert {
+        "confusion-val.png",
+        "confusion-val.svg",
+        "results.csv",
+        "views.jpg",
+        "run.json",
+    } <= names
 
 
 def _listing(run: RunFolder) -> list[str]:
@@ -65,10 +100,9 @@ def test_mistakes_are_shown_the_surest_first(run: RunFolder) -> None:
         shares = [chance if name == other else (1 - chance) / 2 for name in labels]
         wrong.append(",".join([split, path, label, other, *map(str, shares)]))
     run.predictions.write_text("\n".join([head, *wrong, *rows[3:]]) + "\n")
-    found = build._mistakes(run.predictions)
-    assert [one.probability for one in found] == [0.7, 0.6, 0.5]
-    assert found[0].path == rows[2].split(",")[1]
     build.write(run)
+    shown = re.findall(r'class="chance">(\d+)&nbsp;%', run.report.read_text("utf-8"))
+    assert shown[:3] == ["70", "60", "50"]
     assert "data:image/" in run.report.read_text("utf-8")
 
 
@@ -101,16 +135,13 @@ def test_a_run_of_several_labels_has_a_report(run: RunFolder) -> None:
     several(run)
     build.write(run)
     text = run.report.read_text("utf-8")
-    assert "exact match 0.333" in text
+    assert "1 of 3 with every label right (33&nbsp;%)" in text
+    assert "always saying nothing would be 33&nbsp;%" in text
     assert "What is missed, and what is said wrongly" in text
     assert "calibration error" not in text
-    found = build._mistakes(run.predictions, several=True)
-    shown = [(one.truth, one.predicted, one.about, one.probability) for one in found]
     # The surest mistake first: green was missed at 0.01, and said at 0.8 where it is not.
-    assert shown == [
-        ("green", "red", "green", 0.01),
-        ("blue, red", "blue, green, red", "green", 0.8),
-    ]
+    shown = re.findall(r'(\w+) <span class="chance">(\d+)&nbsp;%</span>, ([\w ]+)<', text)
+    assert shown == [("green", "1", "missed"), ("green", "80", "said wrongly")]
 
 
 def test_the_card_of_several_labels(run: RunFolder) -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from frostline.base.errors import DiskError
 from frostline.report.curves import write_curves, write_lr
+from frostline.report.stages import results
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -53,6 +54,19 @@ def test_loss_and_accuracy_of_all_stages_are_drawn_with_the_probe(tmp_path: Path
     assert told.count("probe, val.") == 1
     assert "5" in told, "five epochs in all"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["curves.png", "curves.svg"]
+
+
+def test_what_was_kept_and_what_was_left_out_is_marked(tmp_path: Path) -> None:
+    proofs = [
+        {"stage": 1, "line": "top", "kept": False, "best_epoch": 0},
+        {"stage": 2, "line": "blocks.5", "kept": True, "best_epoch": 2},
+    ]
+    _, svg = write_curves(HISTORY, tmp_path, results(HISTORY, proofs)) or (None, None)
+    assert svg
+    told = words(svg)
+    assert told.count("stage 1, left out") == 2
+    assert told.count("kept") == 2
+    assert "kept" not in words((write_curves(HISTORY, tmp_path / "bare") or (svg, svg))[1])
 
 
 def test_the_same_numbers_give_the_same_files(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from frostline.images.listing import Row
-from frostline.scores import evaluation as evaluate
+from frostline.scores import evaluation
 
 ONE = torch.tensor([[0.9, 0.1], [0.4, 0.6], [0.3, 0.7]])
 MANY = torch.tensor([[0.9, 0.5, 0.1], [0.2, 0.1, 0.3], [0.7, 0.2, 0.6]])
@@ -17,17 +17,17 @@ def rows(*labels: str) -> list[Row]:
     return [Row(f"{number}.png", label) for number, label in enumerate(labels)]
 
 
-def written(path: Path, labels: list[str], *parts: evaluate.ScoredSplit) -> list[list[str]]:
-    evaluate.write_predictions(path, labels, parts)
+def written(path: Path, labels: list[str], *parts: evaluation.ScoredSplit) -> list[list[str]]:
+    evaluation.write_predictions(path, labels, parts)
     with path.open(newline="") as file:
         return list(csv.reader(file))
 
 
 def test_one_label_an_image(tmp_path: Path) -> None:
-    part = evaluate.scored("val", rows("ant", "bee", "ant"), ONE, ["ant", "bee"])
-    assert tuple(part.metrics) == evaluate.KEYS
+    part = evaluation.scored("val", rows("ant", "bee", "ant"), ONE, ["ant", "bee"])
+    assert tuple(part.metrics) == evaluation.KEYS
     assert not part.several
-    assert evaluate.summary("val", part.metrics) == (
+    assert evaluation.summary("val", part.metrics) == (
         "val: accuracy 0.6667 (95 % interval 0.208 to 0.939, n = 3), log-loss 0.6067, "
         "macro F1 0.6667"
     )
@@ -41,7 +41,7 @@ def test_one_label_an_image(tmp_path: Path) -> None:
 
 def test_several_labels_an_image(tmp_path: Path) -> None:
     labels = ["cat", "ant", "bee"]
-    part = evaluate.scored("val", rows("ant;cat", "", "cat"), MANY, labels, several=True)
+    part = evaluation.scored("val", rows("ant;cat", "", "cat"), MANY, labels, several=True)
     assert part.several
     assert part.metrics["accuracy"] == pytest.approx(2 / 3)
     assert part.metrics["per_class"]["cat"]["average_precision"] == 1.0
@@ -55,11 +55,11 @@ def test_several_labels_an_image(tmp_path: Path) -> None:
 
 
 def test_summary_of_several_labels() -> None:
-    part = evaluate.scored("test", rows("ant;cat", "", "cat"), MANY, ["cat", "ant", "bee"], True)
-    assert evaluate.summary("test", part.metrics) == (
+    part = evaluation.scored("test", rows("ant;cat", "", "cat"), MANY, ["cat", "ant", "bee"], True)
+    assert evaluation.summary("test", part.metrics) == (
         "test: exact match 0.6667 (95 % interval 0.208 to 0.939, n = 3), mAP 1.0000, "
         "log-loss 0.3428, macro F1 0.6667"
     )
-    none = evaluate.scored("test", rows(""), MANY[1:2], ["cat", "ant", "bee"], True)
-    assert "mAP n/a, " in evaluate.summary("test", none.metrics)
-    assert evaluate.summary("test", none.metrics).endswith("macro F1 n/a")
+    none = evaluation.scored("test", rows(""), MANY[1:2], ["cat", "ant", "bee"], True)
+    assert "mAP n/a, " in evaluation.summary("test", none.metrics)
+    assert evaluation.summary("test", none.metrics).endswith("macro F1 n/a")

@@ -7,7 +7,16 @@ import sklearn.metrics
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frostline.scores.metrics import EPS, calibration, summarise, summarise_multilabel, wilson
+from frostline.scores.metrics import (
+    DENSE_CLASSES,
+    EPS,
+    calibration,
+    dense_confusion,
+    stored_confusion,
+    summarise,
+    summarise_multilabel,
+    wilson,
+)
 
 # Four pictures, two classes: three right, one wrong with confidence 0.7.
 PROB = np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.4, 0.6]])
@@ -79,6 +88,28 @@ def test_order_of_classes_changes_only_their_order() -> None:
     assert moved["per_class"] == plain["per_class"]
     assert moved["macro_f1"] == pytest.approx(plain["macro_f1"], rel=1e-15)
     assert moved["confusion"] == np.array(plain["confusion"])[np.ix_(order, order)].tolist()
+
+
+def test_confusions_of_many_classes_are_stored_without_zeros() -> None:
+    count = DENSE_CLASSES + 1
+    prob = np.eye(count)[[3, 3, 50, 0]]
+    got = summarise(prob, [3, 7, 7, 0], [f"class {k}" for k in range(count)])
+    entries = [[0, 0, 1], [3, 3, 1], [7, 3, 1], [7, 50, 1]]
+    assert got["confusion"] == {"classes": count, "entries": entries}
+    assert got["per_class"]["class 7"]["n"] == 2
+    # 1,200 classes took 16 MB.
+    many = np.diag(np.arange(1200)) + np.eye(1200, k=1, dtype=np.int64)
+    assert len(json.dumps(stored_confusion(many))) < 60_000
+
+
+@pytest.mark.parametrize("count", [1, 2, DENSE_CLASSES, DENSE_CLASSES + 1, 120])
+def test_a_stored_confusion_comes_back_whole(count: int) -> None:
+    counts = np.random.default_rng(0).poisson(0.3, (count, count)).astype(np.int64)
+    stored = stored_confusion(counts)
+    assert isinstance(stored, list) == (count <= DENSE_CLASSES)
+    back = dense_confusion(json.loads(json.dumps(stored)))
+    assert back.dtype == np.int64
+    assert np.array_equal(back, counts)
 
 
 def test_class_missing_from_truth_and_prediction_has_no_numbers() -> None:
@@ -167,7 +198,7 @@ def test_wilson_holds_the_share_and_mirrors(kn: tuple[int, int]) -> None:
         (np.zeros((2, 0)), np.zeros(2, int), [], "at least one example and one class"),
         ([0.5, 0.5], [0], ["a", "b"], r"must be \[n, c\] and targets \[n\], got \[2\] and \[1\]"),
         (PROB, [0, 1], ["a", "b"], r"got \[4, 2\] and \[2\]"),
-        (PROB, TRUTH, ["a"], "must be 2 different names, one a column, got 1"),
+        (PROB, TRUTH, ["a"], "must be 2 different names, one per column, got 1"),
         (PROB, TRUTH, ["a", "a"], "must be 2 different names"),
         (PROB, [0, 0, 0, 2], ["a", "b"], "whole numbers from 0 to 1"),
         (PROB, [0, 0, 0, -1], ["a", "b"], "whole numbers from 0 to 1"),
@@ -277,7 +308,7 @@ def test_order_of_pictures_with_several_labels_changes_no_bit(random: object) ->
     [
         (CHANCES, HAS[:, 0], list("abc"), r"must both be \[n, c\], got \[4, 3\] and \[4\]\."),
         (np.zeros((0, 2)), np.zeros((0, 2), bool), ["a", "b"], r"and one class, got \[0, 2\]\."),
-        (CHANCES, HAS, ["a", "b"], "labels: must be 3 different names, one a column, got 2"),
+        (CHANCES, HAS, ["a", "b"], "labels: must be 3 different names, one per column, got 2"),
         (CHANCES, HAS.astype(int), list("abc"), "targets: must be true or false, got int64"),
         (CHANCES * 2, HAS, list("abc"), "probabilities: each must be finite and 0 to 1"),
         ([[math.nan]], [[True]], ["a"], "probabilities: each must be finite and 0 to 1"),

@@ -3,12 +3,15 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from frostline.training import objectives, probe
+from frostline.base.errors import TrainingError
+from frostline.training import objectives, penalties, probe
+from frostline.training.features import Held
+from frostline.training.probe import Probe
+
+Pair = tuple[torch.Tensor, torch.Tensor]
 
 
-def clouds(
-    count: int, seed: int, classes: int = 3, width: int = 20
-) -> tuple[torch.Tensor, torch.Tensor]:
+def clouds(count: int, seed: int, classes: int = 3, width: int = 20) -> Pair:
     centres = np.random.default_rng(0).normal(0, 0.6, (classes, width))
     chance = np.random.default_rng(seed)
     targets = chance.integers(0, classes, count)
@@ -16,37 +19,168 @@ def clouds(
     return torch.tensor(features, dtype=torch.float32), torch.tensor(targets)
 
 
-def test_it_is_the_logistic_regression_of_scikit_learn() -> None:
-    features, targets = clouds(200, 1)
+def sigmoids(count: int, seed: int, labels: int = 3, width: int = 20) -> Pair:
+    """Labels that each follow features of their own, the last one rare."""
+    slopes = np.random.default_rng(0).normal(0, 1, (labels, width))
+    chance = np.random.default_rng(seed)
+    features = chance.normal(0, 1, (count, width))
+    shift = np.linspace(0, -3, labels)
+    likely = 1 / (1 + np.exp(-(features @ slopes.T + shift)))
+    targets = (chance.random((count, labels)) < likely).astype(np.float32)
+    return torch.tensor(features, dtype=torch.float32), torch.tensor(targets)
+
+
+def of_kind(whole: Pair, kind: str) -> Pair:
+    return (whole[0], whole[1][:, 0].long()) if kind == "binary" else whole
+
+
+def logits(found: Probe, features: torch.Tensor) -> torch.Tensor:
+    return features @ found.weight.T + found.bias
+
+
+def rival(features: torch.Tensor, targets: torch.Tensor, c: float) -> LogisticRegression:
+    return LogisticRegression(C=c, tol=1e-8, max_iter=5000).fit(features.numpy(), targets.numpy())
+
+
+# More images than features, and fewer: both ways to find coordinates.
+@pytest.mark.parametrize("width", [20, 300])
+def test_it_is_the_logistic_regression_of_scikit_learn(width: int) -> None:
+    features, targets = clouds(200, 1, width=width)
     scaled = (features - features.mean(0)) / features.std(0, unbiased=False)
-    strength = 2.0
-    found = probe.fit((scaled, targets), None, 3, [strength])
-    # scikit-learn minimises the sum of losses times C plus half the squared weights.
-    rival = LogisticRegression(
-        C=scaled.shape[1] / (strength * len(scaled)), tol=1e-8, max_iter=5000
+    found = probe.fit((features, targets), None, 3, inverse_penalty=0.05)
+    assert found.tried == ()
+    want = rival(scaled, targets, 0.05).predict_log_proba(scaled.numpy())
+    got = logits(found, features).log_softmax(1)
+    torch.testing.assert_close(got, torch.tensor(want).float(), rtol=1e-2, atol=1e-2)
+
+
+def test_without_coordinates_it_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = clouds(200, 1, width=300)
+    want = probe.fit(whole, None, 3, inverse_penalty=0.05)
+    monkeypatch.setattr("frostline.training.logistic._MOST_COORDINATES", 10)
+    got = probe.fit(whole, None, 3, inverse_penalty=0.05)
+    torch.testing.assert_close(
+        logits(got, whole[0]).log_softmax(1),
+        logits(want, whole[0]).log_softmax(1),
+        rtol=1e-2,
+        atol=1e-2,
     )
-    rival.fit(scaled.numpy(), targets.numpy())
-    logits = scaled @ found.weight.T + found.bias
-    want = torch.tensor(rival.predict_log_proba(scaled.numpy()), dtype=torch.float32)
-    torch.testing.assert_close(logits.log_softmax(1), want, rtol=1e-2, atol=1e-2)
 
 
-def test_the_strength_is_the_one_with_the_least_loss_on_val() -> None:
-    val = clouds(150, 3)
-    found = probe.fit(clouds(60, 2), val, 3)
-    losses = {strength: loss for strength, loss, _ in found.tried}
-    assert losses[found.strength] == min(losses.values())
-    logits = val[0] @ found.weight.T + found.bias
-    loss = torch.nn.functional.cross_entropy(logits, val[1]).item()
-    assert abs(loss - losses[found.strength]) < 1e-3
-    assert min(losses) < found.strength < max(losses)
+def test_c_is_the_one_with_the_least_loss_on_val() -> None:
+    found = probe.fit(clouds(60, 2), clouds(150, 3), 3)
+    losses = {row.inverse_penalty: row.loss for row in found.tried}
+    assert list(losses) == sorted(losses)
+    assert losses[found.inverse_penalty] == found.chosen.loss <= min(losses.values()) * 1.001
+    assert min(losses) < found.inverse_penalty < max(losses)
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "binary", "multilabel"])
+def test_what_is_said_of_val_is_what_the_probe_reaches_there(kind: str) -> None:
+    make = clouds if kind == "multiclass" else sigmoids
+    val = of_kind(make(150, 3), kind)
+    found = probe.fit(of_kind(make(60, 2), kind), val, 2 if kind == "binary" else 3, kind)
+    said = logits(found, val[0])
+    assert objectives.correct(said, val[1], kind) / 150 == found.chosen.accuracy
+    assert objectives.loss(said, val[1], kind).item() == pytest.approx(found.chosen.loss, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("noise", "least", "most"), [(0.01, 1e3, 1e7), (0.1, 3, 30), (1, 0.03, 0.3), (100, 0, 1e-3)]
+)
+def test_the_best_c_is_found_however_far_it_is(noise: float, least: float, most: float) -> None:
+    """Features that say all need next to no penalty, and those that say nothing a huge one."""
+
+    def labelled(seed: int) -> Pair:
+        chance = torch.Generator().manual_seed(seed)
+        features = torch.randn(400, 5, generator=chance)
+        score = features[:, 0] + noise * torch.randn(400, generator=chance)
+        return features, (score > 0).long()
+
+    found = probe.fit(labelled(0), labelled(1), 2)
+    assert least < found.inverse_penalty < most
+    assert len(found.tried) < 20
 
 
 def test_without_val_it_cross_validates() -> None:
     found = probe.fit(clouds(60, 2), None, 3)
     features, targets = clouds(300, 4)
-    accuracy = ((features @ found.weight.T + found.bias).argmax(1) == targets).float().mean()
+    accuracy = (logits(found, features).argmax(1) == targets).float().mean()
     assert accuracy > 0.75
+
+
+def test_without_val_a_group_stays_together() -> None:
+    """Each picture is there ten times: only what keeps them together sees that nothing is known."""
+    chance = torch.Generator().manual_seed(0)
+    features = torch.randn(30, 40, generator=chance).repeat(10, 1)
+    targets = torch.randint(0, 2, (30,), generator=chance).repeat(10)
+    apart = probe.fit((features, targets), None, 2)
+    together = probe.fit((features, targets), None, 2, groups=list(range(30)) * 10)
+    assert apart.chosen.accuracy == 1
+    assert together.chosen.accuracy < 0.8
+    assert together.inverse_penalty < apart.inverse_penalty
+
+
+def test_many_images_without_val_hold_one_fold_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "_MOST_IN_FOLDS", 100)
+    found = probe.fit(clouds(200, 2), None, 3)
+    # A fifth is 40 images, and its shares are of 40.
+    assert found.chosen.accuracy * 40 == pytest.approx(round(found.chosen.accuracy * 40))
+    features, targets = clouds(300, 4)
+    assert (logits(found, features).argmax(1) == targets).float().mean() > 0.8
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "binary", "multilabel"])
+def test_a_part_leads_to_the_same_probe(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    make = clouds if kind == "multiclass" else sigmoids
+    train, val = of_kind(make(600, 2), kind), of_kind(make(300, 3), kind)
+    classes = 2 if kind == "binary" else 3
+    want = probe.fit(train, val, classes, kind)
+    monkeypatch.setattr(penalties, "_PART", 150)
+    monkeypatch.setattr("frostline.training.logistic._HELD_ROWS", 100)
+    got = probe.fit(train, val, classes, kind)
+    # Neighbours of one that is known.
+    assert len(got.tried) <= 4
+    assert got.chosen.loss == pytest.approx(want.chosen.loss, rel=2e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_as_good(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("frostline.training.logistic._HELD_ROWS", 100)
+    train, val = clouds(600, 2), clouds(300, 3)
+    want = probe.fit(train, val, 3)
+    got = probe.fit((train[0].to(dtype), train[1]), (val[0].to(dtype), val[1]), 3)
+    assert got.weight.dtype == torch.float32
+    assert got.inverse_penalty == want.inverse_penalty
+    assert got.chosen.loss == pytest.approx(want.chosen.loss, abs=2e-3)
+
+
+def test_block_by_block_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("frostline.training.logistic._HELD_ROWS", 100)
+    train, val = clouds(600, 2), clouds(300, 3)
+    want = probe.fit(train, val, 3)
+    got = probe.fit((Held(train[0], 77), train[1]), (Held(val[0], 101), val[1]), 3)
+    assert got.inverse_penalty == want.inverse_penalty
+    torch.testing.assert_close(got.weight, want.weight, rtol=1e-4, atol=1e-5)
+
+
+def test_the_number_of_threads_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("frostline.training.logistic._HELD_ROWS", 100)
+    monkeypatch.setattr("frostline.training.features.BLOCK_VALUES", 1000)
+    train, val = clouds(600, 2), clouds(300, 3)
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            found.append(probe.fit(train, val, 3))
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(before)
+    for other in found[1:]:
+        assert torch.equal(other.weight, found[0].weight)
+        assert torch.equal(other.bias, found[0].bias)
+        assert other.tried == found[0].tried
 
 
 def test_a_feature_that_never_moves_does_no_harm() -> None:
@@ -61,68 +195,31 @@ def test_a_feature_that_never_moves_does_no_harm() -> None:
 def test_a_class_without_examples_is_never_chosen() -> None:
     features, targets = clouds(60, 2, classes=2)
     found = probe.fit((features, targets), None, 3)
-    assert not ((features @ found.weight.T + found.bias).argmax(1) == 2).any()
-
-
-def sigmoids(
-    count: int, seed: int, labels: int = 3, width: int = 20
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Labels that each follow features of their own, the last one rare."""
-    slopes = np.random.default_rng(0).normal(0, 1, (labels, width))
-    chance = np.random.default_rng(seed)
-    features = chance.normal(0, 1, (count, width))
-    shift = np.linspace(0, -3, labels)
-    likely = 1 / (1 + np.exp(-(features @ slopes.T + shift)))
-    targets = (chance.random((count, labels)) < likely).astype(np.float32)
-    return torch.tensor(features, dtype=torch.float32), torch.tensor(targets)
+    said = logits(found, features)
+    assert not (said.argmax(1) == 2).any()
+    assert said.softmax(1)[:, 2].max() < 0.05
 
 
 def test_one_sigmoid_is_the_logistic_regression_of_scikit_learn() -> None:
     features, many = sigmoids(200, 1)
     targets = many[:, 0].long()
     scaled = (features - features.mean(0)) / features.std(0, unbiased=False)
-    strength = 2.0
-    found = probe.fit((scaled, targets), None, 2, [strength], kind="binary")
+    found = probe.fit((features, targets), None, 2, "binary", inverse_penalty=0.05)
     assert found.weight.shape == (1, 20)
     assert found.bias.shape == (1,)
-    rival = LogisticRegression(
-        C=scaled.shape[1] / (strength * len(scaled)), tol=1e-8, max_iter=5000
-    )
-    rival.fit(scaled.numpy(), targets.numpy())
-    want = torch.tensor(rival.decision_function(scaled.numpy()), dtype=torch.float32)
-    got = (scaled @ found.weight.T + found.bias).flatten()
-    torch.testing.assert_close(got, want, rtol=1e-2, atol=1e-2)
+    want = rival(scaled, targets, 0.05).decision_function(scaled.numpy())
+    got = logits(found, features).flatten()
+    torch.testing.assert_close(got, torch.tensor(want).float(), rtol=1e-2, atol=1e-2)
 
 
 def test_several_labels_are_a_regression_each() -> None:
     features, targets = sigmoids(200, 1)
-    found = probe.fit((features, targets), None, 3, [1.0], kind="multilabel")
+    found = probe.fit((features, targets), None, 3, "multilabel", inverse_penalty=0.1)
     assert found.weight.shape == (3, 20)
     for number in range(3):
-        alone = probe.fit((features, targets[:, number]), None, 2, [1.0], kind="binary")
+        alone = probe.fit((features, targets[:, number]), None, 2, "binary", inverse_penalty=0.1)
         torch.testing.assert_close(found.weight[number], alone.weight[0], rtol=1e-2, atol=2e-3)
         torch.testing.assert_close(found.bias[number], alone.bias[0], rtol=1e-2, atol=2e-3)
-
-
-@pytest.mark.parametrize("kind", ["binary", "multilabel"])
-@pytest.mark.parametrize("with_val", [True, False])
-def test_sigmoids_choose_their_strength_by_log_loss(kind: str, with_val: bool) -> None:
-    def own(whole: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        return (whole[0], whole[1][:, 0].long()) if kind == "binary" else whole
-
-    classes = 2 if kind == "binary" else 3
-    val = own(sigmoids(150, 3))
-    found = probe.fit(own(sigmoids(90, 2)), val if with_val else None, classes, kind=kind)
-    losses = {strength: loss for strength, loss, _ in found.tried}
-    assert losses[found.strength] == min(losses.values())
-    assert min(losses) < found.strength < max(losses)
-    logits = val[0] @ found.weight.T + found.bias
-    correct = objectives.correct(logits, val[1], kind) / 150
-    assert correct > (0.8 if kind == "binary" else 0.45)
-    if with_val:
-        (row,) = [row for row in found.tried if row[0] == found.strength]
-        assert objectives.loss(logits, val[1], kind).item() == pytest.approx(row[1], abs=1e-3)
-        assert correct == row[2]
 
 
 @pytest.mark.parametrize("kind", ["binary", "multilabel"])
@@ -132,9 +229,9 @@ def test_a_label_that_all_or_none_have_does_no_harm(kind: str) -> None:
     targets[:, 1] = 0
     for column in (0, 1):
         own = targets[:, column].long() if kind == "binary" else targets
-        found = probe.fit((features, own), None, 2 if kind == "binary" else 3, kind=kind)
+        found = probe.fit((features, own), None, 2 if kind == "binary" else 3, kind)
         assert torch.isfinite(found.weight).all()
-        assert torch.isfinite(found.bias).all()
+        assert found.bias.abs().max() < 20
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
@@ -142,5 +239,14 @@ def test_a_label_that_all_or_none_have_does_no_harm(kind: str) -> None:
 def test_a_handful_of_images_is_enough(kind: str, count: int) -> None:
     features, many = sigmoids(count, 6)
     targets = many if kind == "multilabel" else many[:, 0].long()
-    found = probe.fit((features, targets), None, 3 if kind == "multilabel" else 2, kind=kind)
+    found = probe.fit((features, targets), None, 3 if kind == "multilabel" else 2, kind)
     assert torch.isfinite(found.weight).all()
+    assert torch.isfinite(found.bias).all()
+
+
+@pytest.mark.parametrize("where", ["train", "val"])
+def test_features_that_are_no_numbers_are_refused(where: str) -> None:
+    train, val = clouds(50, 2), clouds(50, 3)
+    (train if where == "train" else val)[0][7, 3] = float("nan")
+    with pytest.raises(TrainingError, match="--precision fp32"):
+        probe.fit(train, val, 3)

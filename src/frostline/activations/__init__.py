@@ -1,1 +1,1 @@
-"""Activations at a line: how they are computed, kept on disk, and handed to training."""
+"""Activations (features) at a line: computing them, caching them, handing them to training."""

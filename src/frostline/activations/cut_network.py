@@ -1,4 +1,4 @@
-"""What activations need to know of a network that is cut at a line."""
+"""What this folder needs to know of a network that is cut at a line."""
 
 from typing import Protocol
 
@@ -13,32 +13,32 @@ class CutNetwork(Protocol):
 
     @property
     def architecture(self) -> str:
-        """The backbone's name for people, and for cache keys."""
+        """The backbone's name, as shown and as used in cache keys."""
         ...
 
     @property
     def line(self) -> Line:
-        """Where it is cut."""
+        """The line at which it is cut."""
         ...
 
     @property
     def prefix(self) -> GraphPart:
-        """The layers below the line, as they are in the network."""
+        """The layers below the line, unchanged."""
         ...
 
     @property
     def engine(self) -> Engine:
-        """A copy of them, ready to run."""
+        """A copy of the prefix, ready to run."""
         ...
 
     @property
     def traced(self) -> TracedNetwork:
-        """The network's lines."""
+        """The whole network, traced, with its lines."""
         ...
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """How images become its input."""
+        """How images become the network's input."""
         ...
 
 
@@ -51,7 +51,7 @@ def prefix_digest(network: CutNetwork) -> str:
 
 
 def row_bytes(network: CutNetwork) -> int:
-    """Returns the bytes of one activation as it is kept."""
+    """Returns the size of one stored activation in bytes."""
     count: int = 1
     for size in network.line.shape:
         count *= size

@@ -1,8 +1,8 @@
-"""From image files to activations, with every core busy.
+"""From image files to activations (feature extraction), on all cores.
 
-On a CPU each core takes a batch from file to activation by itself, on one thread: decoding and
-the network never wait for each other, and a core that another program takes away holds up only
-its own batch. On a GPU the cores decode ahead and one caller feeds the device.
+On a CPU each worker takes a batch all the way from files to activations, on a single thread:
+decoding and the network never wait for each other, and a core taken by another program delays only
+its own batch. On a GPU the workers decode ahead, and the caller feeds the device.
 """
 
 import itertools
@@ -21,20 +21,20 @@ from frostline.images.augment import CENTER, View, load
 from frostline.images.decode import Unreadable
 from frostline.images.preprocessing import Preprocessing
 
-Run = Callable[[Tensor], Tensor]
-# Positions that could be read, what they came to, and a reason for each that could not.
-Loaded = tuple[list[int], Tensor | None, dict[int, str]]
+EngineCall = Callable[[Tensor], Tensor]
+# The positions that could be read, their tensors, and a reason for each position that could not.
+LoadedBatch = tuple[list[int], Tensor | None, dict[int, str]]
 BATCH = 16
 
 
 @dataclass(frozen=True)
 class ImageView:
-    """One view of one picture.
+    """One view of one image.
 
     Attributes:
-        path: The file.
-        content: The digest of its bytes; `center` needs none.
-        view: Which view.
+        path: The image file.
+        content: The digest of its bytes; not needed for `center`.
+        view: The view.
     """
 
     path: str
@@ -43,137 +43,146 @@ class ImageView:
 
 
 def pixels(
-    items: Sequence[ImageView], how: Preprocessing, batch_size: int = BATCH
-) -> Iterator[Loaded]:
-    """Decodes pictures in order, a few batches ahead of whoever takes them.
+    views: Sequence[ImageView], preprocessing: Preprocessing, batch_size: int = BATCH
+) -> Iterator[LoadedBatch]:
+    """Decodes images in order, a few batches ahead of the consumer.
 
-    Views of one picture that follow each other are made from one decoding.
+    Consecutive views of one image are made from a single decoding.
 
     Args:
-        items: What to make.
-        how: The backbone's preprocessing.
-        batch_size: Views per batch, unreadable ones counted; more where one picture has more.
+        views: What to load.
+        preprocessing: The backbone's preprocessing.
+        batch_size: Views per batch, unreadable ones included; more if one image has more views.
 
     Yields:
-        The positions in `items` that could be read, their pixels (uint8 [n, 3, h, w], or None
-        where there are none), and a reason for each position that could not.
+        The positions in `views` that could be read, their pixels (uint8 [n, 3, h, w]; None if there
+        are none), and a reason for each position that could not.
     """
-    yield from _ahead(partial(_load, how=how, run=None), items, batch_size)
+    load_batch = partial(_load, preprocessing=preprocessing, engine=None)
+    yield from _prefetched(load_batch, views, batch_size)
 
 
 def activations(
-    items: Sequence[ImageView],
-    how: Preprocessing,
-    run: Run,
+    views: Sequence[ImageView],
+    preprocessing: Preprocessing,
+    engine: EngineCall,
     on_cpu: bool,
     batch_size: int = BATCH,
-) -> Iterator[Loaded]:
-    """Like `pixels`, with each batch put through `run`, an engine.
+) -> Iterator[LoadedBatch]:
+    """Like `pixels`, with each batch run through an engine.
 
     Args:
-        items: What to make.
-        how: The backbone's preprocessing.
-        run: Pixels to activations.
-        on_cpu: Whether it computes on this machine's cores rather than on a GPU.
-        batch_size: Views per batch, unreadable ones counted.
+        views: What to load.
+        preprocessing: The backbone's preprocessing.
+        engine: Pixels to activations.
+        on_cpu: Whether the engine runs on the CPU rather than on a GPU.
+        batch_size: Views per batch, unreadable ones included.
     """
     if on_cpu:
-        yield from _ahead(partial(_load, how=how, run=run), items, batch_size)
+        load_batch = partial(_load, preprocessing=preprocessing, engine=engine)
+        yield from _prefetched(load_batch, views, batch_size)
     else:
-        for positions, batch, problems in pixels(items, how, batch_size):
-            yield positions, None if batch is None else run(batch), problems
+        for positions, batch, problems in pixels(views, preprocessing, batch_size):
+            yield positions, None if batch is None else engine(batch), problems
 
 
 @dataclass(frozen=True)
 class LiveActivations:
-    """Computes activations anew each time they are asked for: what training does without a cache.
+    """Computes activations each time they are requested, as training does without a cache.
 
     Attributes:
-        how: The backbone's preprocessing.
-        run: The engine.
-        on_cpu: Whether it computes on this machine's cores.
-        items: Row id to what it is an activation of.
+        preprocessing: The backbone's preprocessing.
+        engine: Pixels to activations.
+        on_cpu: Whether the engine runs on the CPU.
+        views: Row id to the view it stands for.
     """
 
-    how: Preprocessing
-    run: Run
+    preprocessing: Preprocessing
+    engine: EngineCall
     on_cpu: bool
-    items: MutableMapping[bytes, ImageView] = field(default_factory=dict)
+    views: MutableMapping[bytes, ImageView] = field(default_factory=dict)
 
     def fetch(self, rows: Sequence[bytes]) -> Tensor:
         """Returns the activations of `rows`: [n, *shape].
 
         Raises:
-            ListingError: Where an image can no longer be read.
+            ListingError: If an image can no longer be read.
         """
-        wanted = [self.items[row] for row in rows]
-        share = -(-len(wanted) // _cores())
-        # On a GPU every core decodes, and what they come to is put through at once.
-        each = self.run if self.on_cpu else None
+        views = [self.views[row] for row in rows]
+        batch_size = -(-len(views) // _cores())
+        # For a GPU, every core decodes its part, and all parts run through the engine at once.
+        engine = self.engine if self.on_cpu else None
+        load_batch = partial(_load, preprocessing=self.preprocessing, engine=engine)
         parts = []
-        for _, part, problems in _ahead(partial(_load, how=self.how, run=each), wanted, share):
+        for _, part, problems in _prefetched(load_batch, views, batch_size):
             for position, reason in problems.items():
                 raise ListingError(
-                    f"{wanted[position].path}: could be read before, and now cannot: {reason}."
+                    f"{views[position].path}: could be read before, and now cannot: {reason}."
                 )
             parts += [] if part is None else [part]
-        made = torch.cat(parts)
-        return made if self.on_cpu else self.run(made)
+        batch = torch.cat(parts)
+        return batch if self.on_cpu else self.engine(batch)
 
 
-def _load(items: Sequence[ImageView], start: int, how: Preprocessing, run: Run | None) -> Loaded:
-    good: list[int] = []
+def _load(
+    views: Sequence[ImageView],
+    start: int,
+    preprocessing: Preprocessing,
+    engine: EngineCall | None,
+) -> LoadedBatch:
+    """Loads one batch, whose first view has position `start`."""
+    readable: list[int] = []
     images: list[Tensor] = []
-    bad: dict[int, str] = {}
+    problems: dict[int, str] = {}
     for (path, content), group in itertools.groupby(
-        enumerate(items, start), lambda pair: (pair[1].path, pair[1].content)
+        enumerate(views, start), lambda pair: (pair[1].path, pair[1].content)
     ):
-        positions, same = zip(*group, strict=True)
+        positions, same_image = zip(*group, strict=True)
         try:
-            images += load(path, how, [item.view for item in same], content)
-            good += positions
+            images += load(path, preprocessing, [item.view for item in same_image], content)
+            readable += positions
         except Unreadable as reason:
-            bad |= dict.fromkeys(positions, str(reason))
+            problems |= dict.fromkeys(positions, str(reason))
     batch = torch.stack(images) if images else None
-    return good, run(batch) if run and batch is not None else batch, bad
+    return readable, engine(batch) if engine and batch is not None else batch, problems
 
 
 def _batches(
-    items: Sequence[ImageView], batch_size: int
+    views: Sequence[ImageView], batch_size: int
 ) -> Iterator[tuple[int, Sequence[ImageView]]]:
-    """Yields where each batch begins, and the batch; a picture's views stay together."""
+    """Yields the start of each batch, and the batch; the views of one image stay together."""
     start = 0
-    while start < len(items):
-        end = min(start + batch_size, len(items))
-        while end < len(items) and items[end].path == items[end - 1].path:
+    while start < len(views):
+        end = min(start + batch_size, len(views))
+        while end < len(views) and views[end].path == views[end - 1].path:
             end += 1
-        yield start, items[start:end]
+        yield start, views[start:end]
         start = end
 
 
-def _ahead(
-    load_batch: Callable[[Sequence[ImageView], int], Loaded],
-    items: Sequence[ImageView],
+def _prefetched(
+    load_batch: Callable[[Sequence[ImageView], int], LoadedBatch],
+    views: Sequence[ImageView],
     batch_size: int,
-) -> Iterator[Loaded]:
-    """Yields batches in order while two more for each core are under way or ready."""
+) -> Iterator[LoadedBatch]:
+    """Yields batches in order, with up to two more per core in progress or ready."""
     cores = _cores()
-    # Each worker has one core to itself. What PyTorch gives to threads made later is put back.
+    # Each worker uses one thread. The setting for threads created later is restored at the end.
     threads = torch.get_num_threads()
     with ThreadPoolExecutor(cores, "frostline", partial(torch.set_num_threads, 1)) as pool:
-        waiting: deque[Future[Loaded]] = deque()
+        pending: deque[Future[LoadedBatch]] = deque()
         try:
-            for start, batch in _batches(items, batch_size):
-                waiting.append(pool.submit(load_batch, batch, start))
-                if len(waiting) > 2 * cores:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+            for start, batch in _batches(views, batch_size):
+                pending.append(pool.submit(load_batch, batch, start))
+                if len(pending) > 2 * cores:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
             torch.set_num_threads(threads)
 
 
 def _cores() -> int:
-    # A container may be given fewer than the machine has.
+    # A container may be limited to fewer cores than the machine has.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

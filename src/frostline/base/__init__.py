@@ -1,1 +1,1 @@
-"""What everything else may use: errors, files, the console, signals, paths."""
+"""The foundation that every other folder may import: errors, files, console, signals, paths."""

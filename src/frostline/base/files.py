@@ -1,4 +1,4 @@
-"""Writing files so that they are there whole or not at all, and naming them by what they hold."""
+"""Atomic writes, content digests and file locks."""
 
 import contextlib
 import errno
@@ -23,7 +23,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def digest(*parts: bytes | memoryview) -> str:
-    """Returns the SHA-256 of `parts`, each set apart by its length, as its first 40 hex digits."""
+    """Returns the SHA-256 of `parts`, each preceded by its length, as its first 40 hex digits."""
     state = hashlib.sha256()
     for part in parts:
         view = memoryview(part)
@@ -33,38 +33,38 @@ def digest(*parts: bytes | memoryview) -> str:
 
 
 def digest_json(value: Any) -> str:
-    """Returns the digest of a JSON value, whatever the order of its keys."""
+    """Returns the digest of a JSON value, independent of the order of keys."""
     return digest(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
 
 
 def tensors_digest(module: "nn.Module", *parts: bytes) -> str:
     """Returns the digest of `parts` and of all parameters and buffers of a module.
 
-    The state dict will not do: buffers that are computed and not loaded are absent there.
+    Not of its state dict, which lacks non-persistent buffers.
     """
     import torch
 
     tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-    held: list[bytes | memoryview] = list(parts)
+    content: list[bytes | memoryview] = list(parts)
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
-        held.append(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        held.append(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest(*held)
+        content.append(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        content.append(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest(*content)
 
 
 def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
-    """Lets `write` fill a temporary file beside `path`, then puts it in place in one step.
+    """Lets `write` fill a temporary file beside `path`, then renames it to `path`.
 
-    The file and its folder are synced to disk, so after a crash `path` holds the old content
-    or the new, never a part.
+    The file and its folder are synced to disk, so after a crash `path` has the old content or the
+    new, never a part of it.
 
     Args:
         path: The file to write.
         write: Called with the temporary path; it must have closed the file when it returns.
 
     Raises:
-        DiskError: Where the disk is full or refuses; what stood at `path` before still stands.
+        DiskError: If the disk is full or the write fails; the file at `path` is then unchanged.
     """
     temporary = None
     try:
@@ -74,7 +74,7 @@ def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
         temporary = Path(name)
         write(temporary)
         _sync(temporary)
-        # mkstemp makes files that only their owner can read; ours are like any other.
+        # mkstemp makes files that only their owner can read.
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
         _sync(path.parent)
@@ -86,7 +86,7 @@ def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes `text` as UTF-8, atomically; bytes of file names that are not UTF-8 pass unchanged."""
+    """Writes `text` as UTF-8, atomically; undecodable bytes of file names are written unchanged."""
     data = text.encode("utf-8", "surrogateescape")
 
     def write(temporary: Path) -> None:
@@ -98,7 +98,7 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Writes `value` as indented JSON, atomically.
 
-    Names that are not UTF-8 are escaped: the file is always UTF-8, and reading it gives them back.
+    File names that are not UTF-8 are escaped, so the file is always UTF-8 and reads back the same.
     """
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     if not is_unicode(text):
@@ -113,11 +113,11 @@ def save_tensors(
 
     Args:
         path: The file to write.
-        tensors: By name; contiguous, and none sharing memory with another.
-        metadata: What its header is to hold besides.
+        tensors: By name; contiguous, and without shared memory.
+        metadata: Texts for its header.
 
     Raises:
-        OSError: Where the disk is full or refuses.
+        OSError: If the disk is full or the write fails.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
@@ -125,7 +125,7 @@ def save_tensors(
     try:
         save_file(tensors, path, metadata=metadata)
     except SafetensorError as error:
-        # It tells a full disk in words only: "... (os error 28)".
+        # A full disk shows only in its message: "... (os error 28)".
         number = _OS_ERROR.search(str(error))
         if number is None:
             raise
@@ -133,7 +133,7 @@ def save_tensors(
 
 
 def disk_error(error: OSError, path: Path) -> DiskError:
-    """Returns the error to raise where writing `path` failed with `error`."""
+    """Returns the error to raise after writing `path` failed with `error`."""
     if error.errno in _FULL:
         return DiskError(
             f"{path}: the disk is full; what was finished before is kept. "
@@ -147,16 +147,16 @@ def disk_error(error: OSError, path: Path) -> DiskError:
 
 @contextlib.contextmanager
 def locked(path: Path, holder: str) -> Iterator[None]:
-    """Holds an exclusive lock on the file `path` for as long as the block runs.
+    """Holds an exclusive lock on the file `path` while the block runs.
 
-    The operating system lets go of it when the process ends, however it ends.
+    The operating system releases it when the process ends, in whatever way.
 
     Args:
-        path: The lock file; made where it is absent.
-        holder: What the lock guards, for the message.
+        path: The lock file; created if absent.
+        holder: What the lock protects, for the message.
 
     Raises:
-        RunError: Where another process holds the lock.
+        RunError: If another process holds the lock.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -176,7 +176,7 @@ def locked(path: Path, holder: str) -> Iterator[None]:
 
 
 def is_unicode(text: str) -> bool:
-    """Says whether `text` is all characters: a file name may hold bytes that are none."""
+    """Tells whether `text` can be encoded: a file name may contain undecodable bytes."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: at once where nothing is lost by it, at the next safe moment elsewhere."""
+"""Handling Ctrl-C and SIGTERM: at once, or deferred to a point where no work is lost."""
 
 import signal
 import threading
@@ -15,7 +15,7 @@ class Interrupted(KeyboardInterrupt):
     """A signal asked the process to end.
 
     Attributes:
-        number: Of the signal.
+        number: The signal's number.
     """
 
     def __init__(self, number: int) -> None:
@@ -26,36 +26,36 @@ class Interrupted(KeyboardInterrupt):
 
 @dataclass
 class Request:
-    """Whether a signal has come while it was held back.
+    """A deferred signal, if one has arrived.
 
     Attributes:
-        number: Of the signal; 0 for none.
+        number: The signal's number; 0 for none.
     """
 
     number: int = 0
 
     def obey(self) -> None:
-        """Raises `Interrupted` where a signal has come."""
+        """Raises `Interrupted` if a signal has arrived."""
         if self.number:
             raise Interrupted(self.number)
 
 
 @contextmanager
 def at_once() -> Iterator[None]:
-    """Lets SIGTERM end the block as Ctrl-C does: by an exception, so that all is put in order."""
+    """Lets SIGTERM end the block as Ctrl-C does: by an exception, so that cleanup code runs."""
 
-    def raise_it(number: int, frame: FrameType | None) -> None:
+    def interrupt(number: int, frame: FrameType | None) -> None:
         raise Interrupted(number)
 
-    with _handlers(raise_it):
+    with _handlers(interrupt):
         yield
 
 
 @contextmanager
 def held_back() -> Iterator[Request]:
-    """Holds Ctrl-C and SIGTERM back, so that the block can end where it loses nothing.
+    """Defers Ctrl-C and SIGTERM, so that the block can end where no work is lost.
 
-    A second one ends it at once. Outside of the main thread signals are left alone.
+    A second signal ends it at once. Outside the main thread, signals are left alone.
     """
     request = Request()
 
@@ -72,11 +72,11 @@ def _handlers(handler: Any) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    # What was not set from Python could not be put back, and is left alone.
-    ours = [number for number in SIGNALS if signal.getsignal(number) is not None]
-    before = {number: signal.signal(number, handler) for number in ours}
+    # A handler that was not set from Python could not be restored, and is left alone.
+    replaceable = [number for number in SIGNALS if signal.getsignal(number) is not None]
+    previous = {number: signal.signal(number, handler) for number in replaceable}
     try:
         yield
     finally:
-        for number, former in before.items():
+        for number, former in previous.items():
             signal.signal(number, former)

@@ -14,12 +14,13 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from frostline.base import signals as interrupt
+from frostline.base import signals
+from frostline.base.console import printable
 from frostline.base.errors import FrostlineError, did_you_mean, nearest
 from frostline.cli.parser import make_parser
 
 # Commands that need neither torch nor timm to begin with.
-LIGHT = ("backbones", "cache", "recipe")
+LIGHT = ("backbones", "cache", "recipe", "weights")
 _CHOICES = re.compile(r"invalid choice: '(?P<got>.*)' \(choose from (?P<known>.*)\)", re.DOTALL)
 _STRANGE = re.compile(r"unrecognized arguments: (?P<got>\S+)")
 
@@ -58,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         if arguments.command not in LIGHT:
             _load_quickly()
-        with interrupt.at_once():
+        with signals.at_once():
             status: int = getattr(commands, arguments.command.replace("-", "_"))(arguments)
         sys.stdout.flush()
     except FrostlineError as error:
@@ -105,15 +106,15 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace | int:
     """Returns what was typed, or the exit status where that is answered already."""
     parser = make_parser()
     said = io.StringIO()
+    typed = sys.argv[1:] if argv is None else list(argv)
     try:
         with contextlib.redirect_stderr(said):
-            return parser.parse_args(argv)
+            return parser.parse_args(typed, argparse.Namespace(typed=("frostline", *typed)))
     except SystemExit as ending:
         if not ending.code:
             return 0
     command, _, words = said.getvalue().rpartition(": error: ")
     command = command.rpartition("\n")[2]
-    typed = sys.argv[1:] if argv is None else argv
     return _refuse(f"{words.strip()}.{_meant(words, typed, parser)} See {command} --help.")
 
 
@@ -138,5 +139,5 @@ def _options(parser: argparse.ArgumentParser, argv: Sequence[str]) -> set[str]:
 
 
 def _refuse(words: str) -> int:
-    sys.stderr.write(f"frostline: {' '.join(words.split())}\n")
+    sys.stderr.write(f"frostline: {printable(' '.join(words.split()))}\n")
     return 2

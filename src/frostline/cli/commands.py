@@ -1,11 +1,8 @@
 """What each command does: arguments into calls, results into words."""
 
-import csv
-import io
-import json
 import sys
 from argparse import Namespace
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,22 +11,44 @@ from frostline.base.console import Console
 from frostline.base.errors import FrostlineError
 from frostline.base.paths import cache_folder
 from frostline.cli.options import recipe_of
+from frostline.cli.output import print_json, print_table, print_text
+from frostline.cli.predicting import evaluate, predict
+
+__all__ = [
+    "backbones",
+    "cache",
+    "demo",
+    "embed",
+    "evaluate",
+    "lines",
+    "lr_find",
+    "plan",
+    "predict",
+    "recipe",
+    "summary",
+    "train",
+]
 
 
 def train(arguments: Namespace) -> int:
     """Trains, and says where the run lies."""
     wanted = recipe_of(arguments)
     from frostline import api
-    from frostline.recipe import named
+    from frostline.recipe import naming_file
 
     given = arguments
     console = Console()
-    with named(given.recipe):
+    with naming_file(given.recipe):
         run = api.train(
-            given.photos, out=given.out, recipe=wanted, cache_dir=given.cache_dir, console=console
+            given.photos,
+            out=given.out,
+            recipe=wanted,
+            cache_dir=given.cache_dir,
+            console=console,
+            command=given.typed,
         )
     if given.json:
-        _print_json(run.metrics)
+        print_json(run.metrics)
     console.say(f"run: {given.out} (model/, metrics.json, report.html, curves)")
     console.say(f"next: frostline predict {given.out} PICTURE")
     return 0
@@ -39,13 +58,13 @@ def plan(arguments: Namespace) -> int:
     """Measures and says what `train` would choose."""
     wanted = recipe_of(arguments)
     from frostline import pipeline
-    from frostline.recipe import named
+    from frostline.recipe import naming_file
 
     given = arguments
-    with named(given.recipe):
+    with naming_file(given.recipe):
         found = pipeline.plan(given.photos, wanted, cache_folder(given.cache_dir), Console())
     if arguments.json:
-        _print_json(found.facts)
+        print_json(found.facts)
     return 0
 
 
@@ -53,10 +72,10 @@ def lr_find(arguments: Namespace) -> int:
     """Tries rising rates and says which to take."""
     wanted = recipe_of(arguments)
     from frostline import api
-    from frostline.recipe import named
+    from frostline.recipe import naming_file
 
     given = arguments
-    with named(given.recipe):
+    with naming_file(given.recipe):
         found = api.lr_find(
             given.photos,
             recipe=wanted,
@@ -69,9 +88,9 @@ def lr_find(arguments: Namespace) -> int:
             console=Console(),
         )
     if given.json:
-        _print_json(asdict(found))
+        print_json(asdict(found))
     else:
-        _print(f"suggested rate of the head: {found.suggestion:.2g} ({found.rule})")
+        print_text(f"suggested rate of the head: {found.suggestion:.2g} ({found.rule})")
     Console().say(f"{given.out}.png and {given.out}.svg: the losses")
     return 0
 
@@ -83,9 +102,9 @@ def recipe(arguments: Namespace) -> int:
     if arguments.action == "list":
         known = {name: recipes.load(name) for name in recipes.builtin()}
         if arguments.json:
-            _print_json([{"name": name, "about": one.about} for name, one in known.items()])
+            print_json([{"name": name, "about": one.about} for name, one in known.items()])
         else:
-            _print_table(["recipe", ""], [[name, one.about] for name, one in known.items()])
+            print_table(["recipe", ""], [[name, one.about] for name, one in known.items()])
         return 0
     found = recipes.load(arguments.name, arguments.set)
     if arguments.action == "show":
@@ -93,7 +112,7 @@ def recipe(arguments: Namespace) -> int:
     else:
         lines = ", ".join(stage.line for stage in found.stages)
         stages = f"stages at {lines}" if lines else "no stages: the probe alone"
-        _print(f"{arguments.name}: holds; {stages}")
+        print_text(f"{arguments.name}: holds; {stages}")
     return 0
 
 
@@ -114,53 +133,9 @@ def summary(arguments: Namespace) -> int:
         depth=summaries.ALL if given.all else summaries.BLOCKS,
     )
     if given.json:
-        _print_json(summaries.as_json(found))
+        print_json(summaries.as_json(found))
     else:
-        _print("\n".join(summaries.table(found)))
-    return 0
-
-
-def predict(arguments: Namespace) -> int:
-    """Prints what pictures show; status 2 where one could not be read."""
-    from frostline.model import predict as predicting
-
-    console = Console()
-    if arguments.top_k < 1:
-        raise FrostlineError(f"--top-k: must be at least 1, not {arguments.top_k}.")
-    model = predicting.open_model(
-        arguments.model, arguments.device, arguments.precision, arguments.flip
-    )
-    said = predicting.predict(model, arguments.pictures, arguments.top_k, console)
-    show = {"table": _predictions_table, "csv": _predictions_csv, "json": _predictions_json}
-    unread = show[arguments.format](said)
-    if unread:
-        what = "1 picture" if unread == 1 else f"{unread} pictures"
-        console.say(f"frostline: {what} could not be read; the reasons stand above")
-    return 2 if unread else 0
-
-
-def evaluate(arguments: Namespace) -> int:
-    """Prints the scores of a model on labelled pictures."""
-    from frostline.images import listing as listings
-    from frostline.model import predict as predicting
-    from frostline.scores import evaluation as scoring
-
-    console = Console()
-    model = predicting.open_model(
-        arguments.model, arguments.device, arguments.precision, arguments.flip
-    )
-    scored, listing = predicting.evaluate_on(model, arguments.photos, arguments.split, console)
-    for line in listings.report_lines(listing):
-        console.say(line)
-    if arguments.json:
-        _print_json({scored.split: scored.metrics})
-        return 0
-    _print(scoring.summary(scored.split, scored.metrics))
-    rows = [
-        [name, str(one["n"]), *(_share(one[key]) for key in ("precision", "recall", "f1"))]
-        for name, one in scored.metrics["per_class"].items()
-    ]
-    _print_table(["class", "n", "precision", "recall", "f1"], rows)
+        print_text("\n".join(summaries.table(found)))
     return 0
 
 
@@ -174,7 +149,7 @@ def lines(arguments: Namespace) -> int:
     found = pipeline.lines(choice)
     shown = [line for line in found if given.all or line.block]
     if given.json:
-        _print_json([{**asdict(line), "kib_half": line.kib_half} for line in shown])
+        print_json([{**asdict(line), "kib_half": line.kib_half} for line in shown])
         return 0
     rows = [
         [
@@ -188,14 +163,14 @@ def lines(arguments: Namespace) -> int:
         ]
         for line in shown
     ]
-    _print_table(["line", "index", "shape", "KiB", "params below", "above", "work below"], rows)
+    print_table(["line", "index", "shape", "KiB", "params below", "above", "work below"], rows)
     hidden = len(found) - len(shown)
     if hidden:
-        _print(f"{hidden} more with --all. KiB: one image's activation in half precision.")
+        print_text(f"{hidden} more with --all. KiB: one image's activation in half precision.")
     shared = [line for line in shown if line.shared]
     if shared:
         names = ", ".join(dict.fromkeys(name for line in shared for name in line.shared))
-        _print(
+        print_text(
             f"From {shared[0].name} to {shared[-1].name}, what lies above a line also reads "
             f"parameters from below it, which stay frozen: {names}."
         )
@@ -209,10 +184,10 @@ def backbones(arguments: Namespace) -> int:
 
     entries = catalog.search(arguments.pattern)
     if arguments.json:
-        _print_json([asdict(entry) for entry in entries])
+        print_json([asdict(entry) for entry in entries])
         return 0
     if not entries:
-        known = [entry.name.removeprefix("timm:") for entry in catalog.search()]
+        known = [entry.name.partition(":")[2] for entry in catalog.search()]
         raise BackboneError(
             f"{arguments.pattern}: no pretrained network of that name."
             + did_you_mean(arguments.pattern, known)
@@ -227,26 +202,33 @@ def backbones(arguments: Namespace) -> int:
         ]
         for entry in entries
     ]
-    _print_table(["backbone", "px", "classes", "licence", ""], rows)
+    print_table(["backbone", "px", "classes", "licence", ""], rows)
     return 0
+
+
+def weights(arguments: Namespace) -> int:
+    """Looks into a weights file."""
+    from frostline.cli import weights as command
+
+    return command.run(arguments)
 
 
 def embed(arguments: Namespace) -> int:
     """Writes activations to a file."""
     from frostline import pipeline
-    from frostline.activations import embeddings as embedding
+    from frostline.activations import embeddings
     from frostline.recipe import BackboneChoice, Compute
 
     given = arguments
     console = Console()
-    embedding.writer_for(given.out)
+    embeddings.writer_for(given.out)
     pipeline.keep_apart(given.photos, {"--out": given.out})
     choice = BackboneChoice(given.backbone, given.weights, given.partial, given.image_px)
     compute = Compute(given.device, given.precision)
     activations, rows = pipeline.embed(
         choice, given.photos, given.line, compute, cache_folder(given.cache_dir), console
     )
-    embedding.write(given.out, activations, rows)
+    embeddings.write(given.out, activations, rows)
     shape = " × ".join(map(str, activations.shape))
     console.say(f"{given.out}: activations {shape} at line {given.line}, with path, label, split")
     return 0
@@ -254,24 +236,24 @@ def embed(arguments: Namespace) -> int:
 
 def cache(arguments: Namespace) -> int:
     """Lists, verifies or removes kept activations."""
-    from frostline.activations.cache import upkeep
+    from frostline.activations.cache import maintenance
 
     folder = cache_folder(arguments.cache_dir)
     if arguments.action == "list":
-        return _cache_list(upkeep.entries(folder), folder, arguments.json)
+        return _cache_list(maintenance.entries(folder), folder, arguments.json)
     if arguments.action == "verify":
-        checked, damaged, leftovers = upkeep.verify(folder, arguments.remove)
+        checked, damaged, leftovers = maintenance.verify(folder, arguments.remove)
         for words in (*damaged, *leftovers):
-            _print(words)
+            print_text(words)
         done = "removed" if arguments.remove else "found"
-        _print(
+        print_text(
             f"{checked} chunks checked, {len(damaged)} damaged and {len(leftovers)} parts {done}"
         )
         return 2 if damaged and not arguments.remove else 0
     if bool(arguments.names) == arguments.all:
         raise FrostlineError("cache remove: name folders as `cache list` shows them, or --all.")
-    freed = upkeep.remove(folder, None if arguments.all else arguments.names)
-    _print(f"{folder}: {_mib(freed)} freed")
+    freed = maintenance.remove(folder, None if arguments.all else arguments.names)
+    print_text(f"{folder}: {_mib(freed)} freed")
     return 0
 
 
@@ -285,7 +267,7 @@ def demo(arguments: Namespace) -> int:
 
 def _cache_list(entries: Sequence[Any], folder: Path, as_json: bool) -> int:
     if as_json:
-        _print_json([asdict(entry) for entry in entries])
+        print_json([asdict(entry) for entry in entries])
         return 0
     rows = [
         [
@@ -298,77 +280,9 @@ def _cache_list(entries: Sequence[Any], folder: Path, as_json: bool) -> int:
         ]
         for entry in entries
     ]
-    _print_table(["name", "line", "engine", "rows", "chunks", "size"], rows)
-    _print(f"{folder}: {_mib(sum(entry.bytes for entry in entries))}")
+    print_table(["name", "line", "engine", "rows", "chunks", "size"], rows)
+    print_text(f"{folder}: {_mib(sum(entry.bytes for entry in entries))}")
     return 0
-
-
-def _predictions_table(said: Iterable[Any]) -> int:
-    unread = 0
-    for one in said:
-        unread += bool(one.problem)
-        shown = "  ".join(f"{label} {chance:.1%}" for label, chance in one.top)
-        if one.labels != (one.label,) and one.top:
-            shown = f"{', '.join(one.labels) or 'none'}  ({shown})"
-        _print(f"{one.path}: {shown or 'not read: ' + one.problem}")
-    return unread
-
-
-def _predictions_csv(said: Iterable[Any]) -> int:
-    unread = 0
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["path", "rank", "label", "probability", "problem"])
-    for one in said:
-        unread += bool(one.problem)
-        for rank, (label, chance) in enumerate(one.top, start=1):
-            table.writerow([one.path, rank, label, f"{chance:.6f}", ""])
-        if one.problem:
-            table.writerow([one.path, "", "", "", one.problem])
-    sys.stdout.write(text.getvalue())
-    return unread
-
-
-def _predictions_json(said: Iterable[Any]) -> int:
-    listed = [
-        {
-            "path": one.path,
-            "label": one.label,
-            "probability": one.probability,
-            "labels": list(one.labels),
-            "top": [{"label": label, "probability": chance} for label, chance in one.top],
-            "problem": one.problem,
-        }
-        for one in said
-    ]
-    _print_json(listed)
-    return sum(bool(one["problem"]) for one in listed)
-
-
-def _print(text: str) -> None:
-    sys.stdout.write(text + "\n")
-
-
-def _print_json(value: Any) -> None:
-    # ASCII, so that names that are not text survive any terminal or pipe.
-    _print(json.dumps(value, indent=2, ensure_ascii=True, allow_nan=False))
-
-
-def _print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Prints columns; all but the first are aligned right where they are numbers."""
-    table = [list(heads), *map(list, rows)]
-    widths = [max(len(row[i]) for row in table) for i in range(len(heads))]
-    numeric = [bool(rows) and all(row[i][:1].isdigit() for row in rows) for i in range(len(heads))]
-    for row in table:
-        cells = [
-            cell.rjust(width) if number else cell.ljust(width)
-            for cell, width, number in zip(row, widths, numeric, strict=True)
-        ]
-        _print("  ".join(cells).rstrip())
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
 
 
 def _mib(count: int) -> str:

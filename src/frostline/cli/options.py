@@ -28,6 +28,10 @@ _OPTIONS = {
     "pooling": "head.pooling",
     "on": "head.on",
     "targets": "data.targets",
+    "separator": "data.separator",
+    "layout": "data.layout",
+    "levels": "data.levels",
+    "max_megapixels": "data.max_megapixels",
     "augment": "views.preset",
     "views": "views.count",
     "live": "views.live",
@@ -53,7 +57,7 @@ def recipe_of(arguments: Namespace) -> "Recipe":
     Raises:
         RecipeError: Naming every problem.
     """
-    from frostline import recipe as recipes
+    from frostline import recipe
 
     typed = vars(arguments)
     # A command need not have all of them.
@@ -70,7 +74,7 @@ def recipe_of(arguments: Namespace) -> "Recipe":
     stage = {
         key: typed[name] for name, key in _STAGE_OPTIONS.items() if typed.get(name) is not None
     }
-    return recipes.compose(arguments.recipe, arguments.set, given, stage)
+    return recipe.compose(arguments.recipe, arguments.set, given, stage)
 
 
 def _amount(option: str, text: str | None, units: dict[str, float], scale: float) -> float | None:

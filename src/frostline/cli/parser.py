@@ -1,10 +1,20 @@
 """What can be typed."""
 
 import argparse
-from pathlib import Path
 
 from frostline import __version__
-from frostline.recipe import CACHES, ENGINES, OPTIMIZERS, POOLINGS, PRECISIONS, PRESETS, TARGETS
+from frostline.base.paths import user_path
+from frostline.cli.weights import add_parser as _weights
+from frostline.recipe import (
+    CACHES,
+    ENGINES,
+    LAYOUTS,
+    OPTIMIZERS,
+    POOLINGS,
+    PRECISIONS,
+    PRESETS,
+    TARGETS,
+)
 
 EXAMPLES = """\
 examples:
@@ -31,7 +41,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add in (
         *(_train, _plan, _recipe, _lr_find, _predict, _evaluate),
-        *(_summary, _lines, _backbones, _embed, _cache, _demo),
+        *(_summary, _lines, _backbones, _weights, _embed, _cache, _demo),
     ):
         add(commands)
     return parser
@@ -65,7 +75,7 @@ def _train(commands: "_Commands[argparse.ArgumentParser]") -> None:
     parser = _command(commands, "train", "train a classifier on a folder of labelled pictures")
     _photos(parser)
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="RUN", help="the run folder to write"
+        "--out", type=user_path, required=True, metavar="RUN", help="the run folder to write"
     )
     _recipe_options(parser)
     _cache_dir(parser)
@@ -88,7 +98,7 @@ def _lr_find(commands: "_Commands[argparse.ArgumentParser]") -> None:
     )
     _photos(parser)
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="STEM", help="writes STEM.png and STEM.svg"
+        "--out", type=user_path, required=True, metavar="STEM", help="writes STEM.png and STEM.svg"
     )
     parser.add_argument(
         "--stage", type=int, metavar="N", help="which of the recipe's stages, from 0 (the last)"
@@ -133,7 +143,7 @@ def _summary(commands: "_Commands[argparse.ArgumentParser]") -> None:
 def _photos(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "photos",
-        type=Path,
+        type=user_path,
         metavar="PHOTOS",
         help="class folders, train/ and val/ of them, or a CSV (path,label[,split][,group])",
     )
@@ -200,7 +210,7 @@ def _recipe_options(parser: argparse.ArgumentParser, trains: bool = True) -> Non
     add(
         "--backbone",
         metavar="NAME",
-        help="timm:NAME, dir:PATH or hub:OWNER/NAME; a default for the device",
+        help="timm:NAME, torchvision:NAME, dir:PATH or hub:OWNER/NAME; a default for the device",
     )
     add("--weights", metavar="FILE", help="local weights for the named architecture")
     add("--partial", action="store_true", default=None, help="let --weights fit in part only")
@@ -209,6 +219,10 @@ def _recipe_options(parser: argparse.ArgumentParser, trains: bool = True) -> Non
     add("--pooling", choices=POOLINGS, help="how a map becomes a vector (avg)")
     add("--on", metavar="LINE", help="the line that the head sits on (the backbone's end)")
     add("--targets", choices=TARGETS, help="one class an image, one of two, or several (auto)")
+    add("--separator", metavar="SIGN", help="between labels in a cell: space, or the sign (auto)")
+    add("--layout", choices=LAYOUTS, help="`classes`: the folders on top are classes (auto)")
+    add("--levels", metavar="BLACK:WHITE", help="of pictures deeper than 8 bits: 0:4095 (auto)")
+    add("--max-megapixels", type=float, metavar="N", help="of the largest picture read (89)")
     add("--augment", choices=PRESETS, help="how training images are varied")
     add("--views", type=int, metavar="K", help="varied views kept of each training image")
     add("--live", action="store_true", default=None, help="new views in every epoch, none kept")
@@ -246,15 +260,37 @@ def _recipe_options(parser: argparse.ArgumentParser, trains: bool = True) -> Non
 def _predict(commands: "_Commands[argparse.ArgumentParser]") -> None:
     parser = _command(commands, "predict", "say what pictures show")
     _model(parser)
-    parser.add_argument(
-        "pictures", nargs="+", type=Path, metavar="PICTURE", help="files, or folders of files"
+    add = parser.add_argument
+    add(
+        "pictures",
+        nargs="+",
+        metavar="PICTURE",
+        help="files, folders of files, patterns such as 'new/*.jpg', or - for a list on standard "
+        "input",
     )
-    parser.add_argument(
-        "--top-k", type=int, default=1, metavar="K", help="classes to name for each picture"
+    add("--top-k", type=int, default=1, metavar="K", help="classes to name for each picture")
+    add(
+        "--unsure",
+        type=float,
+        metavar="P",
+        help="mark pictures of which it is less sure than P, such as 0.7",
     )
-    parser.add_argument(
-        "--format", choices=("table", "json", "csv"), default="table", help="what to print"
+    add("--html", type=user_path, metavar="FILE", help="write a page with all pictures by class")
+    add(
+        "--sort-into",
+        type=user_path,
+        metavar="FOLDER",
+        help="copy each picture into a folder of its class there; nothing is moved",
     )
+    add("--link", action="store_true", help="with --sort-into: links instead of copies")
+    add(
+        "--out",
+        type=user_path,
+        metavar="FILE",
+        help="write a table: ends in .csv, .json or .parquet",
+    )
+    add("--format", choices=("table", "json", "csv"), help="what to print (table)")
+    _json(parser, "print a list of objects: --format json")
     _flip(parser)
     _compute(parser, "recorded")
 
@@ -263,13 +299,19 @@ def _evaluate(commands: "_Commands[argparse.ArgumentParser]") -> None:
     parser = _command(commands, "evaluate", "score a model on labelled pictures")
     _model(parser)
     parser.add_argument(
-        "photos", type=Path, metavar="PHOTOS", help="labelled pictures, as for train"
+        "photos", type=user_path, metavar="PHOTOS", help="labelled pictures, as for train"
     )
     parser.add_argument(
         "--split",
         choices=("auto", "train", "val", "test", "all"),
         default="auto",
         help="which part; auto is val where PHOTOS has splits, all otherwise",
+    )
+    parser.add_argument(
+        "--out",
+        type=user_path,
+        metavar="FOLDER",
+        help="write a report there, and wrong.csv with what is wrong",
     )
     _flip(parser)
     _compute(parser, "recorded")
@@ -303,17 +345,17 @@ def _embed(commands: "_Commands[argparse.ArgumentParser]") -> None:
     _backbone(parser)
     parser.add_argument(
         "photos",
-        type=Path,
+        type=user_path,
         metavar="PHOTOS",
         help="labelled pictures, as for train, or any folder or file",
     )
     parser.add_argument("--line", default="pooled", metavar="LINE", help="where to read them off")
     parser.add_argument(
         "--out",
-        type=Path,
+        type=user_path,
         required=True,
         metavar="FILE",
-        help="ends in .npz, .safetensors, .h5 or .parquet",
+        help="ends in .csv, .npz, .safetensors, .h5 or .parquet",
     )
     _image_px(parser, 0)
     _compute(parser)
@@ -346,7 +388,7 @@ def _demo(commands: "_Commands[argparse.ArgumentParser]") -> None:
     parser = _command(commands, "demo", "show the whole way on built-in pictures, without network")
     parser.add_argument(
         "--out",
-        type=Path,
+        type=user_path,
         metavar="FOLDER",
         help="where to write; a new temporary folder if not given",
     )
@@ -368,7 +410,8 @@ def _backbone(parser: argparse.ArgumentParser) -> None:
     add(
         "backbone",
         metavar="BACKBONE",
-        help="timm:NAME, dir:PATH or hub:OWNER/NAME; add ?pretrained=false for random weights",
+        help="timm:NAME, torchvision:NAME, dir:PATH or hub:OWNER/NAME; "
+        "add ?pretrained=false for random weights",
     )
     add("--weights", default="", metavar="FILE", help="local weights for the named architecture")
     add("--partial", action="store_true", help="let --weights fit in part only")

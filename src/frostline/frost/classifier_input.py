@@ -1,6 +1,6 @@
 """Where a network's own classifier begins: what a new head is put on instead."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,7 +31,10 @@ class ClassifierInput:
 
 
 def classifier_input(
-    net: nn.Module, traced_graph: TracedGraph, steps: Mapping[str, GraphStep]
+    net: nn.Module,
+    traced_graph: TracedGraph,
+    steps: Mapping[str, GraphStep],
+    classifiers: Sequence[str] = (),
 ) -> ClassifierInput:
     """Finds what the network's classifier is fed.
 
@@ -43,8 +46,9 @@ def classifier_input(
         net: The network.
         traced_graph: What it does.
         steps: The same, step by step.
+        classifiers: Paths of the classifier's last layers, where they are known.
     """
-    paths = _classifiers(net, traced_graph, steps)
+    paths = list(classifiers) or _classifiers(net, traced_graph, steps)
     called = [path for path in paths if path in traced_graph.inputs]
     if not paths:
         return ClassifierInput(len(steps))

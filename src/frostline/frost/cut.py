@@ -136,7 +136,9 @@ class TracedNetwork:
         return cut_point.shape
 
 
-def trace(net: nn.Module, input_shape: tuple[int, int, int]) -> TracedNetwork:
+def trace(
+    net: nn.Module, input_shape: tuple[int, int, int], classifiers: Sequence[str] = ()
+) -> TracedNetwork:
     """Traces a network and finds its lines.
 
     Neither the network's tensors nor its training flags change.
@@ -144,6 +146,8 @@ def trace(net: nn.Module, input_shape: tuple[int, int, int]) -> TracedNetwork:
     Args:
         net: A network that takes one batch of images, `[n, c, h, w]`.
         input_shape: One image's shape: channels, height and width in pixels.
+        classifiers: Paths of the last layers of its classifier, whose input is `pooled`; where
+            none are given, the network is asked, or its last layer is looked for.
 
     Returns:
         The traced network.
@@ -157,11 +161,11 @@ def trace(net: nn.Module, input_shape: tuple[int, int, int]) -> TracedNetwork:
             "Python module that it was made from, before torch.jit.script."
         )
     modes = trace_modes(net, input_shape)
-    found = cut_points_of(net, modes.evaluating, modes.steps)
+    found = cut_points_of(net, modes.evaluating, modes.steps, classifiers)
     evaluating = ModeGraph(modes.evaluating, modes.steps, found.points)
     described = lines_at(net, modes.evaluating, modes.steps, found)
     names = [(line.name, *line.aliases) for line in described]
-    training = training_mode(net, modes, found.points, names, input_shape)
+    training = training_mode(net, modes, found.points, names, input_shape, classifiers)
     traced = TracedNetwork(net, input_shape, described, evaluating, training, found.no_pooled)
     if training is None or modes.are_same:
         return traced

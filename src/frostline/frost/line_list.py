@@ -53,7 +53,10 @@ class ParameterUse:
 
 
 def cut_points_of(
-    net: nn.Module, traced_graph: TracedGraph, steps: Mapping[str, GraphStep]
+    net: nn.Module,
+    traced_graph: TracedGraph,
+    steps: Mapping[str, GraphStep],
+    classifiers: Sequence[str] = (),
 ) -> CutPoints:
     """Finds where all lines lie, from the input to the input of the classifier.
 
@@ -61,9 +64,10 @@ def cut_points_of(
         net: The network.
         traced_graph: What it does in eval mode.
         steps: The same, step by step.
+        classifiers: Paths of the classifier's last layers; found where none are given.
     """
     singles = single_cut_points(net, steps)
-    top = classifier_input(net, traced_graph, steps)
+    top = classifier_input(net, traced_graph, steps, classifiers)
     until = top.index if top.feeds is None else max(top.index, top.feeds)
     packed = packed_cut_points(net, traced_graph, steps, singles, until)
     points = [p for p in (*singles, *packed) if p.index <= until or p is singles[0]]

@@ -12,7 +12,7 @@ import torch
 from torch import fx, nn
 
 from frostline.base.errors import LineError
-from frostline.frost.classifier_input import classifier_input
+from frostline.frost.classifier_input import ClassifierInput, classifier_input
 from frostline.frost.cut_points import CutPoint, single_cut_points
 from frostline.frost.line_list import by_path
 from frostline.frost.lines import Line
@@ -152,6 +152,7 @@ def training_mode(
     cut_points: tuple[CutPoint, ...],
     lines: Sequence[tuple[str, ...]],
     input_shape: tuple[int, int, int],
+    classifiers: Sequence[str] = (),
 ) -> ModeGraph | None:
     """Finds a network's lines in its graph of training mode.
 
@@ -161,6 +162,7 @@ def training_mode(
         cut_points: Where the lines lie in eval mode.
         lines: The names of each line.
         input_shape: One image's shape: channels, height and width in pixels.
+        classifiers: Paths of the classifier's last layers, where they are known.
 
     Returns:
         The mode, or None where it cannot be followed.
@@ -181,7 +183,8 @@ def training_mode(
         steps = steps_of(net, ((training, True),), input_shape)
     except LineError:
         return None
-    found = _cut_points_in_training(net, modes, training, steps, cut_points, lines)
+    top = classifier_input(net, training, steps, classifiers)
+    found = _cut_points_in_training(net, modes, training, steps, cut_points, lines, top)
     return ModeGraph(training, steps, found, None)
 
 
@@ -192,12 +195,12 @@ def _cut_points_in_training(
     steps: dict[str, GraphStep],
     cut_points: Sequence[CutPoint],
     lines: Sequence[tuple[str, ...]],
+    top: ClassifierInput,
 ) -> tuple[CutPoint | None, ...]:
     """Finds each line by the same computation, else by a module's path, else as the features."""
     same = _same_nodes(modes.evaluating.graph, training.graph)
     singles = single_cut_points(net, steps)
     named = by_path(training, steps, singles)
-    top = classifier_input(net, training, steps)
     found: list[CutPoint | None] = [singles[0]]
     for point, names in zip(cut_points[1:], lines[1:], strict=True):
         moved = _moved(point, modes.steps, steps, same)

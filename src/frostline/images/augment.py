@@ -221,9 +221,9 @@ def load(
     decoded: dict[tuple[int, int], Pixels] = {}
     whole: Pixels | None = None
     for size in sorted(set(needed)):
-        decoded[size] = decode.decode(data, size).pixels if whole is None else whole
+        decoded[size] = _decoded(data, size, how) if whole is None else whole
         # Where the least that is needed takes the whole image, so does all else.
-        if whole is None and len(set(needed)) > 1 and _is_whole(decoded[size], data):
+        if whole is None and len(set(needed)) > 1 and _is_whole(decoded[size], data, how):
             whole = decoded[size]
     return [
         make(decoded[size], how, view, content) for size, view in zip(needed, views, strict=True)
@@ -430,6 +430,10 @@ def _coloured(view: Tensor, factors: tuple[float, float, float]) -> Tensor:
     return torch.from_numpy(mixed.astype(np.uint8))
 
 
-def _is_whole(pixels: Pixels, data: bytes) -> bool:
-    header = decode.probe(data)
+def _decoded(data: bytes, size: tuple[int, int], how: Preprocessing) -> Pixels:
+    return decode.decode(data, size, how.levels, how.most_px).pixels
+
+
+def _is_whole(pixels: Pixels, data: bytes, how: Preprocessing) -> bool:
+    header = decode.probe(data, how.most_px)
     return pixels.shape[:2] == (header.height_px, header.width_px)

@@ -2,36 +2,39 @@
 
 JPEG goes through libjpeg-turbo without Pillow in between, which gives the very pixels that Pillow
 gives, sooner. Whatever that path does not take without complaint, Pillow has the last word on: it
-accepts harmless junk between markers and refuses a file that ends too soon.
+accepts harmless junk between markers and refuses a file that ends too soon. Pictures deeper than
+8 bits are read with all their bits (`deep`) and brought to 8 by one rule (`levels`).
 """
 
 import io
-import re
-import struct
 import warnings
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import simplejpeg
+from numpy.typing import NDArray
 from PIL import Image
 from PIL.ImageFile import ImageFile
 
-from frostline.images.levels import Pixels, to_rgb
+from frostline.images import deep, foreign, heic, orientation, png_chunks
+from frostline.images.levels import NO_LEVELS, Levels, Pixels, to_rgb
+from frostline.images.unreadable import Unreadable
+
+__all__ = ["Decoded", "Header", "Unreadable", "decode", "extensions", "probe", "read", "samples"]
 
 # Pillow's own default: a quarter of a GiB of RGB. Ours, so that nobody's setting changes it.
 PIXEL_LIMIT = 89_478_485
+# A larger JPEG is decoded at half its size or less, which takes a quarter of the memory: phones
+# take photographs of 108 and 200 megapixels.
+JPEG_LIMIT = 5 * PIXEL_LIMIT // 2
 
 # EPS runs Ghostscript on the file; the others are names without a decoder behind them.
 _CLOSED = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"}
-_ORIENTATION = 0x0112
-_XMP = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
 _JPEG_PLAIN = {"YCbCr", "RGB", "Gray"}
-
-
-class Unreadable(Exception):  # noqa: N818 - a finding about one file, not a fault of the program
-    """A file that gives no pixels; the message is the short reason, without the path."""
+_MIB = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Header:
     Attributes:
         width_px: Width as displayed.
         height_px: Height as displayed.
-        mode: Pillow's mode; `RGB;16` and the like where Pillow itself drops the low byte.
+        mode: Pillow's mode; of pictures deeper than 8 bits `CHANNELS;SAMPLES`: `L;uint12`.
     """
 
     width_px: int
@@ -63,10 +66,15 @@ class Header:
     mode: str
 
 
+@cache
 def extensions() -> frozenset[str]:
-    """Returns the file name endings of pictures that can be read, in lower case, with the dot."""
+    """Returns the file name endings of pictures, in lower case, with the dot.
+
+    Among them are those of well-known formats that are not read, so that this is said of them.
+    """
     known = Image.registered_extensions()
-    return frozenset(end for end, name in known.items() if name in Image.OPEN.keys() - _CLOSED)
+    readable = {end for end, name in known.items() if name in Image.OPEN.keys() - _CLOSED}
+    return foreign.ENDINGS | readable
 
 
 def read(path: str) -> bytes:
@@ -81,21 +89,31 @@ def read(path: str) -> bytes:
         raise Unreadable((error.strerror or str(error)).lower()) from error
 
 
-def probe(data: bytes) -> Header:
+def probe(data: bytes, most_px: int = 0) -> Header:
     """Reads the header only: cheap, and it finds what is no picture or too large.
 
+    Args:
+        data: The content of the file.
+        most_px: Pixels of the largest picture that is taken; 0 for `JPEG_LIMIT` and, of all other
+            formats, `PIXEL_LIMIT`.
+
     Raises:
-        Unreadable: For an empty file, for what is no image, and over `PIXEL_LIMIT`.
+        Unreadable: For an empty file, for what is no image, and for what is too large.
     """
-    return _probe_jpeg(data) or _probe_pillow(data)
+    return _probe_jpeg(data, most_px) or _probe_deep(data, most_px) or _probe_pillow(data, most_px)
 
 
-def decode(data: bytes, min_px: tuple[int, int] | None = None) -> Decoded:
+def decode(
+    data: bytes,
+    min_px: tuple[int, int] | None = None,
+    levels: Levels = NO_LEVELS,
+    most_px: int = 0,
+) -> Decoded:
     """Decodes a picture to upright RGB.
 
-    Grey is repeated, transparency is laid on white, and deeper pixels are scaled by their range
-    (`frostline.images.levels`). Of an animation the first frame is taken. Safe to call from
-    many threads; the work runs outside Python's lock.
+    Grey is repeated, transparency is laid on white, and deeper pixels are scaled by `levels`. Of
+    an animation the first frame is taken. Safe to call from many threads; the work runs outside
+    Python's lock.
 
     Args:
         data: The content of the file.
@@ -105,50 +123,87 @@ def decode(data: bytes, min_px: tuple[int, int] | None = None) -> Decoded:
             least twice `min_px`. Shrunk to 256 px, pixels then differ from those of the whole
             way by 0.4 levels of 255 on average and by 9 at most (measured on photographs of 3
             to 12 megapixels).
+        levels: What becomes black and what white in pictures deeper than 8 bits.
+        most_px: As for `probe`.
 
     Raises:
         Unreadable: Where there is no whole picture in the data.
     """
-    return _decode_jpeg(data, min_px) or _decode_pillow(data)
+    found = _decode_jpeg(data, min_px, most_px) or _decode_deep(data, levels, most_px)
+    return found or _decode_pillow(data, levels, most_px)
 
 
-def _probe_jpeg(data: bytes) -> Header | None:
+def samples(data: bytes) -> NDArray[Any]:
+    """Returns the values of a picture deeper than 8 bits as they are in the file.
+
+    Returns:
+        `[h, w, c]` or `[h, w]`, without alpha.
+
+    Raises:
+        Unreadable: Where there is no whole picture in the data.
+    """
+    about = deep.describe(data)
+    if about is not None:
+        values = deep.read(data, about)
+        return values[:, :, : values.shape[2] - (values.shape[2] + 1) % 2]
+    with _open(data, 0) as image:
+        try:
+            image.load()
+            return np.asarray(image)
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise Unreadable(_damaged(error)) from error
+
+
+def _probe_jpeg(data: bytes, most_px: int) -> Header | None:
     if not data.startswith(b"\xff\xd8\xff"):
         return None
     try:
         tall, wide, colours, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError:
         return None
-    if colours not in _JPEG_PLAIN:
+    if colours not in _JPEG_PLAIN or foreign.reason(data):
         return None
     height, width = int(tall), int(wide)
-    _check_size(width, height)
-    if _jpeg_orientation(data) >= 5:
+    _check_size(width, height, most_px or JPEG_LIMIT)
+    if orientation.of_jpeg(data) >= 5:
         width, height = height, width
     return Header(width, height, "L" if colours == "Gray" else "RGB")
 
 
-def _probe_pillow(data: bytes) -> Header:
-    with _open(data) as image:
+def _probe_deep(data: bytes, most_px: int) -> Header | None:
+    about = deep.describe(data)
+    if about is None:
+        return None
+    _check_size(about.width_px, about.height_px, most_px or PIXEL_LIMIT)
+    width, height = about.width_px, about.height_px
+    if about.orientation >= 5:
+        width, height = height, width
+    return Header(width, height, about.mode)
+
+
+def _probe_pillow(data: bytes, most_px: int) -> Header:
+    with _open(data, most_px) as image:
         width, height = image.size
-        if _orientation(image) >= 5:
+        if orientation.of_pillow(image) >= 5:
             width, height = height, width
-        return Header(width, height, _mode(image, data))
+        return Header(width, height, deep.mode_of(image))
 
 
-def _decode_jpeg(data: bytes, min_px: tuple[int, int] | None) -> Decoded | None:
-    header = _probe_jpeg(data)
+def _decode_jpeg(data: bytes, min_px: tuple[int, int] | None, most_px: int) -> Decoded | None:
+    header = _probe_jpeg(data, most_px)
     if header is None:
         return None
     height, width = _scaled_px(header, min_px)
-    orientation = _jpeg_orientation(data)
-    if orientation >= 5:
+    turned = orientation.of_jpeg(data)
+    if turned >= 5:
         height, width = width, height
     try:
         pixels: Pixels = simplejpeg.decode_jpeg(data, "RGB", min_height=height, min_width=width)
     except ValueError:
         return None
-    return Decoded(_upright(pixels, orientation), "")
+    return Decoded(orientation.upright(pixels, turned), "")
 
 
 def _scaled_px(header: Header, min_px: tuple[int, int] | None) -> tuple[int, int]:
@@ -161,22 +216,32 @@ def _scaled_px(header: Header, min_px: tuple[int, int] | None) -> tuple[int, int
             whole = scaled[0].is_integer() and scaled[1].is_integer()
             if whole and scaled[0] >= 2 * min_px[0] and scaled[1] >= 2 * min_px[1]:
                 return int(scaled[0]), int(scaled[1])
-    return height, width
+    # However much may be taken: pixels must not depend on a limit.
+    return (height // 2, width // 2) if height * width > PIXEL_LIMIT else (height, width)
 
 
-def _decode_pillow(data: bytes) -> Decoded:
-    with _open(data) as image:
+def _decode_deep(data: bytes, levels: Levels, most_px: int) -> Decoded | None:
+    about = deep.describe(data)
+    if about is None:
+        return None
+    _check_size(about.width_px, about.height_px, most_px or PIXEL_LIMIT)
+    pixels = levels.apply(deep.read(data, about), about.samples, about.inverted)
+    return Decoded(orientation.upright(pixels, about.orientation), about.lossy)
+
+
+def _decode_pillow(data: bytes, levels: Levels, most_px: int) -> Decoded:
+    with _open(data, most_px) as image:
         try:
             image.load()
-            pixels, lossy = to_rgb(image, _mode(image, data))
-            return Decoded(_upright(pixels, _orientation(image)), lossy)
+            pixels, lossy = to_rgb(image, deep.mode_of(image), levels)
+            return Decoded(orientation.upright(pixels, orientation.of_pillow(image)), lossy)
         except MemoryError:
             raise
         except Exception as error:
             raise Unreadable(_damaged(error)) from error
 
 
-def _open(data: bytes) -> ImageFile:
+def _open(data: bytes, most_px: int) -> ImageFile:
     """Does what `Image.open` does, less its pixel check, which would warn instead of telling us.
 
     Raises:
@@ -184,17 +249,22 @@ def _open(data: bytes) -> ImageFile:
     """
     if not data:
         raise Unreadable("the file is empty (0 bytes)")
+    if reason := foreign.reason(data):
+        if not foreign.is_heic(data) or not heic.is_installed():
+            raise Unreadable(reason)
+        return heic.open_image(data, lambda size: _check_size(*size, most_px or PIXEL_LIMIT))
     # What Pillow has to say about a file's metadata is of no use to who trains on its pixels.
     # This adds the filter once; the way of catch_warnings is not safe among threads.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     Image.init()
     reason = "not an image"
+    data = png_chunks.without_large_texts(data)
     for name in [name for name in Image.ID if name not in _CLOSED]:
         factory, accept = Image.OPEN[name]
         try:
             if accept is None or accept(data[:16]) is True:
                 image = factory(io.BytesIO(data), "")
-                _check_size(*image.size)
+                _check_size(*image.size, most_px or PIXEL_LIMIT)
                 return image
         except (Unreadable, MemoryError):
             raise
@@ -209,104 +279,11 @@ def _damaged(error: Exception) -> str:
     return f"damaged or cut short: {said}"
 
 
-def _check_size(width: int, height: int) -> None:
-    if width * height > PIXEL_LIMIT:
+def _check_size(width: int, height: int, limit: int) -> None:
+    if width * height > limit:
         raise Unreadable(
             f"too large: {width} x {height} = {width * height:,} pixels, "
-            f"the limit is {PIXEL_LIMIT:,}"
+            f"the limit is {limit:,} (--max-megapixels moves it)"
         )
     if width < 1 or height < 1:
         raise Unreadable(f"damaged or cut short: {width} x {height} pixels")
-
-
-def _mode(image: Image.Image, data: bytes) -> str:
-    """Returns Pillow's mode, with `;16` added where the file is deeper than the mode tells."""
-    bits = 8
-    if image.format == "PNG":
-        bits = data[24]
-    elif image.format == "TIFF":
-        bits = max(_tag(image, 258), default=8)
-    elif image.format == "PPM":
-        bits = 16  # Pillow scales every maximum to 16 bits where it opens one as integers.
-    return f"{image.mode};16" if bits == 16 and image.mode in _DEEP else image.mode
-
-
-_DEEP = {"I", "LA", "RGB", "RGBA", "RGBX", "CMYK"}
-
-
-def _tag(image: Image.Image, number: int) -> tuple[int, ...]:
-    value: Any = getattr(image, "tag_v2", {}).get(number, ())
-    return value if isinstance(value, tuple) else (value,)
-
-
-def _jpeg_orientation(data: bytes) -> int:
-    """Returns the EXIF orientation of a JPEG, 1 to 8, from the segments before its pixels."""
-    at, exif, xmp = 2, b"", b""
-    while data[at : at + 1] == b"\xff" and len(data) >= at + 4:
-        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
-        if marker in (0xD9, 0xDA):
-            break
-        if marker == 0xFF:  # A fill byte.
-            at += 1
-            continue
-        if marker == 0xE1:
-            segment = data[at + 4 : at + 2 + length]
-            if segment.startswith(b"Exif\0\0"):
-                exif = exif or segment
-            elif segment.startswith(b"http://ns.adobe.com/xap/1.0/\0"):
-                xmp = segment
-        at += 2 + length
-    return _from_metadata(exif, xmp)
-
-
-def _orientation(image: ImageFile) -> int:
-    if image.format == "TIFF":  # Pillow turns these itself.
-        return 1
-    exif, xmp = image.info.get("exif", b""), image.info.get("xmp", b"")
-    raw = image.info.get("Raw profile type exif")
-    if not exif and raw:  # ImageMagick's PNGs: three lines of words, then hexadecimal.
-        try:
-            exif = bytes.fromhex("".join(raw.split("\n")[3:]))
-        except ValueError:
-            exif = b""
-    return _from_metadata(exif, xmp or image.info.get("XML:com.adobe.xmp", "").encode())
-
-
-def _from_metadata(exif: bytes, xmp: bytes) -> int:
-    """Returns the orientation, 1 to 8: EXIF first, XMP where EXIF is silent, else 1."""
-    found = _exif_orientation(exif)
-    if found is None:
-        match = _XMP.search(xmp)
-        found = int(match[1]) if match else 1
-    return found if 1 <= found <= 8 else 1
-
-
-def _exif_orientation(exif: bytes) -> int | None:
-    # Only this one tag is read: Pillow's reader warns about tags we have no use for.
-    tiff = exif.removeprefix(b"Exif\0\0")
-    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
-    if order is None:
-        return None
-    try:
-        (at,) = struct.unpack_from(f"{order}I", tiff, 4)
-        (entries,) = struct.unpack_from(f"{order}H", tiff, at)
-        for entry in range(at + 2, at + 2 + 12 * entries, 12):
-            tag, kind = struct.unpack_from(f"{order}HH", tiff, entry)
-            if tag == _ORIENTATION:
-                code = {1: "B", 3: "H", 4: "I"}.get(kind, "H")
-                return int(struct.unpack_from(f"{order}{code}", tiff, entry + 8)[0])
-    except struct.error:
-        return None
-    return None
-
-
-def _upright(pixels: Pixels, orientation: int) -> Pixels:
-    """Turns and mirrors `[h, w, 3]` as EXIF's `orientation` (1 to 8) asks."""
-    if orientation == 1:
-        return pixels
-    turned = pixels.swapaxes(0, 1) if orientation >= 5 else pixels
-    if orientation in (3, 4, 7, 8):
-        turned = turned[::-1]
-    if orientation in (2, 3, 6, 7):
-        turned = turned[:, ::-1]
-    return np.ascontiguousarray(turned)

@@ -1,4 +1,4 @@
-"""From any pixel format of Pillow's to 8-bit RGB, by the range of the values.
+"""From any pixel format to 8-bit RGB: what becomes black, and what white.
 
 | mode | what is done |
 | --- | --- |
@@ -6,32 +6,138 @@
 | LA, PA, La, RGBA, RGBa, and any with a transparent colour | laid on white |
 | P, HSV, YCbCr, LAB | looked up or converted; alpha aside, nothing is lost that 8 bits can hold |
 | CMYK | Pillow's conversion, which knows Adobe's inverted files |
-| 16-bit | the whole range: 0..65535 becomes 0..255 |
-| I (32-bit integers) | within 0..255 as they are; within 0..65535 as 16-bit; else as F |
-| F (floats) | within 0..1 times 255; within 0..255 as they are; else the picture's own range |
+| deeper than 8 bits | `Levels`: one range for each kind of samples, for all pictures of a set |
 
-"Its own range" stretches the smallest value to 0 and the largest to 255; NaN becomes the smallest,
-infinities the nearest finite value.
+Without a range of their own, unsigned and signed integers have that of all their bits, and floats
+that from 0 to 1. Values beyond a range are black or white; so is what is no number, black.
 """
 
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from frostline.base.errors import RecipeError
+
 Pixels = NDArray[np.uint8]
 
 _ALPHA = {"LA", "PA", "La", "RGBA", "RGBa"}
-_LEVELS_16 = 65535
+_ENTRY = re.compile(r"(?:(float|u?int\d{1,2})=)?([^:=,]+):([^:=,]+)")
 
 
-def to_rgb(image: Image.Image, mode: str) -> tuple[Pixels, str]:
-    """Converts a loaded picture.
+@dataclass(frozen=True)
+class Levels:
+    """The values that become black (0) and white (255) in pictures deeper than 8 bits.
+
+    Attributes:
+        ranges: Kind of samples (`uint12`, `int16`, `float`; empty for all that are not named),
+            with the value that becomes black and the one that becomes white.
+    """
+
+    ranges: tuple[tuple[str, float, float], ...] = ()
+
+    def __str__(self) -> str:
+        """Returns what `parse` reads: `0:4095`, or `uint16=0:4095,float=0:1`."""
+        return ",".join(
+            f"{kind}={low:.10g}:{high:.10g}" if kind else f"{low:.10g}:{high:.10g}"
+            for kind, low, high in self.ranges
+        )
+
+    def of(self, samples: str) -> tuple[float, float]:
+        """Returns what becomes black and white in a file of these samples, such as `uint12`."""
+        return self._own(samples) or _whole_range(samples)
+
+    def knows(self, samples: str) -> bool:
+        """Says whether it has a range for such samples."""
+        return self._own(samples) is not None
+
+    def _own(self, samples: str) -> tuple[float, float] | None:
+        known = {kind: (low, high) for kind, low, high in self.ranges}
+        return known.get(kind_of(samples)) or known.get("")
+
+    def apply(self, values: NDArray[Any], samples: str, inverted: bool = False) -> Pixels:
+        """Brings samples to 8-bit RGB.
+
+        Args:
+            values: `[h, w, c]`: grey, grey and alpha, RGB, or RGB and alpha.
+            samples: What the file says of them, such as `uint12`.
+            inverted: Whether 0 is white.
+
+        Returns:
+            uint8 `[h, w, 3]`.
+        """
+        channels = values.shape[2]
+        colours = _scaled(values[:, :, : channels - (channels + 1) % 2], self.of(samples), samples)
+        colours = 255 - colours if inverted else colours
+        if channels in (2, 4):
+            share = _scaled(values[:, :, -1:], _whole_range(samples), samples) / np.float32(255)
+            colours = np.rint(colours * share + 255 * (1 - share)).astype(np.uint8)
+        shown: Pixels = np.repeat(colours, 3, axis=2) if colours.shape[2] == 1 else colours
+        return np.ascontiguousarray(shown)
+
+
+NO_LEVELS = Levels()
+
+
+def parse(text: str) -> Levels:
+    """Reads `0:4095`, or a range for each kind of samples: `uint16=0:4095,float=0:1`.
+
+    Raises:
+        RecipeError: Where it is neither, or what is to be white does not lie above black.
+    """
+    found = [_ENTRY.fullmatch(entry.strip()) for entry in text.split(",")]
+    ranges = []
+    for entry in found:
+        try:
+            kind, low, high = entry[1] or "", float(entry[2]), float(entry[3])  # type: ignore[index]
+        except (TypeError, ValueError):
+            low = high = math.nan
+            kind = ""
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise RecipeError(
+                f"data.levels must be auto, BLACK:WHITE such as 0:4095, or one for each kind of "
+                f"samples such as uint16=0:4095,float=0:1, not {text!r}."
+            )
+        ranges.append((kind, low, high))
+    return Levels(tuple(ranges))
+
+
+def merged(*known: Levels) -> Levels:
+    """Returns all ranges of several; where two have one for the same kind, the former's."""
+    ranges: dict[str, tuple[str, float, float]] = {}
+    for levels in known:
+        for entry in levels.ranges:
+            ranges.setdefault(entry[0], entry)
+    return Levels(tuple(sorted(ranges.values())))
+
+
+def kind_of(samples: str) -> str:
+    """Returns samples as levels name them: `float` whatever its bits, else as they are."""
+    return "float" if samples.startswith("float") else samples
+
+
+def bits_of(samples: str) -> int:
+    """Returns the bits of samples such as `uint12`."""
+    return int(re.sub(r"\D", "", samples))
+
+
+def deep_kinds(modes: Iterable[str]) -> set[str]:
+    """Returns the kinds of samples among modes of pictures (`L;uint12`) that are deep."""
+    return {kind_of(mode.partition(";")[2]) for mode in modes if ";" in mode}
+
+
+def to_rgb(image: Image.Image, mode: str, levels: Levels) -> tuple[Pixels, str]:
+    """Converts a picture that Pillow has loaded.
 
     Args:
         image: With its pixels loaded; any mode.
-        mode: Its mode, with `;16` added where the file holds 16 bits (decode.Header).
+        mode: Its mode, `CHANNELS;SAMPLES` where it is deeper than 8 bits (decode.Header).
+        levels: What becomes black and white in deeper ones.
 
     Returns:
         uint8 `[h, w, 3]`, and what was lost: `16-bit` (any deeper integers), `float`, `alpha`,
@@ -40,13 +146,11 @@ def to_rgb(image: Image.Image, mode: str) -> tuple[Pixels, str]:
     Raises:
         ValueError: Where Pillow cannot convert the mode.
     """
-    deep = "16-bit" if mode.endswith(";16") else ""
-    if image.mode.startswith("I;16"):
-        return _grey(np.asarray(image).astype(np.float64) / 257), "16-bit"
-    if image.mode == "I":
-        return _integers(np.asarray(image), deep)
-    if image.mode == "F":
-        return _grey(_by_range(np.asarray(image).astype(np.float64))), "float"
+    _, is_deep, samples = mode.partition(";")
+    if is_deep and image.mode[0] in "IF":
+        lost = "float" if samples.startswith("float") else "16-bit"
+        return levels.apply(np.asarray(image)[:, :, None], samples), lost
+    deep = "16-bit" if is_deep else ""
     if image.mode in _ALPHA or "transparency" in image.info:
         pixels, lossy = _on_white(image)
         return pixels, deep or lossy
@@ -61,36 +165,30 @@ def _array(image: Image.Image) -> Pixels:
     return np.array(image, dtype=np.uint8)
 
 
-def _grey(levels: NDArray[np.float64]) -> Pixels:
-    """Rounds levels in 0..255 and repeats them to RGB."""
-    rounded = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
-    return np.ascontiguousarray(np.repeat(rounded[:, :, None], 3, axis=2))
+def _whole_range(samples: str) -> tuple[float, float]:
+    if samples.startswith("float"):
+        return 0.0, 1.0
+    bits = bits_of(samples)
+    return (
+        (0.0, 2.0**bits - 1) if samples[0] == "u" else (-(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1)
+    )
 
 
-def _integers(values: NDArray[Any], deep: str) -> tuple[Pixels, str]:
-    low, high = int(values.min()), int(values.max())
-    levels = values.astype(np.float64)
-    if low >= 0 and (deep or 255 < high <= _LEVELS_16):
-        return _grey(levels * 255 / _LEVELS_16), "16-bit"
-    if low >= 0 and high <= 255:
-        return _grey(levels), ""
-    return _grey(_stretch(levels, low, high)), "16-bit"
+def _scaled(values: NDArray[Any], limits: tuple[float, float], samples: str) -> Pixels:
+    """Returns uint8 of the same shape."""
+    if samples[0] == "u" and values.dtype == np.uint16:
+        # Of 65,536 values each is worked out once.
+        table = _linear(np.arange(1 << 16, dtype=np.float64), limits)
+        looked_up: Pixels = table[values]
+        return looked_up
+    return _linear(values.astype(np.float64), limits)
 
 
-def _by_range(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    finite = values[np.isfinite(values)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
-    if low >= 0 and high <= 1:
-        return values * 255
-    if low >= 0 and high <= 255:
-        return values
-    return _stretch(values, low, high)
-
-
-def _stretch(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
-    # A constant picture has no range of its own; black is as good as any level.
-    return (values - low) * (255 / (high - low)) if high > low else np.zeros_like(values)
+def _linear(values: NDArray[np.float64], limits: tuple[float, float]) -> Pixels:
+    low, high = limits
+    known = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
+    shown: Pixels = np.clip(np.rint((known - low) * (255 / (high - low))), 0, 255).astype(np.uint8)
+    return shown
 
 
 def _on_white(image: Image.Image) -> tuple[Pixels, str]:

@@ -1,12 +1,16 @@
 """The one record of how an image becomes a network's input."""
 
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from frostline.base.errors import BackboneError
+from frostline.base.errors import BackboneError, did_you_mean
+from frostline.images.levels import NO_LEVELS, Levels
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 CROP_MODES = ("center", "squash", "border")
+_OF_PICTURES = ("levels", "most_px")
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,9 @@ class Preprocessing:
         interpolation: One of `INTERPOLATIONS`.
         mean: Per channel, on pixels scaled to [0, 1].
         std: Likewise.
+        levels: What becomes black and white in pictures deeper than 8 bits; empty where a set has
+            none of them.
+        most_px: Pixels of the largest picture that is read; 0 for the decoder's own limit.
     """
 
     height_px: int = 224
@@ -31,10 +38,17 @@ class Preprocessing:
     interpolation: str = "bicubic"
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    levels: Levels = NO_LEVELS
+    most_px: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns the record as plain JSON values."""
-        return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
+        """Returns what pixels depend on as plain JSON values; `levels` only where there are any.
+
+        It is part of cache keys, which must not change for pictures of 8 bits.
+        """
+        plain = {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
+        del plain["most_px"], plain["levels"]
+        return {**plain, "levels": str(self.levels)} if self.levels.ranges else plain
 
 
 def from_timm(config: dict[str, Any], where: str) -> Preprocessing:
@@ -68,6 +82,68 @@ def from_timm(config: dict[str, Any], where: str) -> Preprocessing:
         mean=_three(config.get("mean"), (0.485, 0.456, 0.406)),
         std=_three(config.get("std"), (0.229, 0.224, 0.225)),
     )
+
+
+def network_facts(record: Preprocessing) -> dict[str, Any]:
+    """Returns what belongs to the network, not to a set of pictures, as plain JSON values."""
+    return {key: value for key, value in record.as_dict().items() if key not in _OF_PICTURES}
+
+
+def from_dict(facts: Mapping[str, Any], where: str) -> Preprocessing:
+    """Reads what `network_facts` gave.
+
+    Args:
+        facts: Its keys; those absent take the defaults.
+        where: The file it stands in, for messages.
+
+    Raises:
+        BackboneError: Where a key is unknown, or a value does not hold.
+    """
+    known = {f.name: f.default for f in fields(Preprocessing) if f.name not in _OF_PICTURES}
+    unknown = [key for key in facts if key not in known]
+    if unknown:
+        raise BackboneError(
+            f"{where}: preprocessing has no {unknown[0]!r}.{did_you_mean(unknown[0], known)}"
+        )
+    given: dict[str, Any] = {
+        key: tuple(v) if isinstance(v, list) else v for key, v in facts.items()
+    }
+    record = Preprocessing(**given)
+    for key, default in known.items():
+        if not _like(value := getattr(record, key), default):
+            raise BackboneError(f"{where}: preprocessing.{key} does not hold: {value!r}.")
+    if record.interpolation not in INTERPOLATIONS or record.crop_mode not in CROP_MODES:
+        raise BackboneError(
+            f"{where}: preprocessing asks for interpolation {record.interpolation!r} and crop mode "
+            f"{record.crop_mode!r}; known are {', '.join(INTERPOLATIONS)} and "
+            f"{', '.join(CROP_MODES)}."
+        )
+    return record
+
+
+def crop_share(crop_px: int, resize_px: int) -> float:
+    """Returns the `crop_pct` by which an image is resized to exactly `resize_px` before the crop.
+
+    Args:
+        crop_px: The side of the crop.
+        resize_px: What the short side is resized to.
+    """
+    share = crop_px / resize_px
+    while math.floor(crop_px / share) < resize_px:  # The quotient may round down.
+        share = math.nextafter(share, 0)
+    return share
+
+
+def _like(value: Any, default: Any) -> bool:
+    if isinstance(default, tuple):
+        return (
+            isinstance(value, tuple)
+            and len(value) == len(default)
+            and all(isinstance(part, int | float) for part in value)
+        )
+    if isinstance(default, float):
+        return isinstance(value, int | float) and 0 < value <= 1
+    return type(value) is type(default) and (not isinstance(value, int) or value > 0)
 
 
 def to_timm(record: Preprocessing) -> dict[str, Any]:

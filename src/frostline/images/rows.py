@@ -19,7 +19,8 @@ class Row:
         digest: Of the file's content; empty where it cannot be read.
         width: In pixels, as displayed (upright); 0 where unknown.
         height: Likewise.
-        mode: Pillow's mode, `;16` added where the file is deeper; empty where unknown.
+        mode: Pillow's mode; of pictures deeper than 8 bits `CHANNELS;SAMPLES`, such as
+            `RGB;uint16`; empty where unknown.
         problem: Why it is left out; empty where it is not.
         group: Images of one group never come apart in a split; empty for none.
     """
@@ -46,6 +47,7 @@ class Listing:
         skipped_other: How many files were passed over that are no images by name.
         has_splits: Whether the source itself said what is for training and what for validation.
         several: Whether an image may have any number of labels instead of exactly one.
+        notes: What was assumed of the source, or left out of it on purpose; a line each.
     """
 
     rows: tuple[Row, ...]
@@ -54,6 +56,7 @@ class Listing:
     skipped_other: int = 0
     has_splits: bool = False
     several: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def usable(self) -> tuple[Row, ...]:

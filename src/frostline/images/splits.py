@@ -4,28 +4,24 @@ Each image falls where a hash of its content (or of its group) falls on [0, 1): 
 for validation, below `val + test` for the test, else for training. So the share holds per class on
 average, adding images moves none, renaming moves none, and identical images stay together.
 
+Groups are few and of any size, so their shares would come out lopsided by chance alone. Where
+there are any, whole groups are moved to another split as long as that brings the shares of the
+classes nearer to what is asked for (`balance`); images without a group stay where they fell.
+
 There is one exception. A class whose images would all fall on one side gets its lowest in
 validation and its highest in training, as long as it has two that can be told apart; when more
 images are added, such a one may move back. Where images have several labels, training comes first:
 no image moves to validation that is the last to show another class in training.
 """
 
-import hashlib
 import math
 from collections import Counter, defaultdict
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 from frostline.base.errors import RecipeError
 from frostline.images.rows import Listing, Row
-
-
-@dataclass(frozen=True)
-class _Unit:
-    """Images that must not come apart: the same content, or the same group."""
-
-    rows: tuple[int, ...]
-    labels: frozenset[str]
-    place: float  # On [0, 1).
+from frostline.images.split_units import Unit, balance, stratified, units_of
 
 
 def assign(listing: Listing, val: float, test: float, seed: int = 0) -> Listing:
@@ -51,8 +47,9 @@ def assign(listing: Listing, val: float, test: float, seed: int = 0) -> Listing:
     ]
     if len(free) < len(listing.usable):
         test = 0.0
-    units = _units(listing, [listing.rows[index] for index in free], seed)
+    units = units_of(listing, [listing.rows[index] for index in free], seed)
     splits = [_fall(unit.place, val, test) for unit in units]
+    balance(units, splits, val, test)
     _mend(units, splits, val)
     rows = list(listing.rows)
     for unit, split in zip(units, splits, strict=True):
@@ -79,43 +76,41 @@ def _fall(place: float, val: float, test: float) -> str:
     return "test" if place < val + test else "train"
 
 
-def _units(listing: Listing, rows: list[Row], seed: int) -> list[_Unit]:
-    """Joins rows that share a digest or a group, through any number of steps."""
-    parent = list(range(len(rows)))
+def folds(rows: Sequence[Row], k: int, seed: int = 0, several: bool = False) -> list[int]:
+    """Deals images into folds for cross-validation, each class as evenly as groups allow.
 
-    def root(index: int) -> int:
-        while parent[index] != index:
-            parent[index] = parent[parent[index]]
-            index = parent[index]
-        return index
+    Images of the same content or group stay together. What shows a class that nothing else shows
+    is never held out: the class could not be learned from the rest.
 
-    first: dict[str, int] = {}
-    for index, row in enumerate(rows):
-        for key in _keys(row):
-            parent[root(index)] = root(first.setdefault(key, index))
-    members: dict[int, list[int]] = defaultdict(list)
-    for index in range(len(rows)):
-        members[root(index)].append(index)
-    return [_unit(listing, rows, tuple(indices), seed) for indices in members.values()]
+    Args:
+        rows: Usable rows of a listing.
+        k: How many folds, from 2 to the number of images or groups that can be held out.
+        seed: Another seed is another deal.
+        several: Whether the images have several labels, as `Listing.several` says.
 
+    Returns:
+        The fold of each row, from 0 to `k - 1`; -1 where it is for training in all of them.
 
-def _unit(listing: Listing, rows: list[Row], indices: tuple[int, ...], seed: int) -> _Unit:
-    keys = {key for index in indices for key in _keys(rows[index])}
-    # "group:" sorts after "digest:"; where there is a group, it decides.
-    groups = {key for key in keys if key.startswith("group:")}
-    key = min(groups or keys)
-    content = f"{seed}\n{key}".encode("utf-8", "surrogateescape")
-    place = int.from_bytes(hashlib.sha256(content).digest()[:6], "big") / 2**48
-    labels = frozenset(tag for index in indices for tag in listing.tags(rows[index]))
-    return _Unit(indices, labels, place)
-
-
-def _keys(row: Row) -> list[str]:
-    keys = [f"digest:{row.digest}"]
-    return [*keys, f"group:{row.group}"] if row.group else keys
+    Raises:
+        RecipeError: Where there are not as many folds to be had.
+    """
+    listing = Listing(tuple(rows), several=several)
+    units = units_of(listing, list(rows), seed)
+    shown = Counter(label for unit in units for label in unit.labels)
+    free = [unit for unit in units if all(shown[label] > 1 for label in unit.labels)]
+    if not 2 <= k <= len(free):
+        raise RecipeError(
+            f"folds: must be from 2 to {len(free)}, the number of images (or groups of them) that "
+            f"can be held out, and is {k}."
+        )
+    dealt = [-1] * len(rows)
+    for unit, fold in zip(free, stratified(free, k), strict=True):
+        for index in unit.rows:
+            dealt[index] = fold
+    return dealt
 
 
-def _mend(units: list[_Unit], splits: list[str], val: float) -> None:
+def _mend(units: list[Unit], splits: list[str], val: float) -> None:
     """Sees to it that each class is in train, and in val where that is wanted; in place."""
     by_label: dict[str, list[int]] = defaultdict(list)
     for index in sorted(range(len(units)), key=lambda index: units[index].place):
@@ -138,7 +133,7 @@ def _mend(units: list[_Unit], splits: list[str], val: float) -> None:
 
 
 def _give_to_val(
-    units: list[_Unit], splits: list[str], candidates: list[int], trained: Counter[str]
+    units: list[Unit], splits: list[str], candidates: list[int], trained: Counter[str]
 ) -> None:
     """Moves the first unit to val that takes no class's last image out of train; in place."""
     for index in candidates:

@@ -24,8 +24,11 @@ from frostline.frost.choice import find_line as find_line
 from frostline.images.preprocessing import Preprocessing
 from frostline.model import heads
 from frostline.model.heads import HeadSpec
-from frostline.networks import catalog, weights
-from frostline.networks import model_folder as folder
+from frostline.networks import catalog, model_folder, weights
+from frostline.networks.folder_config import CONFIG
+from frostline.networks.names import BackboneName
+from frostline.networks.record import BackboneRecord, OpenedBackbone
+from frostline.networks.registry import kind_of
 from frostline.recipe import PRECISIONS, TARGETS
 
 HEAD_FILE = "head.safetensors"
@@ -88,7 +91,7 @@ class Classifier:
     """
 
     module: nn.Module
-    record: catalog.BackboneRecord
+    record: BackboneRecord
     labels: tuple[str, ...]
     line: Line
     top: Line
@@ -134,7 +137,7 @@ def score_count(targets: str, labels: tuple[str, ...]) -> int:
 
 
 def assemble(
-    opened: catalog.OpenedBackbone,
+    opened: OpenedBackbone,
     labels: tuple[str, ...],
     head: HeadSpec,
     line: str,
@@ -159,7 +162,7 @@ def assemble(
         LineError: Where the network cannot be cut there.
         RecipeError: Where the head does not fit.
     """
-    traced = _trace(opened)
+    traced = catalog.trace(opened)
     top = top_of(traced, head, on)
     layers = heads.build(head, top.shape, opened.record.num_features, score_count(targets, labels))
     parts = _ClassifierParts(
@@ -180,7 +183,7 @@ def top_of(traced: frost.TracedNetwork, head: HeadSpec, on: str = "") -> Line:
 
 
 def as_it_is(
-    opened: catalog.OpenedBackbone, line: str, device: torch.device, compute: torch.dtype
+    opened: OpenedBackbone, line: str, device: torch.device, compute: torch.dtype
 ) -> Classifier:
     """Makes a classifier of a network with its own classes, cut at `line`.
 
@@ -189,7 +192,7 @@ def as_it_is(
     Raises:
         LineError: Where the network cannot be cut there.
     """
-    traced = _trace(opened)
+    traced = catalog.trace(opened)
     top = traced.find(frost.POOLED)
     scores = traced.part(top, None)
     count = scores(torch.zeros(1, *top.shape)).shape[1]
@@ -246,13 +249,13 @@ def open_folder(path: Path, device: torch.device, precision: str = "recorded") -
         BackboneError: Where it is no model folder.
     """
     # Not by name: a folder's own name may read like a name's arguments.
-    opened = folder.open_dir(catalog.BackboneName("dir", str(path.absolute())))
+    opened = model_folder.open_dir(BackboneName("dir", str(path.absolute())))
     facts = opened.extras
     if precision == "recorded":
         precision = str(facts.get("compute", "auto"))
         if precision not in PRECISIONS:
             raise BackboneError(
-                f"{path / folder.CONFIG}: frostline.compute must be one of "
+                f"{path / CONFIG}: frostline.compute must be one of "
                 f"{', '.join(PRECISIONS)}, not {precision!r}."
             )
         if pick_precision("auto", device) == torch.float32:
@@ -262,12 +265,12 @@ def open_folder(path: Path, device: torch.device, precision: str = "recorded") -
     flip = bool(facts.get("flip", False))
     if targets not in TARGETS:
         raise BackboneError(
-            f"{path / folder.CONFIG}: frostline.targets must be one of {', '.join(TARGETS[1:])}, "
+            f"{path / CONFIG}: frostline.targets must be one of {', '.join(TARGETS[1:])}, "
             f"not {targets!r}."
         )
     if "head" not in facts:
         return replace(as_it_is(opened, line, device, compute), flip=flip)
-    spec = heads.from_facts(facts["head"], "frostline.head", str(path / folder.CONFIG))
+    spec = heads.from_facts(facts["head"], "frostline.head", str(path / CONFIG))
     on = str(facts.get("on", ""))
     labels = opened.record.classes
     model = assemble(opened, labels, spec, line, device, compute, on, targets)
@@ -281,17 +284,12 @@ def open_folder(path: Path, device: torch.device, precision: str = "recorded") -
     return model
 
 
-def _trace(opened: catalog.OpenedBackbone) -> frost.TracedNetwork:
-    preprocessing = opened.record.preprocessing
-    return frost.trace(opened.module, (3, preprocessing.height_px, preprocessing.width_px))
-
-
 @dataclass(frozen=True)
 class _ClassifierParts:
     """What a classifier is made of, wherever it is cut."""
 
     module: nn.Module
-    record: catalog.BackboneRecord
+    record: BackboneRecord
     labels: tuple[str, ...]
     top: Line
     head: HeadSpec | None
@@ -335,9 +333,9 @@ def _cut(
 def save(classifier: Classifier, path: Path) -> None:
     """Writes the model folder.
 
-    Where the backbone's own classifier has the form of the head, the folder is a plain timm model
-    folder with the new classes. Otherwise it is one of the bare backbone, which timm opens too,
-    with the head beside it.
+    Where the backbone's own classifier has the form of the head, the folder is one of the whole
+    network with the new classes. Otherwise it is one of the bare backbone, with the head beside
+    it. Either way it is a folder of the backbone's kind: timm opens those of timm's networks.
 
     Args:
         classifier: What to write.
@@ -353,6 +351,9 @@ def save(classifier: Classifier, path: Path) -> None:
         "targets": classifier.targets,
         "flip": classifier.flip,
     }
+    how = classifier.preprocessing
+    block |= {"levels": str(how.levels)} if how.levels.ranges else {}
+    block |= {"most_px": how.most_px} if how.most_px else {}
     layers = classifier.trainable.head
     if classifier.head is not None and _take_over(module, classifier.head, layers, classifier):
         # One sigmoid became a softmax over two classes, which says the same.
@@ -360,10 +361,10 @@ def save(classifier: Classifier, path: Path) -> None:
     elif classifier.head is not None:
         block["head"] = heads.to_facts(classifier.head)
         block["on"] = classifier.top.node
-        module.reset_classifier(0)  # type: ignore[operator]
+        kind_of(classifier.record.kind).remove_classifier(module)
         state = {key: value.detach().cpu() for key, value in layers.state_dict().items()}
         write_atomic(path / HEAD_FILE, lambda temporary: save_tensors(temporary, state))
-    folder.write_folder(path, module, classifier.record, classifier.labels, block)
+    model_folder.write_folder(path, module, classifier.record, classifier.labels, block)
 
 
 def _take_over(
@@ -372,12 +373,11 @@ def _take_over(
     """Moves a linear head into the network's own classifier; says whether that could be done."""
     if not spec.is_native or classifier.top.name != frost.POOLED:
         return False
-    module.reset_classifier(len(classifier.labels))  # type: ignore[operator]
-    own = module.get_classifier()  # type: ignore[operator]
+    own = kind_of(classifier.record.kind).replace_classifier(module, len(classifier.labels))
     new = {key: value.cpu() for key, value in layers[-1].state_dict().items()}  # type: ignore[index]
     if classifier.targets == "binary":
         new = {key: torch.cat([torch.zeros_like(value), value]) for key, value in new.items()}
-    if not isinstance(own, nn.Linear) or own.weight.shape != new["weight"].shape:
+    if own is None or own.weight.shape != new["weight"].shape:
         return False
     own.load_state_dict(new)
     return True

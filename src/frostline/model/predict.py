@@ -6,17 +6,18 @@ from pathlib import Path
 
 import torch
 
-from frostline.activations import engines
-from frostline.activations import extraction as extract
+from frostline.activations import engines, extraction
 from frostline.base.console import Console
 from frostline.base.errors import BackboneError, ListingError, did_you_mean
+from frostline.base.paths import user_path
+from frostline.images import level_rules
 from frostline.images import listing as listings
-from frostline.model import classifier as models
+from frostline.images.preprocessing import Preprocessing
+from frostline.model import classifier
 from frostline.model.classifier import Classifier
 from frostline.networks import catalog
 from frostline.run.folder import RunFolder, open_run
-from frostline.scores import evaluation as evaluate
-from frostline.scores import metrics
+from frostline.scores import evaluation, metrics
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,19 @@ class Prediction:
         problem: Why it could not be read; empty where it could.
         labels: All that is said of it: the most likely class, or of a model of several labels
             every class of probability 0.5 or more, whatever `top` is cut to.
+        sureness: How sure the model is of that, 0 to 1: the probability of the class; of several
+            labels, of the one it is least sure to have said or left unsaid rightly.
     """
 
     path: str
     top: tuple[tuple[str, float], ...]
     problem: str = ""
     labels: tuple[str, ...] = ()
+    sureness: float = 0.0
+
+    def is_unsure(self, threshold: float) -> bool:
+        """Says whether the picture was read, and the model is less sure than that."""
+        return not self.problem and self.sureness < threshold
 
     @property
     def label(self) -> str:
@@ -69,20 +77,21 @@ def open_model(
 
 
 def _opened(target: str, where: torch.device, precision: str) -> Classifier:
-    path = Path(target)
+    path = user_path(target)
     if path.is_dir():
         if RunFolder(path).is_run():
             path = open_run(path).model
-        return models.open_folder(path, where, precision)
+        return classifier.open_folder(path, where, precision)
     if ":" not in target:
         raise BackboneError(
-            f"{target}: no such run or model folder, and no SOURCE:NAME." + _near(path)
+            f"{target}: no such run or model folder, and no KIND:NAME." + _near(path)
         )
+    name = catalog.parse(target)
+    if name.kind == "dir":
+        return classifier.open_folder(Path(name.path), where, precision)
     opened = catalog.find(target)
-    if opened.record.source == "dir":
-        return models.open_folder(Path(catalog.parse(target).path), where, precision)
     compute = engines.pick_precision("auto" if precision == "recorded" else precision, where)
-    return models.as_it_is(opened, "pooled", where, compute)
+    return classifier.as_it_is(opened, "pooled", where, compute)
 
 
 def predict(
@@ -99,7 +108,8 @@ def predict(
     Raises:
         ListingError: Where a path does not exist, or there is no picture.
     """
-    listing = listings.scan_files(list(paths), console)
+    listing = listings.scan_files(list(paths), console, most_px=model.preprocessing.most_px)
+    how = _fed_with(model, listing, console)
     rows = listing.rows
     readable = [index for index, row in enumerate(rows) if not row.problem]
     found = {
@@ -110,7 +120,7 @@ def predict(
     files = [rows[index].path for index in readable]
     following = 0
     with console.bar(len(files), "predicting") as bar:
-        for positions, batch, problems in _scores(model, files):
+        for positions, batch, problems in _scores(model, files, how):
             for position, probabilities in zip(positions, batch, strict=True):
                 found[readable[position]] = _prediction(
                     files[position], probabilities, model, top_k
@@ -128,7 +138,7 @@ def predict(
 
 def evaluate_on(
     model: Classifier, photos: Path, split: str, console: Console
-) -> tuple[evaluate.ScoredSplit, listings.Listing]:
+) -> tuple[evaluation.ScoredSplit, listings.Listing]:
     """Scores a model on labelled pictures; labels go by name.
 
     Args:
@@ -145,12 +155,12 @@ def evaluate_on(
     Raises:
         ListingError: Where a class is unknown to the model, or there is nothing to score.
     """
-    several = _gives_several(model)
+    several, name = _gives_several(model), listings.name_of(photos)
     if not several and listings.has_several(photos) and not any(";" in x for x in model.labels):
         raise ListingError(
-            f"{photos}: some of its cells hold several labels (with ; between them), and the model "
-            "says one class of each picture. Give each picture one label, or evaluate a model "
-            "that was trained with --targets multilabel."
+            f"{name}: some of its cells hold several labels (with ; between them), and the model "
+            "says one class of each picture. Give each picture one label, or evaluate a model that "
+            "was trained with --targets multilabel."
         )
     # Pictures that show none of the classes are a fair test of a model of several labels.
     listing = listings.scan(
@@ -158,14 +168,16 @@ def evaluate_on(
         console,
         least_classes=0 if several else 1,
         targets="multilabel" if several else "multiclass",
+        most_px=model.preprocessing.most_px,
     )
+    how = _fed_with(model, listing, console)
     if split == "auto":
         split = "val" if listing.has_splits else "all"
     rows = listing.usable if split == "all" else listing.of(split)
     strangers = sorted({tag for row in rows for tag in listing.tags(row)} - set(model.labels))
     if strangers:
         raise ListingError(
-            f"{photos}: class {strangers[0]!r} is unknown to the model, which knows "
+            f"{name}: class {strangers[0]!r} is unknown to the model, which knows "
             f"{', '.join(model.labels[:8])}." + did_you_mean(strangers[0], model.labels)
         )
     files = [row.path for row in rows]
@@ -173,36 +185,40 @@ def evaluate_on(
     parts: list[torch.Tensor] = []
     problems: dict[str, str] = {}
     with console.bar(len(files), "evaluating") as bar:
-        for positions, probabilities, failed in _scores(model, files):
+        for positions, probabilities, failed in _scores(model, files, how):
             kept += positions
             parts.append(probabilities)
             problems |= {files[position]: reason for position, reason in failed.items()}
             bar.advance(len(positions) + len(failed))
     if not kept:
-        raise ListingError(f"{photos}: has no readable images in split {split!r}.")
+        raise ListingError(f"{name}: has no readable images in split {split!r}.")
     chosen = [rows[position] for position in kept]
-    scored = evaluate.scored(split, chosen, torch.cat(parts), model.labels, several)
+    scored = evaluation.scored(split, chosen, torch.cat(parts), model.labels, several)
     return scored, listing.with_problems(problems)
 
 
 def _scores(
-    model: Classifier, files: Sequence[str]
+    model: Classifier, files: Sequence[str], how: Preprocessing
 ) -> Iterator[tuple[list[int], torch.Tensor, dict[int, str]]]:
-    items = [extract.ImageView(file) for file in files]
+    items = [extraction.ImageView(file) for file in files]
     engine = model.engine
 
     def run(pixels: torch.Tensor) -> torch.Tensor:
         images = (pixels, pixels.flip(-1)) if model.flip else (pixels,)
         return torch.stack([engine(each) for each in images], 1)
 
-    for positions, activations, problems in extract.activations(
-        items, model.preprocessing, run, engine.on_cpu
-    ):
+    for positions, activations, problems in extraction.activations(items, how, run, engine.on_cpu):
         if activations is None:
             yield positions, torch.empty(0, len(model.labels)), problems
         else:
             each = [model.score(part) for part in activations.unbind(1)]
             yield positions, torch.stack(each).mean(0), problems
+
+
+def _fed_with(model: Classifier, listing: listings.Listing, console: Console) -> Preprocessing:
+    """Returns the model's preprocessing; deep pictures of a kind it never saw get levels here."""
+    how = model.preprocessing
+    return level_rules.preprocessing_for(how, listing, level_rules.AUTO, how.most_px, console)
 
 
 def _prediction(
@@ -212,9 +228,11 @@ def _prediction(
     named = zip(best.indices.tolist(), best.values.tolist(), strict=True)
     top = tuple((model.labels[index], chance) for index, chance in named)
     if not _gives_several(model):
-        return Prediction(path, top, labels=(top[0][0],))
+        return Prediction(path, top, labels=(top[0][0],), sureness=top[0][1])
+    least = float((probabilities - 0.5).abs().min()) + 0.5
     likely = (probabilities >= metrics.THRESHOLD).nonzero()[:, 0].tolist()
-    return Prediction(path, top, labels=tuple(model.labels[index] for index in likely))
+    labels = tuple(model.labels[index] for index in likely)
+    return Prediction(path, top, labels=labels, sureness=least)
 
 
 def _gives_several(model: Classifier) -> bool:

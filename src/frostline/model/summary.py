@@ -19,13 +19,13 @@ from frostline.base.errors import BackboneError, LineError, RecipeError, did_you
 from frostline.frost import GraphPart, Line
 from frostline.frost.liveness import GraphStep, TensorSpec
 from frostline.frost.trace import twin_of
-from frostline.model import classifier as models
-from frostline.model import heads
+from frostline.model import classifier, heads
 from frostline.model.classifier import Classifier
 from frostline.model.heads import HeadSpec
-from frostline.networks import catalog
-from frostline.networks import model_folder as folder
+from frostline.networks import catalog, model_folder
+from frostline.networks.names import BackboneName
 from frostline.networks.opening import open_at_size, open_bare
+from frostline.networks.record import OpenedBackbone
 from frostline.run.folder import RunFolder, open_run
 
 # Two parts of a path name a block of most networks, and a single layer of a plain chain.
@@ -118,10 +118,10 @@ def of_target(
 ) -> Summary:
     """Summarises a run, a model folder, or a backbone with a new head.
 
-    Weights matter to nothing here, so those of timm's networks are neither made nor downloaded.
+    Weights matter to nothing here, so those of a network by name are neither made nor downloaded.
 
     Args:
-        target: A run folder, a model folder, or `SOURCE:NAME`.
+        target: A run folder, a model folder, or `KIND:NAME`.
         line: Where to put the frost line, as a recipe says it. Where empty: where a run or a model
             folder has it; below the head of a backbone.
         head: A new head, as text. Where neither this nor any of `pooling`, `layers`, `on`,
@@ -150,12 +150,12 @@ def of_target(
     listed = heads.layers_from(layers, file="summary")
     spec = heads.parse(text, choice.pooling, listed)
     opened, traced = _traced(target, path, image_px)
-    top = models.top_of(traced, spec, on)
+    top = classifier.top_of(traced, spec, on)
     labels = tuple(map(str, range(classes or 2)))
-    scores = models.score_count(targets, labels)
+    scores = classifier.score_count(targets, labels)
     with _META:
         made = heads.build(spec, top.shape, opened.record.num_features, scores)
-    at = models.find_line(traced, line or models.TOP, top)
+    at = classifier.find_line(traced, line or classifier.TOP, top)
     parts = _SummaryParts(target, opened.record.architecture, traced, at, top, spec, made, scores)
     return _summarise(parts, depth)
 
@@ -220,7 +220,7 @@ def _parts_of(model: Classifier, name: str, line: Line) -> _SummaryParts:
         model.top,
         model.head,
         model.trainable.head,
-        models.score_count(model.targets, model.labels) if model.head else len(model.labels),
+        classifier.score_count(model.targets, model.labels) if model.head else len(model.labels),
     )
 
 
@@ -230,8 +230,8 @@ def _of_folder(target: str, path: Path, line: str, image_px: int, depth: int) ->
             f"--image-px: {target} has a head made for the size it was trained at; leave it away, "
             "or name a new --head."
         )
-    model = models.open_folder(path, torch.device("cpu"), "fp32")
-    at = models.find_line(model.traced, line, model.top) if line else model.line
+    model = classifier.open_folder(path, torch.device("cpu"), "fp32")
+    at = classifier.find_line(model.traced, line, model.top) if line else model.line
     return _summarise(_parts_of(model, target, at), depth)
 
 
@@ -268,24 +268,19 @@ def _check(head: recipe.HeadChoice, image_px: int, classes: int, targets: str) -
 
 def _traced(
     target: str, path: Path | None, image_px: int
-) -> tuple[catalog.OpenedBackbone, frost.TracedNetwork]:
+) -> tuple[OpenedBackbone, frost.TracedNetwork]:
     """Opens a backbone and finds its lines; without weights wherever that can be done."""
     if path is not None:
         # Not by name: a folder's own name may read like a name's arguments.
-        opened = folder.open_dir(catalog.BackboneName("dir", str(path.absolute())))
-        return opened, _lines(opened, image_px)
+        opened = model_folder.open_dir(BackboneName("dir", str(path.absolute())))
+        return opened, catalog.trace(opened, image_px)
     try:
         bare = open_bare(target, image_px)
-        return bare, _lines(bare)
+        return bare, catalog.trace(bare)
     # A network that cannot be traced without numbers is traced with some.
     except LineError:
-        opened = open_at_size(target, image_px, pretrained=catalog.parse(target).source != "timm")
-        return opened, _lines(opened)
-
-
-def _lines(opened: catalog.OpenedBackbone, image_px: int = 0) -> frost.TracedNetwork:
-    size = opened.record.preprocessing
-    return frost.trace(opened.module, (3, image_px or size.height_px, image_px or size.width_px))
+        opened = open_at_size(target, image_px, pretrained=catalog.is_folder(target))
+        return opened, catalog.trace(opened)
 
 
 def _summarise(parts: _SummaryParts, depth: int) -> Summary:

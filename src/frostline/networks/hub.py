@@ -12,17 +12,22 @@ import huggingface_hub
 from huggingface_hub import errors as hub_errors
 
 from frostline.base.errors import BackboneError
-from frostline.networks.catalog import BackboneName
+from frostline.networks.downloads import is_connection, not_downloaded
+from frostline.networks.names import BackboneName
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 _REPOSITORY = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
-_CLIENTS = {"huggingface_hub", "httpx", "httpx2", "requests", "urllib3"}
 _TIMEOUT_S = 10.0
 
 
-def fetch(name: BackboneName) -> Path:
+def fetch(name: BackboneName, weights: Sequence[str] = WEIGHTS, more: Sequence[str] = ()) -> Path:
     """Returns the model folder of `hub:OWNER/NAME[@REVISION]`, downloaded where it is not here.
+
+    Args:
+        name: The parsed name.
+        weights: Files of which one holds the weights, in the order of preference.
+        more: Other files that must be there.
 
     Raises:
         BackboneError: Where there is no such model, it is no timm model, or it is neither on
@@ -30,14 +35,18 @@ def fetch(name: BackboneName) -> Path:
     """
     parts = _REPOSITORY.fullmatch(name.path)
     if parts is None:
-        raise BackboneError(f"{name}: after hub: must stand OWNER/NAME, or OWNER/NAME@REVISION.")
+        raise BackboneError(
+            f"{name}: after {name.kind}: must stand OWNER/NAME, or OWNER/NAME@REVISION."
+        )
     where = str(name)
     here = _cached(parts["repository"], ("config.json",), parts["revision"]) is not None
     config = _fetch(parts["repository"], ("config.json",), parts["revision"], where)
     # Everything else is taken at the same commit, so that a push in between mixes nothing.
     commit = config.parent.name
     if name.pretrained:
-        _fetch(parts["repository"], WEIGHTS, commit, where)
+        _fetch(parts["repository"], weights, commit, where)
+    for file in more:
+        _fetch(parts["repository"], (file,), commit, where)
     if not here:
         _fetch_readme(parts["repository"], commit)
     return config.parent
@@ -63,25 +72,6 @@ def check_reachable(repository: str, files: Sequence[str], where: str) -> None:
         raise _translated(error, repository, where) from error
 
 
-def not_downloaded(where: str, error: Exception) -> BackboneError:
-    """Returns the error for weights that are not here and cannot be fetched."""
-    source, _, _ = where.partition(":")
-    query = "&" if "?" in where else "?"
-    ways = ["Connect once", "name a model folder on this machine with dir:PATH"]
-    if source == "timm":
-        ways.insert(1, "give a local file with --weights FILE")
-    return BackboneError(
-        f"{where}: its weights are not on this machine and could not be downloaded "
-        f"({_reason(error)}). {', '.join(ways)}, or take random weights: "
-        f"{where}{query}pretrained=false"
-    )
-
-
-def is_connection(error: BaseException) -> bool:
-    """Whether an error tells of the network, or of the hub, rather than of a fault here."""
-    return isinstance(error, OSError) or type(error).__module__.partition(".")[0] in _CLIENTS
-
-
 def _fetch(repository: str, files: Sequence[str], revision: str | None, where: str) -> Path:
     """Returns the first of `files` that the model has, downloaded where it is not here yet."""
     cached = _cached(repository, files, revision)
@@ -96,7 +86,9 @@ def _fetch(repository: str, files: Sequence[str], revision: str | None, where: s
             local = isinstance(error, hub_errors.LocalEntryNotFoundError)
             if local or not isinstance(error, hub_errors.EntryNotFoundError):
                 raise _translated(error, repository, where) from error
-    raise BackboneError(f"{where}: has no {' or '.join(files)} on the hub, so it is no timm model.")
+    raise BackboneError(
+        f"{where}: has no {' or '.join(files)} on the hub, so it is no model of that kind."
+    )
 
 
 def _fetch_readme(repository: str, commit: str) -> None:
@@ -130,10 +122,3 @@ def _translated(error: Exception, repository: str, where: str) -> Exception:
             "log in with: hf auth login"
         )
     return not_downloaded(where, error) if is_connection(error) else error
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, hub_errors.OfflineModeIsEnabled):
-        return "offline mode is on, HF_HUB_OFFLINE is set"
-    lines = str(error).splitlines()
-    return f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__

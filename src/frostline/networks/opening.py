@@ -7,9 +7,8 @@ from typing import Any
 
 from frostline.base.errors import BackboneError, FrostlineError
 from frostline.networks import catalog
-from frostline.networks.catalog import OpenedBackbone
-
-_SIZE_ARGUMENT = "img_size"
+from frostline.networks.record import OpenedBackbone
+from frostline.networks.registry import kind_of
 
 
 def open_at_size(
@@ -43,13 +42,14 @@ def open_at_size(
     size = opened.record.preprocessing
     parsed = catalog.parse(name)
     own = (size.height_px, size.width_px)
-    if own != (image_px, image_px) and _SIZE_ARGUMENT in parsed.arguments:
-        raise BackboneError(
-            f"{name}: is built for {own[1]} × {own[0]} px by its name, and images of {image_px} px "
-            f"are asked for. Leave one of the two away."
-        )
-    if own != (image_px, image_px) and _is_made_for_one_size(opened):
-        arguments = {**parsed.arguments, _SIZE_ARGUMENT: image_px}
+    argument = kind_of(opened.record.kind).size_argument(opened.module)
+    if own != (image_px, image_px) and argument:
+        if argument in parsed.arguments:
+            raise BackboneError(
+                f"{name}: is built for {own[1]} × {own[0]} px by its name, and images of "
+                f"{image_px} px are asked for. Leave one of the two away."
+            )
+        arguments = {**parsed.arguments, argument: image_px}
         # Not every such architecture can be told; whether it takes the size shows in tracing.
         with suppress(BackboneError):
             opened = catalog.find(str(replace(parsed, arguments=arguments)), **given)
@@ -58,7 +58,7 @@ def open_at_size(
 
 
 def open_bare(name: str, image_px: int = 0) -> OpenedBackbone:
-    """Opens a network for its layers and lines alone; timm's are neither downloaded nor filled.
+    """Opens a network for its layers and lines alone; no weights are downloaded or filled in.
 
     Args:
         name: As `catalog.find` takes it.
@@ -72,7 +72,7 @@ def open_bare(name: str, image_px: int = 0) -> OpenedBackbone:
     """
     import torch
 
-    if catalog.parse(name).source != "timm":
+    if catalog.is_folder(name):
         return open_at_size(name, image_px)
     try:
         with torch.device("meta"):
@@ -83,8 +83,3 @@ def open_bare(name: str, image_px: int = 0) -> OpenedBackbone:
     # with some.
     except Exception:
         return open_at_size(name, image_px, pretrained=False)
-
-
-def _is_made_for_one_size(opened: OpenedBackbone) -> bool:
-    config = getattr(opened.module, "pretrained_cfg", None) or {}
-    return bool(dict(config).get("fixed_input_size", False))

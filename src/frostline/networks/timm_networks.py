@@ -1,12 +1,15 @@
-"""Networks of timm: built from an architecture's name, with timm's, local or random weights."""
+"""Networks of timm: by an architecture's name, with timm's, local or random weights.
+
+Their model folders are timm's own: `config.json` and `model.safetensors`, which
+`timm.create_model("local-dir:PATH", pretrained=True)` opens.
+"""
 
 import dataclasses
 import re
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import timm
@@ -14,10 +17,19 @@ from timm.data import ImageNetInfo, infer_imagenet_subset
 from timm.models import get_deprecated_models, get_pretrained_cfg
 from torch import Tensor, nn
 
+from frostline import frost
 from frostline.base.errors import BackboneError, did_you_mean
-from frostline.images.preprocessing import Preprocessing, from_timm
-from frostline.networks import hub, weights
-from frostline.networks.catalog import BackboneName, BackboneRecord, OpenedBackbone, known_licence
+from frostline.images.preprocessing import Preprocessing, from_timm, to_timm
+from frostline.networks import downloads, hub, weights
+from frostline.networks.folder_config import ModelFolder, licence_of
+from frostline.networks.names import BackboneName
+from frostline.networks.record import (
+    BackboneEntry,
+    BackboneRecord,
+    LocalWeights,
+    OpenedBackbone,
+    known_licence,
+)
 
 # Arguments of timm's factory that are not the architecture's: each would go round a check here,
 # or give something that is no classifier.
@@ -37,28 +49,44 @@ _FACTORY = {
 _UNKNOWN_ARGUMENT = re.compile(r"unexpected keyword argument '(\w+)'")
 
 
-def open_timm(name: BackboneName, *, weights_file: Path | None, partial: bool) -> OpenedBackbone:
-    """Opens `timm:NAME`.
+# Facts of where the weights came from and of other sizes, untrue of weights trained since.
+_ORIGIN = {
+    *("url", "file", "state_dict", "hf_hub_id", "hf_hub_filename", "source", "architecture"),
+    *("label_names", "label_descriptions", "label_offset"),
+    *("test_input_size", "test_crop_pct", "test_pool_size"),
+}
 
-    Args:
-        name: The parsed name, tag included where it has one.
-        weights_file: Local weights to load instead of timm's.
-        partial: Load what matches of them.
 
-    Raises:
-        BackboneError: Where architecture, tag or arguments do not hold, or the weights are not
-            here and cannot be downloaded.
-        WeightsError: Where the local weights do not fit or are not safe to read.
-    """
+def architectures() -> Sequence[str]:
+    """Returns the names of timm's architectures."""
+    names: Sequence[str] = timm.list_models()
+    return names
+
+
+def entries() -> Iterator[BackboneEntry]:
+    """Yields timm's pretrained networks."""
+    for name in timm.list_pretrained():
+        if config := get_pretrained_cfg(name):
+            yield BackboneEntry(
+                name=f"timm:{name}",
+                input_px=int(config.input_size[-1]),
+                licence=known_licence(config.license),
+                interpolation=config.interpolation,
+                classes=int(config.num_classes or 0),
+            )
+
+
+def open_named(name: BackboneName, local: LocalWeights | None) -> OpenedBackbone:
+    """Opens `timm:NAME`; see `NetworkKind.open_named`."""
     architecture, _, tag = name.path.partition(".")
     where = str(replace(name, pretrained=True))
     check_architecture(architecture, where)
     _check_tag(architecture, tag, where)
     match = None
-    if weights_file is not None:
-        checkpoint = weights.load(weights_file)
+    if local is not None:
+        checkpoint = weights.load(local.file)
         module = build(name.path, name.arguments, where)
-        match = fit(module, checkpoint, f"{weights_file} into {where}", partial=partial)
+        match = fit(module, checkpoint, f"{local.file} into {where}", partial=local.partial)
         name, tag = replace(name, pretrained=True), ""
     elif name.pretrained:
         module, tag = _download(name, where)
@@ -76,6 +104,76 @@ def open_timm(name: BackboneName, *, weights_file: Path | None, partial: bool) -
         tag=tag,
     )
     return OpenedBackbone(record, module.eval(), match=match)
+
+
+def open_folder(folder: ModelFolder, name: BackboneName) -> OpenedBackbone:
+    """Opens a network from timm's model folder; see `NetworkKind.open_folder`."""
+    architecture, pretrained = _configured(folder)
+    check_architecture(architecture, f"{folder.config_file}")
+    arguments = {**folder.table("model_args"), **name.arguments}
+    module = build(architecture, arguments, str(name), config=pretrained)
+    if name.pretrained:
+        file = folder.weights_file()
+        fit(module, weights.load(file), f"{file} into {architecture}", partial=None)
+    stated = (pretrained.get("license"), folder.config.get("license"))
+    record = record_of(
+        module,
+        name,
+        architecture=architecture,
+        arguments=arguments,
+        licence=licence_of(folder, stated) if name.pretrained else "",
+        classes=_classes(folder, pretrained, outputs(module)) if name.pretrained else (),
+        tag=str(pretrained.get("tag") or "") if name.pretrained else "",
+    )
+    return OpenedBackbone(record, module.eval(), extras=folder.block)
+
+
+def configuration(
+    module: nn.Module, record: BackboneRecord, classes: Sequence[str]
+) -> dict[str, Any]:
+    """Returns timm's own `config.json`; see `NetworkKind.configuration`."""
+    count = outputs(module)
+    known = dict(getattr(module, "pretrained_cfg", None) or {})
+    kept = {key: value for key, value in known.items() if key not in _ORIGIN}
+    kept |= to_timm(record.preprocessing)
+    kept |= {"num_classes": count, "custom_load": False, "tag": record.pretrained_tag or None}
+    kept |= {"license": record.licence or None}
+    return {
+        "architecture": record.architecture,
+        "num_classes": count,
+        "num_features": record.num_features,
+        "model_args": {k: v for k, v in record.arguments.items() if k != "num_classes"},
+        "label_names": list(classes),
+        "pretrained_cfg": {key: value for key, value in kept.items() if value is not None},
+    }
+
+
+def trace(module: nn.Module, input_shape: tuple[int, int, int]) -> frost.TracedNetwork:
+    """Finds the lines of a network; timm's networks tell their classifier themselves."""
+    return frost.trace(module, input_shape)
+
+
+def size_argument(module: nn.Module) -> str:
+    """Returns the argument for the input size of a network that is made for one size."""
+    config = dict(getattr(module, "pretrained_cfg", None) or {})
+    return "img_size" if config.get("fixed_input_size") else ""
+
+
+def outputs(module: nn.Module) -> int:
+    """Returns how many outputs the classifier has; 0 where it was removed."""
+    return int(getattr(module, "num_classes", 0))
+
+
+def remove_classifier(module: nn.Module) -> None:
+    """Takes the classifier away, so that the network gives features."""
+    module.reset_classifier(0)  # type: ignore[operator]
+
+
+def replace_classifier(module: nn.Module, outputs: int) -> nn.Linear | None:
+    """Puts a new classifier in; see `NetworkKind.replace_classifier`."""
+    module.reset_classifier(outputs)  # type: ignore[operator]
+    own = module.get_classifier()  # type: ignore[operator]
+    return own if isinstance(own, nn.Linear) else None
 
 
 def build(
@@ -106,8 +204,8 @@ def build(
         )
     # An argument that does not hold fails wherever the architecture first uses it.
     except Exception as error:
-        if pretrained and hub.is_connection(error):
-            raise hub.not_downloaded(where, error) from error
+        if pretrained and downloads.is_connection(error):
+            raise downloads.not_downloaded(where, error) from error
         if not arguments and config is None:
             raise
         raise _refused(where, arguments, error) from error
@@ -153,7 +251,7 @@ def record_of(
     """Returns the facts of a network that timm built."""
     return BackboneRecord(
         name=str(name),
-        source=name.source,
+        kind="timm",
         architecture=architecture,
         arguments=dict(arguments),
         pretrained_tag=tag,
@@ -177,6 +275,35 @@ def check_architecture(architecture: str, where: str) -> None:
             f"{where}: timm {timm.__version__} has no architecture {architecture!r}."
             + did_you_mean(architecture, timm.list_models())
         )
+
+
+def _configured(folder: ModelFolder) -> tuple[str, dict[str, Any]]:
+    """Returns architecture and `pretrained_cfg`; timm's older form has all keys in one table."""
+    config = dict(folder.config)
+    architecture = config.pop("architecture", None)
+    if not isinstance(architecture, str):
+        kind = config.get("model_type")
+        note = (
+            f" It seems to be a transformers model ({kind!r}). Name it transformers:{folder.path}."
+            if kind
+            else ""
+        )
+        raise BackboneError(
+            f"{folder.config_file}: must name timm's 'architecture', and does not.{note} "
+            "Folders of timm models are read."
+        )
+    pretrained = folder.table("pretrained_cfg") if "pretrained_cfg" in config else config
+    if config.get("num_classes") is not None:
+        pretrained = {**pretrained, "num_classes": config["num_classes"]}
+    return architecture, dict(pretrained)
+
+
+def _classes(folder: ModelFolder, pretrained: Mapping[str, Any], outputs: int) -> tuple[str, ...]:
+    """Returns the class names; none where the network was asked for with other outputs."""
+    named = folder.config.get("label_names") or pretrained.get("label_names")
+    if outputs != pretrained.get("num_classes", outputs):
+        return ()
+    return folder.class_names(named or folder.config.get("labels"), outputs)
 
 
 def _check_tag(architecture: str, tag: str, where: str) -> None:

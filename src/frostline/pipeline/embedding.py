@@ -4,7 +4,6 @@ from pathlib import Path
 
 from torch import Tensor
 
-from frostline import frost
 from frostline import recipe as recipes
 from frostline.activations import engines, sources
 from frostline.activations.cache.key import row_id
@@ -17,11 +16,12 @@ from frostline.images import listing as listings
 from frostline.images.augment import CENTER
 from frostline.images.listing import Listing, Row
 from frostline.model import classifier as classifiers
+from frostline.networks import catalog
 from frostline.networks.opening import open_bare
 from frostline.pipeline import messages
 from frostline.pipeline.examples import problems_by_path
-from frostline.pipeline.prepare import keep_apart, open_backbone
-from frostline.recipe import BackboneChoice, Compute, Recipe
+from frostline.pipeline.prepare import keep_apart, open_backbone, with_levels
+from frostline.recipe import BackboneChoice, Compute, Data, Recipe
 
 
 def lines(choice: BackboneChoice) -> tuple[Line, ...]:
@@ -36,8 +36,7 @@ def lines(choice: BackboneChoice) -> tuple[Line, ...]:
     recipes.validate(Recipe(backbone=choice), "recipe")
     is_bare = not (choice.weights or choice.partial)
     opened = open_bare(choice.name, choice.image_px) if is_bare else open_backbone(choice)
-    size = opened.record.preprocessing
-    return frost.lines(opened.module, (3, size.height_px, size.width_px))
+    return catalog.trace(opened).lines
 
 
 def embed(
@@ -67,7 +66,7 @@ def embed(
     keep_apart(photos, {"--cache-dir": cache})
     listing = _labelled_or_not(photos, console)
     device = engines.pick_device(compute.device)
-    opened = open_backbone(choice)
+    opened = with_levels(open_backbone(choice), listing, Data(), console)
     messages.backbone(opened, console)
     precision = engines.pick_precision(compute.precision, device)
     model = classifiers.as_it_is(opened, line, device, precision)
@@ -79,7 +78,7 @@ def embed(
         console.say(words)
     rows = listing.usable
     if not rows:
-        raise ListingError(f"{photos}: none of its images can be read.")
+        raise ListingError(f"{listings.name_of(photos)}: none of its images can be read.")
     # A GPU holds them where it can.
     return source.fetch([row_id(row.digest, CENTER.name) for row in rows]).cpu(), rows
 
@@ -88,6 +87,6 @@ def _labelled_or_not(photos: Path, console: Console) -> Listing:
     try:
         return listings.scan(photos, console, least_classes=1)
     except ListingError:
-        if photos.suffix.lower() == ".csv" or not photos.exists():
+        if listings.is_table(photos) or not photos.exists():
             raise
         return listings.scan_files([photos], console)

@@ -64,7 +64,11 @@ def fill(planned: Planned, sources: StageSources, run: RunFolder | None = None) 
 
 
 def _first_pass(sources: StageSources, listing: Listing, recipe: Recipe, policy: Policy) -> Listing:
-    views = [View(number, policy) for number in range(view_count(recipe, policy))]
+    count = view_count(recipe, policy)
+    if recipe.search.enabled:
+        # Where the probe leaves nothing to gain, no more are needed.
+        count = min(count, 1)
+    views = [View(number, policy) for number in range(count)]
     wanted: dict[bytes, ImageView] = {}
     for row in listing.usable:
         wanted |= image_views_of([row], [CENTER, *views] if row.split == "train" else [CENTER])

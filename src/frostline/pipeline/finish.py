@@ -10,12 +10,15 @@ from frostline.activations import extraction
 from frostline.activations.cut_network import prefix_digest
 from frostline.activations.sources import ImageViews, Source, image_views_of
 from frostline.base import files
+from frostline.images.augment import Policy
 from frostline.model import classifier as classifiers
 from frostline.model.classifier import Classifier
 from frostline.pipeline import messages
-from frostline.pipeline.examples import labelled
+from frostline.pipeline.examples import in_order, labelled
 from frostline.pipeline.fill import Filled
 from frostline.pipeline.fit import Trained
+from frostline.planner.views import policy_of
+from frostline.report import views_sheet
 from frostline.run.folder import RunFolder
 from frostline.scores import evaluation
 from frostline.scores.evaluation import ScoredSplit
@@ -35,7 +38,8 @@ def finish(trained: Trained, run: RunFolder, frozen: str, content: str, took_s: 
     """
     filled, progress = trained.filled, trained.progress
     console = filled.planned.prepared.request.console
-    model, source = filled.sources.at(len(filled.planned.recipe.stages) - 1)
+    # Where the last stages changed nothing, the network is cut where what it is was chosen.
+    model, source = filled.sources.at(_last_kept(progress))
     scored = _score(model, source, filled)
     passes = filled.sources.facts()
     messages.passes(passes, console)
@@ -54,11 +58,20 @@ def finish(trained: Trained, run: RunFolder, frozen: str, content: str, took_s: 
         "listing": content,
     }
     files.write_json(run.plan, {**filled.planned.plan.facts, **facts})
+    recipe = filled.planned.recipe
+    varied = policy_of(recipe) if any(stage.augment for stage in recipe.stages) else Policy()
+    views_sheet.write(run.views, filled.listing.of("train"), model.preprocessing, varied)
     classifiers.save(model, run.model)
     evaluation.write_predictions(run.predictions, model.labels, scored.values())
     metrics = {name: result.metrics for name, result in scored.items()}
     run.write_metrics({**metrics, "stages": progress.proofs})
-    run.checkpoint.unlink(missing_ok=True)
+    run.remove_checkpoints()
+
+
+def _last_kept(progress: RunProgress) -> int:
+    """Returns the last stage that changed the network, from 0; -1 where none did."""
+    kept = [number for number, proof in enumerate(progress.proofs) if proof["kept"]]
+    return kept[-1] if kept else -1
 
 
 def _score(model: Classifier, source: Source, filled: Filled) -> dict[str, ScoredSplit]:
@@ -66,7 +79,8 @@ def _score(model: Classifier, source: Source, filled: Filled) -> dict[str, Score
     listing, console = filled.listing, filled.planned.prepared.request.console
     scored = {}
     for name in ("val", "test"):
-        rows = listing.of(name)
+        # In the order in which they were scored when the network was chosen.
+        rows = in_order(listing.of(name))
         examples = labelled(rows, listing, model)
         if examples is not None:
             wanted = image_views_of(rows)

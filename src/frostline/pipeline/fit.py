@@ -1,16 +1,24 @@
-"""The fourth step: the probe, then the stages, each from its start or from a checkpoint."""
+"""The fourth step: the probe, a search, then the stages, each from its start or a checkpoint."""
 
 import time
 from dataclasses import dataclass
 
+from frostline import planner
 from frostline import recipe as recipes
+from frostline.activations.sources import image_views_of
+from frostline.images.augment import View
 from frostline.pipeline.fill import Filled
-from frostline.pipeline.head_probe import fit_probe
+from frostline.pipeline.head_probe import fit_probe, probe_score
+from frostline.pipeline.search import Found, is_solved, search, with_stage
 from frostline.pipeline.stage_tasks import stage_task
 from frostline.run.folder import RunFolder
-from frostline.training import checkpoint, stages, trackers
+from frostline.training import checkpoint, scoring, stages, trackers
 from frostline.training.checkpoint import Checkpoint
 from frostline.training.progress import RunProgress, ground_of
+from frostline.training.scoring import Score
+
+# A probe is fitted on so many rows at most, all views counted.
+MOST_PROBE_ROWS = 60_000
 
 
 @dataclass(frozen=True)
@@ -42,22 +50,88 @@ def fit(filled: Filled, run: RunFolder, bound: dict[str, str], found: Checkpoint
         Interrupted: After a checkpoint, where a signal asked to end.
     """
     begun_at = time.perf_counter()
-    recipe, sources = filled.planned.recipe, filled.sources
     progress = _progress(filled, run, bound, found)
     if found:
         progress.restore(found)
-    elif recipe.head.start == "probe":
-        progress.note(fit_probe(filled))
+    else:
+        _begin(filled, progress)
     first = int(found.facts["stage"]) if found else 0
-    if found is None and recipe.stages:
-        progress.save(0, sources.at(0)[0].trainable)
+    if filled.planned.recipe.search.enabled and filled.validation and first == 0:
+        filled, found = _search(filled, run, progress, found)
+    recipe = filled.planned.recipe
     for number in range(first, len(recipe.stages)):
         stages.carry_out(stage_task(filled, number), progress, found if number == first else None)
-    if found and first == len(recipe.stages):
-        checkpoint.unpack(found, sources.at(first - 1)[0].trainable, None)
+    if found and first == len(recipe.stages) > 0:
+        checkpoint.unpack(found, filled.sources.at(first - 1)[0].trainable, None)
     run.write_history(progress.history)
     progress.trackers.close()
     return Trained(filled, progress, time.perf_counter() - begun_at)
+
+
+def _begin(filled: Filled, progress: RunProgress) -> None:
+    """Fits the probe, on one varied view too where a search may follow, and saves the start."""
+    recipe = filled.planned.recipe
+    if recipe.head.start == "probe":
+        views = _probe_views(filled)[:1] if recipe.search.enabled else []
+        progress.note(fit_probe(filled, views))
+    if recipe.stages:
+        progress.save(0, filled.sources.at(0)[0].trainable)
+
+
+def _search(
+    filled: Filled, run: RunFolder, progress: RunProgress, found: Checkpoint | None
+) -> tuple[Filled, Checkpoint | None]:
+    """Returns the run with the recipe that a search came to, and the checkpoint of its stage."""
+    if found is not None:
+        checkpoint.unpack(found, filled.sources.at(0)[0].trainable, None)
+    start = _start_score(filled, progress)
+    if is_solved(filled, start):
+        progress.console.say(
+            f"search: the probe is right in {start.accuracy:.1%} of {start.count} images, so "
+            "nothing else is tried (--time 5m would)"
+        )
+        best = Found(None)
+    else:
+        best = search(filled, run, _probe_again(filled, progress, start))
+    filled = with_stage(filled, best.candidate)
+    recipes.write(filled.planned.recipe, run.recipe)
+    for line in best.history:
+        progress.note(line)
+    return filled, best.checkpoint
+
+
+def _start_score(filled: Filled, progress: RunProgress) -> Score:
+    """Returns the score that candidates must beat: the probe's, or that of a random head."""
+    assert filled.validation is not None
+    if progress.history:
+        return probe_score(progress.history[0], len(filled.validation.rows))
+    model, source = filled.sources.at(-1)
+    source.need(image_views_of(filled.listing.of("val")))
+    return scoring.score(
+        model.trainable, source.fetch, filled.validation, model.engine.device, model.targets
+    )
+
+
+def _probe_again(filled: Filled, progress: RunProgress, start: Score) -> Score:
+    """Fits the probe on all views, in place of the one on few, and returns its score."""
+    views = _probe_views(filled)
+    if not progress.history or len(views) < 2 or progress.history[0].get("views_tried"):
+        return start
+    record = {**fit_probe(filled, views), "views_tried": len(views) + 1}
+    progress.history = [record]
+    if filled.planned.recipe.stages:
+        progress.save(0, filled.sources.at(0)[0].trainable)
+    return _start_score(filled, progress)
+
+
+def _probe_views(filled: Filled) -> list[View]:
+    """Returns the varied views that a probe is fitted on, as many as are kept and as fit."""
+    recipe = filled.planned.recipe
+    policy = planner.policy_of(recipe)
+    if not policy.varies or recipe.views.live or not filled.planned.plan.keep:
+        return []
+    most = MOST_PROBE_ROWS // max(1, len(filled.listing.of("train"))) - 1
+    return [View(number, policy) for number in range(min(recipe.views.count, max(0, most)))]
 
 
 def _progress(

@@ -1,76 +1,126 @@
-"""The probe in a run: features at the head, one fit, and its place in head and history."""
+"""The probe in a run: features at the head, a fit, and its place in head and history."""
 
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from frostline.activations import engines
+from frostline.activations.cache.key import row_id
 from frostline.activations.sources import image_views_of
-from frostline.base.errors import TrainingError
+from frostline.images.augment import CENTER, View
 from frostline.model.classifier import Classifier
 from frostline.pipeline.examples import in_order, labelled
 from frostline.pipeline.fill import Filled
 from frostline.training import probe, scoring
 from frostline.training.examples import Examples, Fetch, batches
+from frostline.training.features import gather
+from frostline.training.probe import Probe
+from frostline.training.scoring import Score
 
-# Multiplications in one step of the probe, below which one core does it soonest.
-SMALL = 20_000_000
+
+@dataclass(frozen=True)
+class FittedProbe:
+    """A probe with its score as the whole network gives it.
+
+    Attributes:
+        probe: Weights and what was tried.
+        views: Of each training image: 1 for the `center` view alone.
+        score: On validation; None where there are no validation images.
+    """
+
+    probe: Probe
+    views: int
+    score: Score | None
 
 
-def fit_probe(filled: Filled) -> dict[str, Any]:
+def fit_probe(filled: Filled, views: Sequence[View] = ()) -> dict[str, Any]:
     """Puts a fitted probe in place of the head's last layer; returns its history record.
+
+    Args:
+        filled: Activations, and the network cut at its top.
+        views: Varied views of the training images. With them a second probe is fitted, on the
+            `center` views and these, and the better of both is taken.
 
     Raises:
         TrainingError: Where features are not finite.
     """
     begun = time.perf_counter()
+    fitted = [_fit(filled, [CENTER])]
+    if views and fitted[0].score is not None:
+        fitted.append(_fit(filled, [CENTER, *views]))
+    scores = [one.score for one in fitted if one.score is not None]
+    best = fitted[scoring.best_of(scores)] if scores else fitted[0]
+    _put(filled.sources.at(-1)[0], best.probe)
+    record = _record(best)
+    console = filled.planned.prepared.request.console
+    several = f", on {best.views} views of each image" if best.views > 1 else ""
+    console.say(
+        f"probe: logistic regression{several}, L2 penalty C = {best.probe.inverse_penalty:.3g} "
+        f"(the best of {len(best.probe.tried)}), {best.probe.chosen_on} accuracy "
+        f"{record.get('val_accuracy', best.probe.chosen.accuracy):.4f}"
+    )
+    return {**record, "seconds": round(time.perf_counter() - begun, 3)}
+
+
+def probe_score(record: dict[str, Any], count: int) -> Score:
+    """Returns the score that a history record of the probe tells."""
+    return Score(record["val_loss"], record["val_accuracy"], count, record.get("val_scaled_loss"))
+
+
+def _record(best: FittedProbe) -> dict[str, Any]:
+    record: dict[str, Any] = {"stage": 0, "kind": "probe", "C": best.probe.inverse_penalty}
+    record["views"] = best.views
+    if best.score is None:
+        chosen = best.probe.chosen
+        return {**record, "cv_loss": chosen.loss, "cv_accuracy": chosen.accuracy}
+    return {
+        **record,
+        "val_loss": best.score.loss,
+        "val_accuracy": best.score.accuracy,
+        "val_scaled_loss": best.score.scaled_loss,
+    }
+
+
+def _fit(filled: Filled, views: Sequence[View]) -> FittedProbe:
     listing, validation = filled.listing, filled.validation
     model, source = filled.sources.at(-1)
-    training = labelled(in_order(listing.of("train")), listing, model)
-    assert training is not None
-    source.need(image_views_of((*listing.of("train"), *listing.of("val"))))
+    rows = in_order(listing.of("train"))
+    center = labelled(rows, listing, model)
+    assert center is not None
+    source.need(image_views_of(listing.of("train"), views))
+    source.need(image_views_of(listing.of("val")))
     device = model.engine.device
+    ids = tuple(row_id(row.digest, view.name) for view in views for row in rows)
+    training = Examples(ids, torch.cat([center.targets] * len(views)))
     train = (features(model, source.fetch, training, device), training.targets.to(device))
     val = None
     if validation:
         val = (features(model, source.fetch, validation, device), validation.targets.to(device))
-    for values, _ in (train, val or train):
-        if not values.isfinite().all():
-            raise TrainingError(
-                "the probe: activations at the head are no numbers, or too large to be any. Try "
-                "--precision fp32, or another --backbone."
-            )
-    is_small = train[0].numel() * len(model.labels) < SMALL
-    with engines.threads(1 if is_small else None):
-        found = probe.fit(train, val, len(model.labels), kind=model.targets)
+    groups = [row.group or row.digest for row in rows] * len(views)
+    found = probe.fit(train, val, len(model.labels), kind=model.targets, groups=groups)
+    if validation is None:
+        return FittedProbe(found, len(views), None)
+    # Scored as the finished network is, so that what chooses is what is told in the end.
+    _put(model, found)
+    score = scoring.score(model.trainable, source.fetch, validation, device, model.targets)
+    return FittedProbe(found, len(views), score)
+
+
+def _put(model: Classifier, found: Probe) -> None:
     last = model.trainable.head[-1]  # type: ignore[index]
     assert isinstance(last, nn.Linear)
     with torch.no_grad():
         last.weight.copy_(found.weight)
         last.bias.copy_(found.bias)
-    loss, accuracy = next(row[1:] for row in found.tried if row[0] == found.strength)
-    scored_on = "val" if validation else "cv"
-    chosen_on = "val" if validation else f"{probe.FOLDS}-fold cross-validation"
-    filled.planned.prepared.request.console.say(
-        f"probe: strength {found.strength:.3g} of {len(found.tried)} tried, "
-        f"{chosen_on} accuracy {accuracy:.4f}"
-    )
-    return {
-        "stage": 0,
-        "kind": "probe",
-        "strength": found.strength,
-        f"{scored_on}_loss": loss,
-        f"{scored_on}_accuracy": accuracy,
-        "seconds": round(time.perf_counter() - begun, 3),
-    }
 
 
 @torch.inference_mode()
 def features(model: Classifier, fetch: Fetch, examples: Examples, device: torch.device) -> Tensor:
-    """Returns what the head's last layer takes: [n, d], float32."""
+    """Returns what the head's last layer takes: [n, d], in half precision where it is large."""
     pool = model.trainable.head[:-1]  # type: ignore[index]
     model.trainable.eval()
     loaded = batches(fetch, examples, range(len(examples.rows)), scoring.EVAL_BATCH)
-    return torch.cat([pool(model.trainable.top(x.to(device))) for x, _ in loaded]).clone()
+    return gather((pool(model.trainable.top(x.to(device))) for x, _ in loaded), len(examples.rows))

@@ -9,10 +9,11 @@ from frostline.images.augment import Policy
 from frostline.images.listing import Listing
 from frostline.model.classifier import Classifier
 from frostline.model.heads import describe
-from frostline.networks import catalog, weights
+from frostline.networks import weights
+from frostline.networks.record import OpenedBackbone
 
 
-def backbone(opened: catalog.OpenedBackbone, console: Console) -> None:
+def backbone(opened: OpenedBackbone, console: Console) -> None:
     """Says which network it is, and what became of a weights file."""
     record = opened.record
     size = record.preprocessing

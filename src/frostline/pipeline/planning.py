@@ -1,15 +1,32 @@
-"""The second step: what to keep, where, with how many views and by which engine."""
+"""The second step: what to keep, where, with how many views, by which engine; and what to try."""
 
-from dataclasses import dataclass, replace
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
 
 from frostline import planner
 from frostline import recipe as recipes
+from frostline.base.errors import EngineError
 from frostline.frost import Line
 from frostline.model import classifier as classifiers
-from frostline.pipeline.prepare import Prepared, stage_lines
-from frostline.planner import Plan
-from frostline.recipe import Recipe
+from frostline.model.classifier import Classifier
+from frostline.pipeline.prepare import Prepared, stage_lines, with_precision
+from frostline.planner import Plan, candidates, measure
+from frostline.planner.candidates import Candidate, EpochCost, SearchLines
+from frostline.recipe import Recipe, Stage
 from frostline.run.folder import RunFolder
+
+# Where no time is given, candidates may take so long, or so many times the pass over the images.
+LEAST_SEARCH_S = 90.0
+PASSES = 2.0
+# What else a run of a given time takes: imports, measurements, scores and the report.
+REST_S = 12.0
+# The pass may take this share of the time that is given; else there are fewer views.
+PASS_SHARE = 0.35
 
 
 @dataclass(frozen=True)
@@ -20,16 +37,23 @@ class Planned:
         prepared: The network and the images.
         plan: What was measured and chosen.
         lines: Of each stage.
+        candidates: What a search tries; none where there is no search.
     """
 
     prepared: Prepared
     plan: Plan
     lines: tuple[Line, ...]
+    candidates: tuple[Candidate, ...] = ()
 
     @property
     def recipe(self) -> Recipe:
         """The recipe with every choice written out."""
         return self.plan.recipe
+
+    @property
+    def all_lines(self) -> tuple[Line, ...]:
+        """The lines of stages and candidates."""
+        return (*self.lines, *(candidate.line for candidate in self.candidates))
 
 
 def make_plan(prepared: Prepared) -> Planned:
@@ -40,20 +64,24 @@ def make_plan(prepared: Prepared) -> Planned:
         DiskError: Where the disk has no room for any.
         BackboneError: Where an engine was asked for that cannot run this network.
     """
-    request, model = prepared.request, prepared.model
-    plan = planner.make(
-        model,
-        stage_lines(model, request.recipe),
-        prepared.listing,
-        request.recipe,
-        request.cache,
-        request.console,
-    )
-    # What `auto` came to here, so that the recipe says elsewhere what this run computed in.
-    precision = classifiers.PRECISION_NAMES[prepared.precision]
-    compute = replace(plan.recipe.compute, precision=precision)
-    plan = replace(plan, recipe=replace(plan.recipe, compute=compute))
-    return Planned(prepared, plan, stage_lines(model, plan.recipe))
+    try:
+        return _plan(prepared)
+    except EngineError as error:
+        precision = prepared.request.recipe.compute.precision
+        if precision != "auto" or prepared.precision == torch.float32:
+            raise
+        prepared.request.console.say(
+            f"{str(error).partition(':')[0]}: too inexact, so fp32 is used"
+        )
+        return _plan(with_precision(prepared, torch.float32))
+
+
+def _plan(prepared: Prepared) -> Planned:
+    recipe = prepared.request.recipe
+    if recipe.search.enabled and prepared.listing.of("val"):
+        return _plan_search(prepared)
+    plan = _measured(prepared, recipe, stage_lines(prepared.model, recipe))
+    return Planned(prepared, plan, stage_lines(prepared.model, plan.recipe))
 
 
 def plan_of(run: RunFolder, earlier: Recipe | None, prepared: Prepared) -> Planned:
@@ -67,8 +95,126 @@ def plan_of(run: RunFolder, earlier: Recipe | None, prepared: Prepared) -> Plann
     if earlier is None or not run.plan.is_file():
         return make_plan(prepared)
     facts = run.read_plan()
-    recipe = prepared.request.recipe
+    recipe, model = prepared.request.recipe, prepared.model
     if recipe != earlier:
         # Stages may have been changed since; what is asked now is what going on looks for.
         facts |= {"asked": recipes.to_dict(recipe)}
-    return Planned(prepared, Plan(earlier, facts), stage_lines(prepared.model, earlier))
+    tried = facts.get("search", {}).get("candidates", [])
+    return Planned(
+        prepared,
+        Plan(earlier, facts),
+        stage_lines(model, earlier),
+        tuple(_candidate_from(one, model) for one in tried),
+    )
+
+
+def _measured(prepared: Prepared, recipe: Recipe, lines: Sequence[Line]) -> Plan:
+    request = prepared.request
+    plan = planner.make(
+        prepared.model, lines, prepared.listing, recipe, request.cache, request.console
+    )
+    # What `auto` came to here, so that the recipe says elsewhere what this run computed in.
+    precision = classifiers.PRECISION_NAMES[prepared.precision]
+    compute = replace(plan.recipe.compute, precision=precision)
+    return replace(plan, recipe=replace(plan.recipe, compute=compute))
+
+
+def _plan_search(prepared: Prepared) -> Planned:
+    """Measures an epoch, chooses candidates that fit into the time, then plans the pass."""
+    begun = time.perf_counter()
+    request, model = prepared.request, prepared.model
+    recipe, base = request.recipe, request.recipe.stages[0]
+    lines = _search_lines(model, recipe)
+    cut = classifiers.recut(model, lines.main)
+    train, val = len(prepared.listing.of("train")), len(prepared.listing.of("val"))
+    step = measure.step(cut, base, train)
+    cost = EpochCost(step.train_s, step.eval_s, lines.main, train, val)
+    row_s = planner.row_seconds(cut, prepared.listing)
+    views = recipe.views.count or _views_in_time(recipe, train, val, row_s)
+    pass_s = row_s * (train * (1 + views) + val)
+    budget_s = _budget_s(recipe, pass_s, time.perf_counter() - begun)
+    tried = candidates.choose(base, lines, cost, budget_s, recipe.search.candidates)
+    if not tried and recipe.head.start != "probe":
+        # A random head must be trained, however little time there is.
+        tried = candidates.choose(base, lines, cost, math.inf, 1)
+    request.console.say(
+        f"search: {len(tried)} candidates besides the probe in about "
+        f"{candidates.total_s(tried):.0f} s of the {budget_s:.0f} s there are for them"
+    )
+    return _plan_pass(prepared, tried, views, budget_s)
+
+
+def _plan_pass(
+    prepared: Prepared, tried: tuple[Candidate, ...], views: int, budget_s: float
+) -> Planned:
+    """Plans the pass over the images for all lines that are tried."""
+    recipe = prepared.request.recipe
+    longest: dict[int, Candidate] = {}
+    for one in tried:
+        other = longest.get(one.line.index)
+        if other is None or other.stage.epochs < one.stage.epochs:
+            longest[one.line.index] = one
+    by_line = sorted(longest.values(), key=lambda one: -one.line.index)
+    varied = replace(recipe.views, count=views)
+    # The time was divided already; the planner is asked to keep within disk and memory.
+    budget = replace(recipe.budget, time_min=None)
+    stages = tuple(one.stage for one in by_line)
+    every = replace(recipe, stages=stages, views=varied, budget=budget)
+    plan = _measured(prepared, every, [one.line for one in by_line])
+    first = (tried[0].stage,) if tried else ()
+    planned = replace(plan.recipe, stages=first, budget=recipe.budget)
+    facts = {
+        **plan.facts,
+        "asked": recipes.to_dict(recipe),
+        "search": {
+            "budget_s": round(budget_s, 1),
+            "estimate_s": round(candidates.total_s(tried), 1),
+            "candidates": [_facts_of(one) for one in tried],
+        },
+    }
+    plan = replace(plan, recipe=planned, facts=facts)
+    return Planned(prepared, plan, tuple(one.line for one in tried[:1]), tried)
+
+
+def _search_lines(model: Classifier, recipe: Recipe) -> SearchLines:
+    base = recipe.stages[0]
+    if base.line != planner.AUTO:
+        (line,) = stage_lines(model, recipe)
+        return SearchLines(line)
+    main, lower, higher = (
+        classifiers.find_line(model.traced, f"{share:.0%}", model.top)
+        for share in (candidates.MAIN, candidates.LOWER, candidates.HIGHER)
+    )
+    return SearchLines(
+        main,
+        lower if lower.index < main.index else None,
+        higher if higher.index > main.index else None,
+    )
+
+
+def _views_in_time(recipe: Recipe, train: int, val: int, row_s: float) -> int:
+    """Returns how many views are kept: fewer where the pass would take too much of the time."""
+    if not planner.policy_of(recipe).varies:
+        return 1
+    if recipe.budget.time_min is None:
+        return planner.MOST_VIEWS
+    most_s = PASS_SHARE * 60 * recipe.budget.time_min
+    counts = (planner.MOST_VIEWS, 2, 1)
+    return next((n for n in counts if row_s * (train * (1 + n) + val) <= most_s), 1)
+
+
+def _budget_s(recipe: Recipe, pass_s: float, spent_s: float) -> float:
+    """Returns the seconds that candidates may take."""
+    if recipe.budget.time_min is None:
+        return max(LEAST_SEARCH_S, PASSES * pass_s)
+    return max(0.0, 60 * recipe.budget.time_min - pass_s - spent_s - REST_S)
+
+
+def _facts_of(candidate: Candidate) -> dict[str, Any]:
+    return {"stage": asdict(candidate.stage), "estimate_s": round(candidate.estimate_s, 3)}
+
+
+def _candidate_from(facts: dict[str, Any], model: Classifier) -> Candidate:
+    stage = Stage(**facts["stage"])
+    line = classifiers.find_line(model.traced, stage.line, model.top)
+    return Candidate(stage, line, facts["estimate_s"])

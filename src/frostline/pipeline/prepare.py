@@ -13,18 +13,19 @@ from frostline import recipe as recipes
 from frostline.activations import engines
 from frostline.base.console import Console
 from frostline.base.errors import LineError, ListingError, RecipeError, RunError
+from frostline.base.paths import user_path
 from frostline.frost import Line
+from frostline.images import level_rules, splits
 from frostline.images import listing as listings
-from frostline.images import splits
 from frostline.images.listing import Listing
 from frostline.model import classifier as classifiers
 from frostline.model import heads
 from frostline.model.classifier import Classifier
 from frostline.networks import catalog
-from frostline.networks.catalog import OpenedBackbone
 from frostline.networks.opening import open_at_size
+from frostline.networks.record import OpenedBackbone
 from frostline.pipeline import messages
-from frostline.recipe import BackboneChoice, Recipe, Stage
+from frostline.recipe import BackboneChoice, Data, Recipe, Stage
 from frostline.training import trackers
 
 
@@ -99,7 +100,7 @@ def ask(
     device = engines.pick_device(recipe.compute.device)
     recipe = _with_defaults(recipe, head, device)
     keep_apart(photos, {**(written or {}), "--cache-dir": cache})
-    listing = listings.scan(photos, console, targets=recipe.data.targets)
+    listing = listings.scan_as(photos, recipe.data, console)
     refuse_unreadable(listing, recipe.data.strict)
     return Request(photos, recipe, head, device, listing, cache, console)
 
@@ -115,6 +116,7 @@ def prepare(request: Request) -> Prepared:
     # Where a backbone's weights are random, the seed decides them too.
     with seeded(recipe.seed, request.device):
         opened = open_backbone(recipe.backbone)
+    opened = with_levels(opened, listing, recipe.data, request.console)
     precision = engines.pick_precision(recipe.compute.precision, request.device)
     targets = recipe.data.targets
     if targets == "auto":
@@ -134,6 +136,13 @@ def with_labels(prepared: Prepared, labels: Sequence[str]) -> Prepared:
         return prepared
     one = prepared
     return replace(one, model=assemble(one.request, one.opened, one.precision, one.targets, labels))
+
+
+def with_precision(prepared: Prepared, precision: torch.dtype) -> Prepared:
+    """Returns the same, computed in another type."""
+    one = replace(prepared, precision=precision)
+    model = assemble(one.request, one.opened, precision, one.targets, one.model.labels)
+    return replace(one, model=model)
 
 
 def assemble(
@@ -224,9 +233,19 @@ def open_backbone(choice: BackboneChoice) -> OpenedBackbone:
         choice.name,
         choice.image_px,
         pretrained=choice.pretrained,
-        weights=Path(choice.weights) if choice.weights else None,
+        weights=user_path(choice.weights) if choice.weights else None,
         partial=choice.partial,
     )
+
+
+def with_levels(
+    opened: OpenedBackbone, listing: Listing, data: Data, console: Console
+) -> OpenedBackbone:
+    """Returns a backbone that is fed as these images need it: with levels where some are deep."""
+    fed = level_rules.preprocessing_for(
+        opened.record.preprocessing, listing, data.levels, listings.most_px_of(data), console
+    )
+    return replace(opened, record=replace(opened.record, preprocessing=fed))
 
 
 @contextmanager
@@ -245,10 +264,12 @@ def keep_apart(photos: Path, written: Mapping[str, Path]) -> None:
     Raises:
         RunError: Where what an option names lies inside the folder of images.
     """
+    if listings.is_table(photos):
+        return
     root = Path(os.path.realpath(photos))
     for option, path in written.items():
         real = Path(os.path.realpath(path))
-        if photos.suffix.lower() == ".csv" or not real.is_relative_to(root):
+        if not real.is_relative_to(root):
             continue
         if not any(part.startswith(".") for part in real.relative_to(root).parts):
             raise RunError(

@@ -111,8 +111,8 @@ def checkpoint_of(
         changed.append("the backbone's weights are others")
     raise RunError(
         f"{run.path}: this unfinished run was begun with other input: {'; '.join(changed)}. "
-        f"Put back what {photos} and the backbone were, and the same command goes on; or name "
-        "another folder with --out (or remove this one) to begin anew."
+        f"Put back what {listings.name_of(photos)} and the backbone were, and the same command "
+        "goes on; or name another folder with --out (or remove this one) to begin anew."
     )
 
 

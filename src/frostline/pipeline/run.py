@@ -44,7 +44,7 @@ def train(photos: Path, out: Path, recipe: Recipe, cache: Path, console: Console
         run.remove_leftovers()
         earlier = resume.earlier(run, request.recipe, request.listing, console)
         if earlier is not None and run.is_finished():
-            run.checkpoint.unlink(missing_ok=True)
+            run.remove_checkpoints()
             return run
         prepared = prepare(request)
         content = resume.digest(request.listing)

@@ -1,5 +1,7 @@
 """The network cut at each line of a recipe, and where activations there come from."""
 
+import copy
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -33,7 +35,7 @@ class StageSources:
         self._made: dict[int, tuple[Classifier, Source]] = {}
         self._checked: dict[str, str] = {}
         self.base = model
-        earliest = min(planned.lines, key=lambda line: line.index, default=model.top)
+        earliest = min(planned.all_lines, key=lambda line: line.index, default=model.top)
         if earliest.index != model.line.index:
             self.base = classifiers.recut(model, earliest)
         if planned.plan.engine is not None:
@@ -43,20 +45,28 @@ class StageSources:
         self._kept = sources.from_pixels(self.base, request.cache, request.console)
         messages.frozen_line(self.base, row_bytes(self.base), request.console)
 
+    def with_lines(self, lines: Sequence[Line]) -> "StageSources":
+        """Returns the same cuts and sources for stages at other lines."""
+        other = copy.copy(self)
+        other._lines = tuple(lines)
+        return other
+
     def at(self, number: int) -> tuple[Classifier, Source]:
         """Returns the network and its activations for a stage; below 0, at the top."""
-        line = self._lines[number] if number >= 0 else self._top.top
-        if line.index not in self._made:
-            self._made[line.index] = self._make(line)
-        return self._made[line.index]
+        return self._at_line(self._lines[number] if number >= 0 else self._top.top)
 
     def first(self) -> Source:
         """Returns the source that sees every picture first."""
-        return self.at(self._lines.index(self.base.line) if self._lines else -1)[1]
+        return self._at_line(self.base.line)[1]
 
     def facts(self) -> list[dict[str, Any]]:
         """Returns what each source did."""
         return [source.facts() for _, source in self._made.values()]
+
+    def _at_line(self, line: Line) -> tuple[Classifier, Source]:
+        if line.index not in self._made:
+            self._made[line.index] = self._make(line)
+        return self._made[line.index]
 
     def _make(self, line: Line) -> tuple[Classifier, Source]:
         keep, compute = self._plan.keep, self._plan.recipe.compute

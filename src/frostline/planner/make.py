@@ -17,9 +17,9 @@ from frostline.base.errors import BackboneError, DiskError, RecipeError
 from frostline.frost import Line
 from frostline.images.augment import Policy
 from frostline.images.listing import Listing
-from frostline.model import classifier as models
+from frostline.model import classifier
 from frostline.model.classifier import Classifier
-from frostline.planner import measure
+from frostline.planner import candidates, measure
 from frostline.planner.measure import DiskThroughput
 from frostline.planner.options import (
     PlanInputs,
@@ -34,8 +34,8 @@ from frostline.planner.throughput import AUTO, measure_throughput, placings, tru
 from frostline.planner.views import policy_of
 from frostline.recipe import Recipe, to_dict
 
-# Where nothing else is asked for: late enough to be cheap, early enough to matter.
-DEFAULT_LINE = "85%"
+# Where nothing else is asked for.
+DEFAULT_LINE = f"{candidates.MAIN:.0%}"
 _ANY_DISK = DiskThroughput(math.inf, math.inf)
 
 
@@ -142,7 +142,7 @@ def _settled(case: PlanInputs, lines: Sequence[Line]) -> Plan:
     wanted, policy = case.wanted, case.policy
     base = case.model
     if lines:
-        base = models.recut(base, min(lines, key=lambda line: line.index))
+        base = classifier.recut(base, min(lines, key=lambda line: line.index))
     if wanted.compute.engine != "eager" or base.engine.compute != torch.float32:
         base = with_engine(base, wanted.compute.engine, case.cache)
         trust(case, base)

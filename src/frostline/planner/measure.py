@@ -14,8 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from frostline.activations import engines
-from frostline.activations import extraction as extract
+from frostline.activations import engines, extraction
 from frostline.activations.between import between
 from frostline.activations.extraction import ImageView
 from frostline.base.files import disk_error
@@ -65,7 +64,7 @@ def rows_per_s(model: Classifier, items: Sequence[ImageView]) -> float:
     engine = model.engine
 
     def run(part: Sequence[ImageView]) -> int:
-        made = extract.activations(part, model.preprocessing, engine, engine.on_cpu)
+        made = extraction.activations(part, model.preprocessing, engine, engine.on_cpu)
         return sum(len(positions) + len(bad) for positions, _, bad in made)
 
     return _rate(run, items)
@@ -75,7 +74,7 @@ def decoded_per_s(model: Classifier, items: Sequence[ImageView]) -> float:
     """Returns how many views a second go from file to pixels, on all cores."""
 
     def run(part: Sequence[ImageView]) -> int:
-        made = extract.pixels(part, model.preprocessing)
+        made = extraction.pixels(part, model.preprocessing)
         return sum(len(positions) + len(bad) for positions, _, bad in made)
 
     return _rate(run, items)
@@ -186,7 +185,7 @@ def step(model: Classifier, stage: Stage, images: int = 1 << 20) -> StepCost:
 
 def _rate(run: Callable[[Sequence[ImageView]], int], items: Sequence[ImageView]) -> float:
     """Puts items through `run`, round after round, for `AT_LEAST_S`."""
-    size = 2 * extract.BATCH
+    size = 2 * extraction.BATCH
     run(items[: size // 2])
     rounds = itertools.cycle(range(0, max(1, len(items)), size))
     done, begun = 0, time.perf_counter()

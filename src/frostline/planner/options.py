@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from frostline.activations import sources as passes
+from frostline.activations import sources
 from frostline.activations.cache.chunks import rows_in
 from frostline.activations.cache.key import CacheKey
 from frostline.activations.extraction import ImageView
@@ -147,7 +147,7 @@ def _there(case: PlanInputs, throughput: Throughput) -> dict[int, set[bytes]]:
     for index, key in throughput.keys.items():
         compute = key.compute.replace("eager", throughput.engine, 1)
         if derive and index != base.line.index:
-            compute = passes.via(base.line, base.engine.name, key.compute)
+            compute = sources.via(base.line, base.engine.name, key.compute)
         found[index] = rows_in(replace(key, compute=compute).folder(case.cache))
     return found
 
@@ -161,7 +161,7 @@ def _pass(
         size, above_s = throughput.sizes[index], throughput.derive_s.get(index, 0.0)
         new = [item.view for row, item in rows.items() if row not in there[index]]
         new_bytes += len(new) * size
-        memory_bytes += min(len(rows) * size, passes.RESIDENT_BYTES)
+        memory_bytes += min(len(rows) * size, sources.IN_MEMORY_BYTES)
         seconds += len(new) * (above_s + size / case.disk.write)
         if index == base or not derive:
             centers = new.count(CENTER)
@@ -305,7 +305,7 @@ def is_kept(case: PlanInputs, base: Classifier) -> bool:
     """Whether every row that any number of views asks for is kept: nothing is left to compute."""
     if case.wanted.compute.cache == "never" or case.wanted.views.live:
         return False
-    there = rows_in(passes.cache_key(base).folder(case.cache))
+    there = rows_in(sources.cache_key(base).folder(case.cache))
     rows = rows_at(case, base.line, (), max(counts_of(case)))[base.line.index]
     return bool(there) and all(row in there for row in rows)
 
@@ -313,7 +313,7 @@ def is_kept(case: PlanInputs, base: Classifier) -> bool:
 def has_rows(case: PlanInputs, base: Classifier, engine: str) -> bool:
     """Whether another engine's activations are kept already."""
     name = base.engine.name.replace("eager", engine, 1)
-    return bool(rows_in(passes.cache_key(base, name).folder(case.cache)))
+    return bool(rows_in(sources.cache_key(base, name).folder(case.cache)))
 
 
 def limits(case: PlanInputs, option: PlanOption) -> dict[str, tuple[float, float]]:

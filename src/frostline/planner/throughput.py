@@ -7,17 +7,16 @@ from pathlib import Path
 
 import torch
 
-from frostline.activations import engines
-from frostline.activations import extraction as extract
-from frostline.activations import sources as passes
+from frostline.activations import engines, extraction, sources
 from frostline.activations.cache.fill import check_finite
 from frostline.activations.cut_network import row_bytes
 from frostline.activations.extraction import ImageView
 from frostline.activations.sources import image_views_of
-from frostline.base.errors import BackboneError
+from frostline.base.errors import BackboneError, EngineError
 from frostline.frost import Line
 from frostline.images.augment import View
-from frostline.model import classifier as models
+from frostline.images.listing import Listing
+from frostline.model import classifier
 from frostline.model.classifier import Classifier
 from frostline.planner import measure
 from frostline.planner.options import (
@@ -76,7 +75,7 @@ def placings(case: PlanInputs, lines: Sequence[Line]) -> Iterator[tuple[Line, ..
 def measure_throughput(case: PlanInputs, lines: tuple[Line, ...]) -> Iterator[Throughput]:
     """Measures the engines that come into question, the one that is always there first."""
     earliest = min(lines, key=lambda line: line.index, default=case.model.top)
-    base = models.recut(case.model, earliest)
+    base = classifier.recut(case.model, earliest)
     asked = case.wanted.compute.engine
     eager = _measure(case, base, lines, "eager" if asked == "auto" else asked, 0.0, None)
     yield eager
@@ -129,7 +128,7 @@ def _measure(
     center_s = 0.0 if all_kept else 1 / measure.rows_per_s(base, center)
     view_s = 1 / measure.rows_per_s(base, varied) if varied and not all_kept else center_s
     later = {line.index: line for line in (*lines, case.model.top) if line != base.line}
-    above = {index: models.recut(base, line) for index, line in later.items()}
+    above = {index: classifier.recut(base, line) for index, line in later.items()}
     derive_s = {index: measure.derived_s(model, base.line) for index, model in above.items()}
     cut = {base.line.index: base, **above}
     steps = tuple(
@@ -147,10 +146,17 @@ def _measure(
         decode_s=decode_s,
         derive_s=derive_s,
         steps=steps,
-        keys={index: passes.cache_key(model) for index, model in cut.items()},
+        keys={index: sources.cache_key(model) for index, model in cut.items()},
         sizes={index: row_bytes(model) for index, model in cut.items()},
         kept=all_kept,
     )
+
+
+def row_seconds(model: Classifier, listing: Listing) -> float:
+    """Returns the seconds from an image file to its activation, by the engine that is there."""
+    rows = listing.of("train") or listing.usable
+    some = rows[:: max(1, len(rows) // SAMPLE)][:SAMPLE]
+    return 1 / measure.rows_per_s(model, list(image_views_of(some).values()))
 
 
 def sample_of(case: PlanInputs) -> tuple[list[ImageView], list[ImageView]]:
@@ -172,15 +178,15 @@ def trust(case: PlanInputs, base: Classifier) -> None:
         base: The network, with the engine.
 
     Raises:
-        BackboneError: Where it does not agree.
+        EngineError: Where it does not agree.
     """
     if base.engine.module is None or is_kept(case, base):
         return
-    items = sample_of(case)[0][: extract.BATCH]
+    items = sample_of(case)[0][: extraction.BATCH]
     how = base.preprocessing
     is_pixels = base.line.name == "pixels"
     exact = engines.exact(base.prefix, how, base.engine.device, is_pixels)
-    pixels = [part for _, part, _ in extract.pixels(items, how) if part is not None]
+    pixels = [part for _, part, _ in extraction.pixels(items, how) if part is not None]
     if not pixels:
         return
     batch = torch.cat(pixels)
@@ -188,17 +194,18 @@ def trust(case: PlanInputs, base: Classifier) -> None:
     check_finite(got, base.line.node, base.engine.name)
     found = engines.agreement(exact(batch), got, base.engine.compute)
     if not found.agrees:
-        limit = engines.TOLERANCE[base.engine.compute]
         advice = "Use --precision fp32."
         if base.engine.compute == torch.float32:
             advice = (
                 "Choose another --line." if base.engine.runner is None else "Use --engine eager."
             )
-        raise BackboneError(
+        limit = engines.TOLERANCE[base.engine.compute]
+        raise EngineError(
             f"engine {base.engine.name}: its activations at {base.line.name} differ from those in "
-            f"float32 by {found.worst_relative:.2g} of their size, above {limit:g}. {advice}"
+            f"float32 by {found.turn:.2g} across and {found.scale:.2g} along them (at most "
+            f"{limit.turn:g} and {limit.scale:g}). {advice}"
         )
     case.console.say(
-        f"engine {base.engine.name}: agrees with float32 to {found.worst_relative:.1%} on "
-        f"{len(batch)} images (at most {engines.TOLERANCE[base.engine.compute]:.1%})"
+        f"engine {base.engine.name}: agrees with float32 to {found.turn:.1%} on "
+        f"{len(batch)} images (at most {engines.TOLERANCE[base.engine.compute].turn:.0%})"
     )

@@ -1,6 +1,7 @@
-"""What a run is to do, as data: typed, validated, without torch; read and written as TOML.
+"""Recipes: the settings of a run as typed, validated data, read and written as TOML.
 
-A recipe knows nothing of the parts that carry it out; `pipeline.py` alone turns it into objects.
+A recipe does not know the parts that carry it out; only `pipeline` turns it into objects. This
+folder does not import torch.
 """
 
 from frostline.recipe.checks import validate
@@ -11,6 +12,7 @@ from frostline.recipe.schema import (
     ENGINES,
     FILLS,
     INITS,
+    LAYOUTS,
     OPTIMIZERS,
     POOLINGS,
     PRECISIONS,
@@ -30,13 +32,13 @@ from frostline.recipe.schema import (
     Views,
     Watch,
 )
-from frostline.recipe.texts import (
+from frostline.recipe.toml import (
     builtin,
     compose,
     differences,
     from_dict,
     load,
-    named,
+    naming_file,
     read,
     to_dict,
     to_toml,
@@ -50,6 +52,7 @@ __all__ = [
     "ENGINES",
     "FILLS",
     "INITS",
+    "LAYOUTS",
     "OPTIMIZERS",
     "POOLINGS",
     "PRECISIONS",
@@ -73,7 +76,7 @@ __all__ = [
     "differences",
     "from_dict",
     "load",
-    "named",
+    "naming_file",
     "read",
     "to_dict",
     "to_toml",

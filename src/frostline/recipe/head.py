@@ -1,4 +1,4 @@
-"""A head's specification, as text or as a list of layers."""
+"""The specification of a head, as text or as a list of layers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any
 
 from frostline.base.errors import RecipeError, did_you_mean, raise_all
 from frostline.recipe.head_layers import (
-    MOST_WIDE,
+    MAX_WIDTH,
     LayerSpec,
     layers_from,
     read_layers,
@@ -23,12 +23,12 @@ class HeadSpec:
     """The new layers: `linear`, `mlp:WIDTH[,WIDTH…][,dropout=P]`, or a list of layers.
 
     Attributes:
-        text: As it was written; empty for a list of layers.
+        text: The specification as text; empty for a list of layers.
         widths: Of the hidden layers; none for a linear head.
-        dropout: Before each layer that follows a hidden one, in [0, 1).
-        pooling: `avg`, `max` or `flatten`; a list of layers does its own.
-        layers: The list of layers, where there is one.
-        init: One of `INITS`: how the new weights are drawn; see `initialise`.
+        dropout: The dropout rate after each hidden layer, in [0, 1).
+        pooling: `avg`, `max` or `flatten`; a list of layers has its own.
+        layers: The list of layers, if there is one.
+        init: One of `INITS`: how new weights are initialised.
     """
 
     text: str
@@ -40,34 +40,34 @@ class HeadSpec:
 
     @property
     def is_linear(self) -> bool:
-        """Whether there is one layer only, written as `linear`."""
+        """Whether the head is a single linear layer, written as `linear`."""
         return not self.widths and not self.layers
 
     @property
     def is_native(self) -> bool:
-        """Whether the backbone's own classifier has this form, so that timm can open it."""
+        """Whether the backbone's own classifier has this form, so that timm can open the model."""
         return self.is_linear and self.pooling == "avg"
 
     @property
     def wants_map(self) -> bool:
-        """Whether it begins on a map or tokens, and not on the backbone's own pooled vector."""
-        shaping = (x.type for x in self.layers if x.type in ("conv", "pool", "flatten", "linear"))
-        return next(shaping, "linear") != "linear" or self.pooling != "avg"
+        """Whether its input is a feature map or tokens, not the backbone's pooled vector."""
+        types = (x.type for x in self.layers if x.type in ("conv", "pool", "flatten", "linear"))
+        return next(types, "linear") != "linear" or self.pooling != "avg"
 
 
 def parse(
     text: str, pooling: str = "avg", layers: Sequence[LayerSpec] = (), init: str = "default"
 ) -> HeadSpec:
-    """Works out a specification.
+    """Parses a specification.
 
     Args:
-        text: `linear` or `mlp:WIDTH[,WIDTH…][,dropout=P]`; with `layers`, `linear` or nothing.
+        text: `linear` or `mlp:WIDTH[,WIDTH…][,dropout=P]`; with `layers`, `linear` or empty.
         pooling: `avg`, `max` or `flatten`; with `layers`, `avg`.
         layers: A list of layers instead.
         init: One of `INITS`.
 
     Raises:
-        RecipeError: Saying what a head may be.
+        RecipeError: If it is not valid; says what a head may be.
     """
     if init not in INITS:
         raise RecipeError(
@@ -103,7 +103,7 @@ def _parse_text(text: str) -> tuple[tuple[int, ...], float]:
             dropout = float(value)
         else:
             raise RecipeError(
-                f"head: {part!r} in {text!r} must be a width from 1 to {MOST_WIDE}, or dropout=P "
+                f"head: {part!r} in {text!r} must be a width from 1 to {MAX_WIDTH}, or dropout=P "
                 "with P in [0, 1)."
             )
     if (kind == "mlp") != bool(widths) or (kind == "linear" and rest):
@@ -112,8 +112,8 @@ def _parse_text(text: str) -> tuple[tuple[int, ...], float]:
 
 
 def _is_width(text: str) -> bool:
-    # The length first: Python refuses to read numbers of thousands of digits.
-    return len(text) <= len(str(MOST_WIDE)) and 0 < int(text) <= MOST_WIDE
+    # The length first: Python refuses to parse numbers with thousands of digits.
+    return len(text) <= len(str(MAX_WIDTH)) and 0 < int(text) <= MAX_WIDTH
 
 
 def _is_share(text: str) -> bool:
@@ -124,46 +124,46 @@ def _is_share(text: str) -> bool:
 
 
 def to_facts(spec: HeadSpec) -> dict[str, Any]:
-    """Returns the specification as plain JSON values, of which `from_facts` makes it again."""
+    """Returns the specification as plain JSON values, the inverse of `from_facts`."""
     if spec.layers:
         return {"layers": [to_table(layer) for layer in spec.layers], "init": spec.init}
     return {"spec": spec.text, "pooling": spec.pooling, "init": spec.init}
 
 
 def from_facts(facts: Mapping[str, Any], where: str = "head", file: str = "model") -> HeadSpec:
-    """Makes the specification that `to_facts` wrote.
+    """Returns the specification from plain values, the inverse of `to_facts`.
 
     Args:
         facts: Keys `spec`, `pooling`, `init` and `layers`, all optional.
-        where: The key they stand under.
-        file: What else to name in front of problems.
+        where: The key under which they are stored, for messages.
+        file: The file, for messages.
 
     Raises:
-        RecipeError: Naming every problem at once.
+        RecipeError: If any value is invalid; names all problems.
     """
     if not isinstance(facts, Mapping):
         raise RecipeError(f"{file}: {where} must be a table, not {facts!r}.")
     known = ("spec", "pooling", "init", "layers")
     problems = [
-        f"{where}.{key} is no key of a head.{did_you_mean(str(key), known)}"
+        f"{where}.{key} is not a key of a head.{did_you_mean(str(key), known)}"
         for key in facts
         if key not in known
     ]
     for key, names in (("pooling", POOLINGS), ("init", INITS)):
         if key in facts and facts[key] not in names:
             problems.append(f"{where}.{key} must be one of {', '.join(names)}, not {facts[key]!r}.")
-    layers, found = read_layers(facts.get("layers", ()), f"{where}.layers")
+    layers, layer_problems = read_layers(facts.get("layers", ()), f"{where}.layers")
     text = facts.get("spec", "linear")
     if not isinstance(text, str):
         problems.append(f"{where}.spec must be text, not {text!r}.")
-    raise_all(RecipeError, file, problems + found)
+    raise_all(RecipeError, file, problems + layer_problems)
     return parse(text, facts.get("pooling", "avg"), layers, facts.get("init", "default"))
 
 
 def describe(spec: HeadSpec) -> str:
-    """Returns the head in a few words, such as `conv 128 3×3, relu, global pool, linear`.
+    """Returns a short description, such as `conv 128 3×3, relu, global pool, linear`.
 
-    A last layer without a number gives the scores.
+    A last layer without a width has one output per class.
     """
     if spec.layers:
         return ", ".join(words(layer) for layer in spec.layers)
@@ -171,7 +171,7 @@ def describe(spec: HeadSpec) -> str:
 
 
 def problems_of_head(choice: HeadChoice) -> list[str]:
-    """Returns what does not hold of a recipe's head, as far as it can be said without shapes."""
+    """Returns the problems of a recipe's head that can be found without knowing shapes."""
     layers, problems = read_layers(choice.layers, "head.layers")
     if choice.start == "probe" and layers:
         last = layers[-1]
@@ -185,7 +185,7 @@ def problems_of_head(choice: HeadChoice) -> list[str]:
                 "head.start: the probe has a bias, and the head's last layer has bias = false. "
                 'Leave one of them out, or write start = "random".'
             )
-    # Poolings and initialisers out of range are told by whoever checks single values.
+    # Unknown poolings and initialisers are reported by `checks`, with the other single values.
     pooling = choice.pooling if choice.pooling in POOLINGS else "avg"
     try:
         parse(choice.spec, pooling, layers)

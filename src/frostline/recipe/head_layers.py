@@ -1,6 +1,6 @@
-"""A head's layers as a list of tables: what each may say, and what is wrong with it.
+"""A head's layers as a list of tables: their keys, their values, and what is wrong with them.
 
-Everything is checked here that can be known without shapes; see `build` for the rest.
+Everything that does not depend on shapes is checked here; `model.heads.build` checks the rest.
 """
 
 import dataclasses
@@ -11,26 +11,26 @@ from typing import Any
 from frostline.base.errors import RecipeError, did_you_mean, raise_all
 
 LAYERS = ("conv", "pool", "flatten", "linear", "norm", "activation", "dropout")
-MOST_WIDE = 65536
+MAX_WIDTH = 65536
 WEIGHTED = ("conv", "linear")
 
 
 @dataclass(frozen=True)
 class LayerSpec:
-    """One layer, as one table of `[[head.layers]]` says it; defaults mean "not given".
+    """One layer, from one table of `[[head.layers]]`; defaults mean "not given".
 
     Attributes:
         type: One of `LAYERS`.
-        out: Channels of a conv, width of a linear; 0 is the number of scores, which only the last
-            of these layers may leave to the head.
-        kernel: Side of the square window of a conv or pool, in pixels of the map.
-        stride: Its step; 0 is 1 for a conv, and the window's side for a pool.
-        padding: Zeros at each edge; -1 is none, but for a conv with an odd window and stride 1,
-            whose map keeps its size.
-        kind: Of a pool `avg`, `max` or `global` (the mean of all places, a vector); of a norm
-            `batch` or `layer`; of an activation `relu`, `gelu`, `silu`, `tanh` or `sigmoid`.
-        rate: Of a dropout, in [0, 1).
-        bias: Whether a conv or linear adds one.
+        out: Output channels of a conv, output features of a linear; 0 for one per class, which only
+            the last of these layers may use.
+        kernel: Kernel size of a conv or pool, in pixels of the feature map.
+        stride: Stride; 0 means 1 for a conv, and the kernel size for a pool.
+        padding: Zeros added at each edge; -1 means none, except for a conv with an odd kernel and
+            stride 1, which keeps the size of its map.
+        kind: For a pool `avg`, `max` or `global` (global average pooling); for a norm `batch` or
+            `layer`; for an activation `relu`, `gelu`, `silu`, `tanh` or `sigmoid`.
+        rate: The dropout rate, in [0, 1).
+        bias: Whether a conv or linear has a bias.
     """
 
     type: str
@@ -45,7 +45,7 @@ class LayerSpec:
 
 @dataclass(frozen=True)
 class _Rule:
-    """Which keys a type of layer needs, which others it takes, and which kinds there are."""
+    """The required and the optional keys of a type of layer, and its kinds."""
 
     needs: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
@@ -64,10 +64,10 @@ _RULES: Mapping[str, _Rule] = {
     "activation": _Rule(needs=("kind",), kinds=_ACTIVATIONS),
     "dropout": _Rule(needs=("rate",)),
 }
-# What may not follow the scores.
+# Types that may not follow the layer that gives the class scores.
 _ARTICLES = {"activation": "an activation", "norm": "a norm", "dropout": "a dropout"}
 _RANGES: Mapping[str, tuple[int, int]] = {
-    "out": (0, MOST_WIDE),
+    "out": (0, MAX_WIDTH),
     "kernel": (1, 255),
     "stride": (1, 255),
     "padding": (0, 255),
@@ -77,15 +77,15 @@ _RANGES: Mapping[str, tuple[int, int]] = {
 def layers_from(
     tables: Sequence[Mapping[str, Any]], where: str = "head.layers", file: str = "recipe"
 ) -> tuple[LayerSpec, ...]:
-    """Reads a list of layers and checks all that needs no shape.
+    """Reads a list of layers and checks everything that does not depend on shapes.
 
     Args:
-        tables: One a layer, as TOML or JSON gives them; none is no list.
-        where: The key they stand under, by which problems name them: `head.layers.0.kernel`.
-        file: What else to name in front.
+        tables: One per layer, as read from TOML or JSON.
+        where: The key of the list, for messages such as `head.layers.0.kernel …`.
+        file: The file, for messages.
 
     Raises:
-        RecipeError: Naming every problem at once.
+        RecipeError: If anything is invalid; names all problems.
     """
     layers, problems = read_layers(tables, where)
     raise_all(RecipeError, file, problems)
@@ -93,7 +93,7 @@ def layers_from(
 
 
 def read_layers(tables: Any, at: str) -> tuple[tuple[LayerSpec, ...], list[str]]:
-    """Returns the layers, none where there is a problem, and every problem; see `layers_from`."""
+    """Returns the layers (none if there is a problem) and all problems; see `layers_from`."""
     if not isinstance(tables, list | tuple):
         return (), [f"{at} must be a list of tables, not {tables!r}."]
     problems: list[str] = []
@@ -104,7 +104,7 @@ def read_layers(tables: Any, at: str) -> tuple[tuple[LayerSpec, ...], list[str]]
 
 
 def _layer_problems(table: Any, at: str) -> list[str]:
-    """Returns what is wrong with one table taken by itself."""
+    """Returns the problems of one table."""
     if not isinstance(table, Mapping):
         return [f"{at} must be a table, not {table!r}."]
     name = table.get("type")
@@ -117,9 +117,9 @@ def _layer_problems(table: Any, at: str) -> list[str]:
     for key, value in table.items():
         if key != "type" and key not in keys:
             takes = f"takes {', '.join(keys)}" if keys else "takes none"
-            called = "global pool" if is_global else name
-            guess = did_you_mean(str(key), keys)
-            problems.append(f"{at}.{key} is no key of a {called} layer, which {takes}.{guess}")
+            shown = "global pool" if is_global else name
+            hint = did_you_mean(str(key), keys)
+            problems.append(f"{at}.{key} is not a key of a {shown} layer, which {takes}.{hint}")
         elif key != "type":
             problems += _value_problems(key, value, rule, f"{at}.{key}")
     problems += [
@@ -140,7 +140,7 @@ def _type_problem(name: Any, at: str) -> str:
         return f"{at}.type must be given: one of {', '.join(LAYERS)}."
     hint = did_you_mean(str(name), LAYERS)
     for type_, rule in _RULES.items():
-        # `type = "relu"` comes easily to the pen.
+        # `type = "relu"` is a likely mistake.
         if name in rule.kinds:
             hint = f' Write type = "{type_}" and kind = "{name}".'
     return f"{at}.type must be one of {', '.join(LAYERS)}, not {name!r}.{hint}"
@@ -154,13 +154,13 @@ def _value_problems(key: str, value: Any, rule: _Rule, at: str) -> list[str]:
     if key == "kind":
         if value in rule.kinds:
             return []
-        guess = did_you_mean(str(value), rule.kinds)
-        return [f"{at} must be one of {', '.join(rule.kinds)}, not {value!r}.{guess}"]
+        hint = did_you_mean(str(value), rule.kinds)
+        return [f"{at} must be one of {', '.join(rule.kinds)}, not {value!r}.{hint}"]
     if key == "bias":
         return [] if type(value) is bool else [f"{at} must be true or false, not {value!r}."]
     if key == "rate":
-        holds = type(value) in (int, float) and 0 <= value < 1
-        return [] if holds else [f"{at} must be a number in [0, 1), not {value!r}."]
+        is_rate = type(value) in (int, float) and 0 <= value < 1
+        return [] if is_rate else [f"{at} must be a number in [0, 1), not {value!r}."]
     low, high = _RANGES[key]
     if type(value) is int and low <= value <= high:
         return []
@@ -168,22 +168,24 @@ def _value_problems(key: str, value: Any, rule: _Rule, at: str) -> list[str]:
 
 
 def _order_problems(tables: Sequence[Any], at: str) -> list[str]:
-    """Returns what is wrong with the list as a whole, as far as its types can be read."""
+    """Returns the problems of the list as a whole, as far as its types are known."""
     types = [table.get("type") if isinstance(table, Mapping) else None for table in tables]
     weighted = [number for number, name in enumerate(types) if name in WEIGHTED]
     problems = [
         f"{at}.{number}.out must be given: only the last conv or linear layer may leave it out, "
-        "and then gives the scores."
+        "which then gives the class scores."
         for number in weighted[:-1]
         if tables[number].get("out", 0) == 0
     ]
     if not weighted and all(name in LAYERS for name in types):
-        problems.append(f"{at} must hold a conv or a linear layer, to give the scores.")
+        problems.append(
+            f"{at} must contain a conv or a linear layer, which gives the class scores."
+        )
     if weighted:
         after = enumerate(types[weighted[-1] + 1 :], start=weighted[-1] + 1)
         problems += [
-            f"{at}.{number} must not be {_ARTICLES[name]}: layer {weighted[-1]} gives the scores, "
-            "of which training and prediction make probabilities by themselves. Move it up."
+            f"{at}.{number} must not be {_ARTICLES[name]}: layer {weighted[-1]} gives the class "
+            "scores, which training and prediction turn into probabilities. Move it up."
             for number, name in after
             if name in _ARTICLES
         ]
@@ -191,7 +193,7 @@ def _order_problems(tables: Sequence[Any], at: str) -> list[str]:
 
 
 def to_table(layer: LayerSpec) -> dict[str, Any]:
-    """Returns what was given of a layer."""
+    """Returns a layer as a table, without the defaults."""
     given = {
         item.name: getattr(layer, item.name)
         for item in dataclasses.fields(layer)
@@ -201,7 +203,7 @@ def to_table(layer: LayerSpec) -> dict[str, Any]:
 
 
 def words(layer: LayerSpec) -> str:
-    """Returns a layer in a few words, such as `conv 128 3×3 stride 2`."""
+    """Returns a short description of a layer, such as `conv 128 3×3 stride 2`."""
     names = {"pool": f"{layer.kind} pool", "norm": f"{layer.kind} norm", "activation": layer.kind}
     parts = [names.get(layer.type, layer.type)]
     parts += [str(layer.out)] if layer.out else []

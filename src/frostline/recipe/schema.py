@@ -1,6 +1,6 @@
-"""The parts of a recipe: frozen and typed; what each may be stands in `checks`.
+"""The parts of a recipe as frozen dataclasses; `checks` has the rules for their values.
 
-Values that may be left open are None; in TOML they are left out.
+Optional values are None by default, and are left out in TOML.
 """
 
 from dataclasses import dataclass, field
@@ -14,10 +14,12 @@ STARTS = ("auto", "probe", "random")
 CACHES = ("auto", "always", "never")
 ENGINES = ("auto", "eager", "compile", "openvino")
 TARGETS = ("auto", "multiclass", "binary", "multilabel")
+LAYOUTS = ("auto", "classes")
 INITS = ("default", "normal", "xavier", "kaiming")
 PRESETS = ("none", "light", "standard", "strong")
 FILLS = ("edge", "constant")
 BALANCES = ("none", "weights", "sampling")
+SELECTS = ("best", "last")
 DEFAULT = "thaw"
 TRACKERS = (
     "tensorboard",
@@ -34,21 +36,33 @@ TRACKERS = (
 
 @dataclass(frozen=True)
 class Data:
-    """How a listing without splits of its own is divided, and what its labels are.
+    """How images are split, and what kind of labels they have.
 
     Attributes:
-        val: Share of the images kept for validation, in [0, 1).
-        test: Share kept for the final test, in [0, 1).
-        strict: Whether an image that cannot be read is an error rather than left out.
+        val: The share of images for validation, in [0, 1), unless the listing has splits.
+        test: The share of images for the final test, in [0, 1), likewise.
+        strict: Whether an unreadable image is an error; otherwise it is left out.
         targets: `multiclass` (one of the classes), `binary` (two classes, one sigmoid),
             `multilabel` (any of the classes, one sigmoid each), or `auto`: `multilabel` where a
             CSV has several labels in a row, else `multiclass`.
+        separator: Between the labels in a cell of a table: `auto`, `space`, or the sign itself.
+        layout: Of folders: `auto` finds split folders and refuses what looks like unknown ones;
+            `classes` takes the folders on top as the classes.
+        levels: What becomes black and white in pictures deeper than 8 bits: `BLACK:WHITE` such as
+            `0:4095`, one for each kind of samples (`uint16=0:4095,float=0:1`), or `auto`: by what
+            the files say, and where that is open by the values of the whole set.
+        max_megapixels: Of the largest picture that is read, in millions; 0 for the limits of the
+            decoder, about 224 of JPEG and 89 of all else.
     """
 
     val: float = 0.2
     test: float = 0.0
     strict: bool = False
     targets: str = "auto"
+    separator: str = "auto"
+    layout: str = "auto"
+    levels: str = "auto"
+    max_megapixels: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -56,10 +70,10 @@ class BackboneChoice:
     """Which network, with which weights.
 
     Attributes:
-        name: `SOURCE:NAME[?key=value&…]`; empty for the device's default.
+        name: `KIND:NAME[?key=value&…]`; empty for the device's default.
         weights: A local weights file for the named architecture; empty for its own.
-        partial: Whether `weights` may fit in part only.
-        image_px: Side of the square input, instead of the backbone's own; 0 keeps its own.
+        partial: Whether `weights` may match the network only in part.
+        image_px: Side of the square input; 0 for the backbone's own.
         pretrained: False for random weights.
     """
 
@@ -76,12 +90,12 @@ class HeadChoice:
 
     Attributes:
         spec: `linear`, or `mlp:WIDTH[,WIDTH…][,dropout=P]`.
-        pooling: `avg` (the backbone's own way to one vector per image), `max` or `flatten`.
-        start: `probe` (regularised logistic regression), `random`, or `auto`: the probe where
-            the head is linear.
-        init: How new layers begin: `default` (PyTorch's own), `normal`, `xavier` or `kaiming`.
-        on: The line that the head sits on, such as `blocks.3`; empty for the backbone's end.
-            What lies above it is not used.
+        pooling: `avg` (the backbone's own pooling), `max` or `flatten`.
+        start: `probe` (regularised logistic regression on frozen features), `random`, or `auto`:
+            the probe if the head is linear.
+        init: Initialisation of new layers: `default` (PyTorch's), `normal`, `xavier` or `kaiming`.
+        on: The line on which the head sits, such as `blocks.3`; empty for the backbone's end.
+            Layers above it are not used.
         layers: The head as a list of layers, instead of `spec` and `pooling`.
     """
 
@@ -95,22 +109,23 @@ class HeadChoice:
 
 @dataclass(frozen=True)
 class Views:
-    """How training images are varied. Validation always sees the `center` view.
+    """The augmentation of training images. Validation always uses the `center` view.
 
     Attributes:
-        count: Views of each training image that are kept; 0 lets the planner choose. Epoch after
-            epoch takes the next one.
-        live: New views in every epoch, computed from pixels and not kept; `count` means nothing.
-        refresh: Share of the kept views that is replaced by new ones in every epoch, in [0, 1].
-        preset: `none`, `light`, `standard` or `strong`; the values below go before it.
-        flip: Whether images are mirrored, with a chance of one half.
+        count: The number of cached views per training image, used in turn, one per epoch; 0 lets
+            the planner choose.
+        live: Whether every epoch computes new views from pixels, without caching; `count` is then
+            ignored.
+        refresh: The share of cached views that is replaced by new ones in every epoch, in [0, 1].
+        preset: `none`, `light`, `standard` or `strong`; the values below override it.
+        flip: Whether images are mirrored, with a probability of one half.
         rotate: Largest angle, in degrees.
         shift: Largest shift, as a share of width and height.
         shear: Largest shear, as a share.
         zoom: Largest change of scale, as a share.
-        crop: Least share of the area that a random crop keeps; 1 for no crops.
+        crop: Smallest share of the area of a random crop; 1 for no crops.
         color: Largest change of brightness, contrast and saturation, as a share.
-        fill: What stands where the image does not reach: `edge`, or `constant` (the mean colour).
+        fill: Pixels outside the image: `edge`, or `constant` (the mean colour).
     """
 
     count: int = 0
@@ -127,44 +142,47 @@ class Views:
     fill: str | None = None
 
     def policy(self) -> dict[str, Any]:
-        """Returns the values that go before the preset's."""
+        """Returns the values that override the preset's."""
         names = ("flip", "rotate", "shift", "shear", "zoom", "crop", "color", "fill")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A line, and how what is above it is trained.
+    """One stage of training: a frost line, and the settings for the layers above it.
 
     Attributes:
-        line: The frost line; everything below it stays as it is. A name, an index, `last N
-            blocks`, a share such as `85%` (at least that much of the work stays frozen), `top`
-            (the head alone), or `auto` (the planner chooses).
+        line: The frost line: everything below it is frozen. A name, an index, `last N blocks`, a
+            share such as `85%` (at least that share of the computation is frozen), `top` (only the
+            head is trained), or `auto` (the planner chooses).
         epochs: Passes over the training images.
-        steps: Optimiser steps instead of epochs; 0 counts epochs.
+        steps: Optimiser steps instead of epochs; 0 to count epochs.
         lr: Peak learning rate of the head.
         suffix_lr: Peak learning rate of the suffix, as a share of `lr`.
-        layer_decay: What the rate is multiplied by from each block of the suffix to the one
-            below it, in (0, 1].
+        layer_decay: Layer-wise decay: the factor by which the learning rate falls from each block
+            of the suffix to the one below it, in (0, 1].
         optimizer: `adamw`, `adam`, `sgd` (momentum 0.9) or `rmsprop`.
         schedule: `cosine` to zero after a linear warm-up, `one-cycle`, `step` (a tenth after half
             and again after three quarters), or `constant`.
-        warmup: Share of the steps spent warming up, in [0, 1).
-        weight_decay: On weights only; never on biases, norms and what a backbone wants spared.
+        warmup: Share of the steps for warm-up, in [0, 1).
+        weight_decay: Of weights; not of biases, norms, and parameters that the backbone exempts.
         batch_size: Images per forward pass.
-        accumulate: Forward passes per step.
-        clip: Largest norm of all gradients together; 0 for no limit.
-        ema: Decay of the moving average of the weights that is validated and kept; 0 for none.
-        patience: Epochs without a better validation score after which the stage ends; 0 for all.
+        accumulate: Forward passes per optimiser step (gradient accumulation).
+        clip: Largest total norm of the gradients; 0 for no clipping.
+        ema: Decay of the exponential moving average of the weights, which is then validated and
+            kept; 0 for none.
+        patience: Early stopping: epochs without improvement on validation; 0 for none.
         label_smoothing: In [0, 1).
-        batch_norm: `frozen` keeps the backbone's stored statistics, `train` updates those above
+        batch_norm: `frozen` keeps the backbone's running statistics, `train` updates those above
             the line. A head's own are always updated.
-        dropout: What every dropout layer above the line is set to; none leaves them.
-        balance: Classes that are rare count more (`weights`), are drawn more often (`sampling`),
-            or not (`none`).
-        mixup: Pairs of activations are mixed by Beta(mixup, mixup); 0 for none.
-        noise: Gaussian noise on activations, as a share of a batch's standard deviation.
-        augment: Whether the training images' varied views are used, or their `center` view.
+        dropout: The rate of every dropout layer above the line; None leaves them unchanged.
+        balance: Class imbalance: rare classes get a larger weight in the loss (`weights`), are
+            sampled more often (`sampling`), or neither (`none`).
+        mixup: Pairs of activations are mixed with a weight from Beta(mixup, mixup); 0 for none.
+        noise: Gaussian noise on activations, relative to a batch's standard deviation.
+        augment: Whether augmented views of the training images are used, or the `center` view.
+        select: Which state a stage ends with: `best` (the best epoch on validation) or `last` (the
+            end of the schedule). Either is kept only if it is better than the stage's start.
     """
 
     line: str = "top"
@@ -189,21 +207,22 @@ class Stage:
     mixup: float = 0.0
     noise: float = 0.0
     augment: bool = True
+    select: str = "best"
 
 
 @dataclass(frozen=True)
 class Compute:
-    """Where and how numbers are computed.
+    """The device, the precision, and how activations are computed.
 
     Attributes:
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        precision: Of the prefix and of training: `bf16`, `fp32`, or `auto`: bf16 where the
-            processor has instructions for it.
-        cache: `always` keeps activations on disk; `never` computes them again in every epoch;
-            `auto` does what the planner finds to be faster.
-        engine: What runs the prefix: `eager`, `compile`, `openvino`, or `auto`: measured.
-        derive: Whether activations at later lines are derived from what is kept at the earliest;
-            the planner turns it off where it measures that computing them again is faster.
+        precision: Of the prefix and of training: `bf16`, `fp32`, or `auto`: bf16 if the processor
+            has instructions for it.
+        cache: `always` caches activations on disk; `never` computes them in every epoch; `auto`
+            lets the planner take the faster.
+        engine: The engine for the prefix: `eager`, `compile`, `openvino`, or `auto`: measured.
+        derive: Whether activations at later lines are derived from those cached at the earliest;
+            the planner turns it off if it measures that recomputing them is faster.
     """
 
     device: str = "auto"
@@ -215,12 +234,12 @@ class Compute:
 
 @dataclass(frozen=True)
 class Budget:
-    """What a run may take; the planner keeps within. Left out: no limit but what there is.
+    """The limits that the planner observes; None for no limit.
 
     Attributes:
-        disk_gib: Of new activations.
-        memory_gib: Of the process.
-        time_min: From start to end.
+        disk_gib: The size of new activations.
+        memory_gib: The memory of the process.
+        time_min: The time of the whole run.
     """
 
     disk_gib: float | None = None
@@ -229,12 +248,28 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Watch:
-    """Who is told of progress, besides the screen and `history.jsonl`.
+class Search:
+    """Whether other settings than the recipe's are tried, on the cached activations.
 
     Attributes:
-        trackers: `tensorboard` (event files in the run), and others by name, such as `mlflow`.
-        histograms: Whether they get histograms of weights and gradients, layer by layer.
+        enabled: Whether candidates are tried and the best one is finished. They begin with the
+            recipe's own last stage. How long it may take follows from `budget.time_min`; without
+            that, from what the first pass over the images takes.
+        candidates: At most so many, the probe not counted; 0 for as many as the time allows.
+    """
+
+    enabled: bool = False
+    candidates: int = 0
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Where progress is logged, besides the screen and `history.jsonl`.
+
+    Attributes:
+        trackers: `tensorboard` (event files in the run folder), and others by name, such as
+            `mlflow`.
+        histograms: Whether histograms of weights and gradients are logged, layer by layer.
     """
 
     trackers: tuple[str, ...] = ()
@@ -246,7 +281,8 @@ class Predict:
     """How the finished model is used.
 
     Attributes:
-        flip: Whether scores are the mean over an image and its mirror image.
+        flip: Test-time augmentation: whether probabilities are averaged over an image and its
+            mirror image.
     """
 
     flip: bool = False
@@ -254,7 +290,7 @@ class Predict:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides a run, besides the listing."""
+    """Everything that determines a run, besides the listing."""
 
     about: str = ""
     seed: int = 0
@@ -264,6 +300,7 @@ class Recipe:
     views: Views = field(default_factory=Views)
     compute: Compute = field(default_factory=Compute)
     budget: Budget = field(default_factory=Budget)
+    search: Search = field(default_factory=Search)
     watch: Watch = field(default_factory=Watch)
     predict: Predict = field(default_factory=Predict)
     stages: tuple[Stage, ...] = ()

@@ -1,7 +1,9 @@
-"""The report of a run, made from the run folder alone."""
+"""The report of a run, and the files beside it, made from the run folder alone."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,20 @@ import numpy as np
 from frostline import recipe
 from frostline.base.errors import RunError
 from frostline.images import listing as listings
-from frostline.images.rows import split_tags
-from frostline.report import page
+from frostline.images.listing import Listing
+from frostline.report import examples, facts, page
+from frostline.report.names import short_names
+from frostline.report.page import Page, SplitPart
+from frostline.report.stages import StageResult, choices, prices, results
+from frostline.run import about as run_about
 from frostline.run.folder import RunFolder
 from frostline.scores import metrics
+from frostline.scores.sentences import guess_of
 
-MISTAKES = 24
+# How those remarks on pictures begin that tell of nothing wrong.
+_HARMLESS = ("converted ", "passed over", "without a label", "groups stay together")
+
+PredictionRows = Sequence[Mapping[str, str]]
 
 
 def write(run: RunFolder) -> Path:
@@ -25,60 +35,50 @@ def write(run: RunFolder) -> Path:
         RunError: Where the run is unfinished or damaged.
         DiskError: Where the page cannot be written.
     """
-    scores: dict[str, dict[str, Any]] = run.read_scores()
-    made = recipe.read(run.recipe)
-    listing = listings.read_csv(run.listing)
-    plan = run.read_plan()
-    # What is told of the winning class means nothing where there are several.
-    predicted = {} if listing.several else _read_predictions(run.predictions)
-    counts = [f"{len(listing.of(name))} {name}" for name in listings.SPLITS if listing.of(name)]
-    facts = [
-        ("images", ", ".join(counts)),
-        ("left out", f"{len(listing.problems)} images"),
-        ("backbone", made.backbone.name),
-        ("head", f"{_head(made.head)}, from {made.head.start}"),
-        ("line", f"{plan['line']}: {plan['share_below']:.0%} of the work lies below it"),
-        ("engine", plan["engine"]),
-        ("views", _views(made.views)),
-        ("frozen layers unchanged", _frozen(plan, run.read_metrics())),
-        ("forward passes below the line", f"{plan['rows_computed']:,}"),
-    ]
-    for name, (truth, probabilities) in predicted.items():
-        if name in scores:
-            more = metrics.summarise(probabilities, truth, scores[name]["labels"])
-            scores[name] |= {"ece": more["ece"], "brier": more["brier"]}
-            scores[name]["calibration"] = metrics.calibration(probabilities, truth)
-    html = page.render(
-        title=run.path.resolve().name,
-        facts=facts,
-        metrics=scores,
-        history=run.read_history(),
-        mistakes=_mistakes(run.predictions, listing.several),
-        notes=listings.report_lines(listing),
-    )
-    page.write(run.report, html)
+    page.write(run.report, page.render(_page(run)))
     return run.report
 
 
-def _head(choice: recipe.HeadChoice) -> str:
-    if choice.layers:
-        return ", ".join(str(layer["type"]) for layer in choice.layers)
-    return f"{choice.spec}, {choice.pooling} pooling"
+def stages_of(run: RunFolder) -> list[StageResult]:
+    """Returns what each stage of a finished run came to.
+
+    Raises:
+        RunError: Where the run is unfinished or damaged.
+    """
+    return results(run.read_history(), run.read_metrics().get("stages", []))
 
 
-def _views(views: recipe.Views) -> str:
-    if views.live:
-        return "new ones of each training image in every epoch"
-    return f"{views.count} of each training image" if views.count > 1 else "center alone"
+def parts_of(
+    scores: Mapping[str, Mapping[str, Any]],
+    rows: PredictionRows,
+    names: Mapping[str, str],
+    several: bool,
+) -> list[SplitPart]:
+    """Returns what the page shows of each split.
+
+    Args:
+        scores: Of each split.
+        rows: Of `predictions.csv`.
+        names: What the page calls each path.
+        several: Whether a picture may have several labels.
+    """
+    parts = []
+    for split, found in scores.items():
+        chosen = [row for row in rows if row["split"] == split]
+        shown = examples.by_class(chosen, names, list(found["labels"]), several)
+        # What is told of the winning class means nothing where there are several.
+        more = {} if several or not chosen else _of_the_winner(chosen, found["labels"])
+        guess = guess_of(row["label"].replace(";", ", ") for row in chosen)
+        parts.append(SplitPart(split, {**found, **more}, guess, shown))
+    return parts
 
 
-def _frozen(plan: Mapping[str, Any], found: Mapping[str, Any]) -> str:
-    """Says whether the whole run, and each stage of it, left what lies below its line alone."""
-    proofs = [plan["frozen"], *found.get("stages", [])]
-    return "yes, bit for bit" if all(one["unchanged"] for one in proofs) else "NO"
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Returns the rows of a `predictions.csv`.
 
-
-def _rows(path: Path) -> list[dict[str, str]]:
+    Raises:
+        RunError: Where it cannot be read.
+    """
     try:
         with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
             return list(csv.DictReader(file))
@@ -89,38 +89,57 @@ def _rows(path: Path) -> list[dict[str, str]]:
         ) from error
 
 
-def _read_predictions(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Returns, for each split, targets [n] and probabilities [n, classes]."""
-    rows = _rows(path)
-    names = [key.removeprefix("p:") for key in rows[0] if key.startswith("p:")] if rows else []
-    found = {}
-    for split in dict.fromkeys(row["split"] for row in rows):
-        chosen = [row for row in rows if row["split"] == split]
-        truth = np.array([names.index(row["label"]) for row in chosen], dtype=np.int64)
-        probabilities = np.array([[float(row[f"p:{name}"]) for name in names] for row in chosen])
-        found[split] = (truth, probabilities / probabilities.sum(1, keepdims=True))
-    return found
+def notes_of(listing: Listing, names: Mapping[str, str]) -> list[str]:
+    """Returns what is to be said of the pictures, with their short names."""
+    short = (replace(row, path=names.get(row.path, row.path)) for row in listing.rows)
+    lines = listings.report_lines(replace(listing, rows=tuple(short)))
+    root = listing.root.rstrip("/\\")
+    # What is said of the whole set may name where it lies.
+    return [line.replace(root, Path(root).name) for line in lines] if root else lines
 
 
-def _mistakes(path: Path, several: bool = False) -> list[page.Example]:
-    rows = _rows(path)
-    names = [key for key in rows[0] if key.startswith("p:")] if rows else []
-    wrong = [
-        _worst_of_several(row, names)
-        if several
-        else page.Example(
-            row["path"], row["label"], row["predicted"], float(row[f"p:{row['predicted']}"])
+def _page(run: RunFolder) -> Page:
+    scores, found = run.read_scores(), run.read_metrics()
+    made = recipe.read(run.recipe)
+    listing = listings.read_csv(run.listing)
+    plan, history = run.read_plan(), run.read_history()
+    rows = read_rows(run.predictions)
+    about = run_about.read(run)
+    names = short_names([*(row.path for row in listing.rows), *(row["path"] for row in rows)])
+    stages = results(history, found.get("stages", []))
+    counts = {name: len(listing.of(name)) for name in listings.SPLITS}
+    worrying, harmless = sorted_notes(notes_of(listing, names))
+    if facts.frozen_changed(plan, found):
+        worrying.insert(
+            0, "Frozen layers changed: this is a fault of the program, tell its makers."
         )
-        for row in rows
-        if row["label"] != row["predicted"]
-    ]
-    return sorted(wrong, key=lambda example: -example.wrongness)[:MISTAKES]
+    return Page(
+        title=run.path.resolve().name,
+        byline=facts.byline(about),
+        parts=parts_of(scores, rows, names, listing.several),
+        mistakes=examples.mistakes(rows, names, listing.several),
+        warnings=[*prices(stages, counts["val"]), *worrying],
+        remarks=[*choices(stages, counts), *harmless],
+        stages=stages,
+        history=history,
+        trained=Counter(tag for row in listing.of("train") for tag in listing.tags(row)),
+        views=run.views.read_bytes() if run.views.is_file() else b"",
+        facts=facts.of_run(made, listing, plan, found, about),
+    )
 
 
-def _worst_of_several(row: dict[str, str], names: Sequence[str]) -> page.Example:
-    """Returns a picture with the label that the model is most sure of and wrong about."""
-    truth, said = split_tags(row["label"]), split_tags(row["predicted"])
-    wrong = set(truth) ^ set(said)
-    probabilities = {name.removeprefix("p:"): float(row[name]) for name in names}
-    worst = max(sorted(wrong), key=lambda name: abs(probabilities[name] - 0.5))
-    return page.Example(row["path"], ", ".join(truth), ", ".join(said), probabilities[worst], worst)
+def sorted_notes(notes: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Parts what a reader must know from what merely was so."""
+    listed = list(notes)
+    harmless = [note for note in listed if note.startswith(_HARMLESS)]
+    shown = [note[:1].upper() + note[1:] for note in listed if note not in harmless]
+    return shown, [note[:1].upper() + note[1:] for note in harmless]
+
+
+def _of_the_winner(rows: PredictionRows, labels: Sequence[str]) -> dict[str, Any]:
+    truth = np.array([labels.index(row["label"]) for row in rows], dtype=np.int64)
+    exact = np.array([[float(row[f"p:{name}"]) for name in labels] for row in rows])
+    probabilities = exact / exact.sum(1, keepdims=True)
+    more = metrics.summarise(probabilities, truth, labels)
+    kept = {key: more[key] for key in ("ece", "brier")}
+    return {**kept, "calibration": metrics.calibration(probabilities, truth)}

@@ -1,12 +1,16 @@
 """The model card: what lies beside the weights, for whoever finds the folder later."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from frostline import recipe
 from frostline.base.files import write_text
+from frostline.base.paths import without_folders
+from frostline.networks import folder_config
+from frostline.networks.folder_config import ModelFolder
+from frostline.report import facts
 from frostline.run.folder import RunFolder
+from frostline.scores.sentences import doubts, has_several, verdict
 
 _USE = """\
 ## Use
@@ -23,6 +27,11 @@ _BARE = """\
 
 gives the bare backbone in timm. The head, which timm cannot express, lies in `head.safetensors`.
 """
+_MODULE = """\
+    network = frostline.backbone("dir:PATH").module
+
+gives the network of {library} in Python{bare}.
+"""
 
 
 def write(run: RunFolder) -> None:
@@ -32,16 +41,14 @@ def write(run: RunFolder) -> None:
         RunError: Where the run is unfinished.
         DiskError: Where it cannot be written.
     """
-    config = json.loads((run.model / "config.json").read_text("utf-8"))
+    folder = folder_config.read(run.model, str(run.model))
     made = recipe.read(run.recipe)
-    labels = config["label_names"]
-    licence = config["pretrained_cfg"].get("license")
-    front = ["---", "library_name: timm", "pipeline_tag: image-classification"]
+    labels = folder.config["label_names"]
+    licence = folder.licence
+    front = ["---", f"library_name: {folder.kind}", "pipeline_tag: image-classification"]
     front += [f"license: {licence}"] if licence else []
     scores = run.read_scores()
-    several = config["frostline"].get("targets") == "multilabel" or any(
-        map(_is_several, scores.values())
-    )
+    several = folder.block.get("targets") == "multilabel" or any(map(has_several, scores.values()))
     told = "Says which of" if several else "Tells"
     which = "classes are in a picture" if several else "classes apart"
     lines = [
@@ -53,27 +60,35 @@ def write(run: RunFolder) -> None:
         f"{told} {len(labels)} {which}: {', '.join(labels[:50])}"
         + (", …" if len(labels) > 50 else "."),
         "",
-        f"Made with Frostline from `{made.backbone.name}` ({config['architecture']}), "
-        f"head {_head(made.head)}. "
+        f"Made with Frostline from `{without_folders(made.backbone.name)}` "
+        f"({folder.architecture}), "
+        f"head: {facts.head(made.head)}. "
         + ("" if licence else "The backbone does not state a licence for its weights."),
         "",
         "## Scores",
         "",
+        *_sentences(scores),
+        "",
         *_scores(scores, several),
     ]
     lines += ["", "The head was chosen on `val`; only `test` is free of that choice.", "", _USE]
-    lines.append(_BARE if "head" in config["frostline"] else _TIMM)
+    lines.append(_use(folder))
     write_text(run.model / "README.md", "\n".join(lines))
 
 
-def _head(choice: recipe.HeadChoice) -> str:
-    if choice.layers:
-        return "of " + ", ".join(f"`{layer['type']}`" for layer in choice.layers)
-    return f"`{choice.spec}` with {choice.pooling} pooling"
+def _use(folder: ModelFolder) -> str:
+    bare = "head" in folder.block
+    if folder.kind == "timm":
+        return _BARE if bare else _TIMM
+    note = ", without the head, which lies in `head.safetensors`" if bare else ""
+    return _MODULE.format(library=folder.kind, bare=note)
 
 
-def _is_several(found: Mapping[str, Any]) -> bool:
-    return "mean_average_precision" in found
+def _sentences(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    return [
+        f"On `{split}`: {' '.join([verdict(found), *doubts(found)])}"
+        for split, found in scores.items()
+    ]
 
 
 def _scores(scores: Mapping[str, Mapping[str, Any]], several: bool) -> list[str]:

@@ -5,38 +5,40 @@ colours follow the reader's light or dark setting, no series is told by its colo
 title and description are there for who cannot see it.
 """
 
-import html
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from frostline.report import colours
+from frostline.report.text import escape
 from frostline.scores.metrics import wilson
 
-# What XML forbids, half characters from file names that are not UTF-8, and marks that turn
-# the direction of the text around them.
-_UNSAFE = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069\ufffe\uffff]"
-)
-
-# The series colours stay apart for the colour-blind (after Okabe and Ito), in both modes.
-_STYLE = """<style>
-.fl{--ink:#1d2733;--dim:#5b6875;--grid:#dde3e9;--s0:#0b66b0;--s1:#b8500a;--s2:#0a7d5c;--s3:#9c3d84;
-font:12px system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif}
-@media (prefers-color-scheme:dark){.fl{--ink:#e4e9ee;--dim:#9aa7b4;--grid:#333d48;--s0:#62b0f2;
---s1:#f0a05f;--s2:#4cc79d;--s3:#e08fc9}}
-.fl text{fill:var(--dim)}.fl .name{fill:var(--ink)}.fl .num{font-variant-numeric:tabular-nums}
-.fl .grid{stroke:var(--grid)}.fl .axis{stroke:var(--dim)}.fl .mark{stroke:var(--dim);
-stroke-dasharray:2 4}.fl .curve{fill:none;stroke-width:2;stroke-linejoin:round}
-.fl .k0{stroke:var(--s0)}.fl .k1{stroke:var(--s1)}.fl .k2{stroke:var(--s2)}.fl .k3{stroke:var(--s3)}
-.fl .p0{fill:var(--s0)}.fl .p1{fill:var(--s1)}.fl .p2{fill:var(--s2)}.fl .p3{fill:var(--s3)}
+_STYLE = f"""<style>
+.fl{{--ink:{colours.INK};--dim:{colours.DIM};--grid:{colours.GRID};--s0:{colours.VALIDATION};
+--s1:{colours.TRAINING};--s2:{colours.PROBE};--s3:#9c3d84;
+font:12px system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif}}
+@media screen and (prefers-color-scheme:dark){{
+.fl{{--ink:{colours.INK_ON_DARK};--dim:{colours.DIM_ON_DARK};
+--grid:{colours.GRID_ON_DARK};--s0:{colours.VALIDATION_ON_DARK};--s1:{colours.TRAINING_ON_DARK};
+--s2:{colours.PROBE_ON_DARK};--s3:#e08fc9}}}}
+.fl text{{fill:var(--dim)}}.fl .name{{fill:var(--ink)}}.fl .num{{font-variant-numeric:tabular-nums}}
+.fl .grid{{stroke:var(--grid)}}.fl .axis{{stroke:var(--dim)}}.fl .mark{{stroke:var(--dim);
+stroke-dasharray:2 4}}.fl .curve{{fill:none;stroke-width:2;stroke-linejoin:round}}
+.fl .out{{fill:var(--dim);opacity:.12}}.fl .ring{{fill:none;stroke:var(--ink);stroke-width:1.75}}
+.fl .k0{{stroke:var(--s0)}}.fl .k1{{stroke:var(--s1)}}.fl .k2{{stroke:var(--s2)}}
+.fl .k3{{stroke:var(--s3)}}.fl .p0{{fill:var(--s0)}}.fl .p1{{fill:var(--s1)}}
+.fl .p2{{fill:var(--s2)}}.fl .p3{{fill:var(--s3)}}
 </style>"""
+# A phone is 390 px wide: drawn larger, the words would be too small there.
+WIDTH_PX = 380
 _COLOURS = 4
 _DASHES = ("", "6 4", "2 3", "9 3 2 3")
 _MANY_POINTS = 40
 # A little more than the font needs.
 _LETTER_PX = 7
+# Room beside the plotting area: for the numbers on its left, and for half of the last below it.
+_LEFT, _EDGE = 52, 14
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,29 @@ class Series:
     Attributes:
         name: What the legend calls it.
         points: `(x, y)`, in the order they are joined. A point that is not finite breaks the curve.
+        look: Which of the four colours and dashes it has: 0 for validation, 1 for training.
     """
 
     name: str
     points: Sequence[tuple[float, float]]
+    look: int = 0
+
+
+@dataclass(frozen=True)
+class Span:
+    """A part of the way to the right, such as a stage.
+
+    Attributes:
+        name: What stands above it.
+        start: Where it begins; an upright line stands there.
+        end: Where it ends.
+        is_out: Whether what happened there came to nothing, which is shaded.
+    """
+
+    name: str
+    start: float
+    end: float
+    is_out: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,18 +91,6 @@ class _Frame:
     def y(self, value: float) -> float:
         low, high = self.y_range
         return self.bottom - (value - low) / (high - low) * (self.bottom - self.top)
-
-
-def escape(text: object) -> str:
-    r"""Returns `text` safe in HTML and XML; bytes and marks that cannot be shown become `\x..`."""
-
-    def shown(match: re.Match[str]) -> str:
-        code = ord(match[0])
-        if 0xDC80 <= code <= 0xDCFF:  # Python's stand-in for one byte that is not UTF-8
-            code -= 0xDC00
-        return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
-
-    return html.escape(_UNSAFE.sub(shown, str(text)), quote=True)
 
 
 def ticks(low: float, high: float, count: int = 5, whole: bool = False) -> list[float]:
@@ -108,20 +117,22 @@ def line_chart(
     title: str,
     x_label: str,
     y_label: str,
-    boundaries: Sequence[tuple[float, str]] = (),
+    spans: Sequence[Span] = (),
+    rings: Sequence[tuple[float, float]] = (),
     y_limits: tuple[float, float] | None = None,
-    width_px: int = 560,
-    height_px: int = 320,
+    width_px: int = WIDTH_PX,
+    height_px: int = 280,
 ) -> str:
     """Draws curves over whole-numbered steps, such as epochs.
 
     Args:
-        series: The curves; the first four have colours of their own.
+        series: The curves.
         title: What the chart shows, read out by screen readers.
         x_label: What runs to the right.
         y_label: What runs upwards, with its unit.
-        boundaries: `(x, name)` of upright lines, such as where a stage begins. The axis reaches
-            back to the first; none is drawn beyond the last point.
+        spans: Parts of the way, such as stages. The axis reaches back to the first; none is drawn
+            that begins beyond the last point.
+        rings: Points that were kept, each with a ring around it.
         y_limits: Values that the upward axis never leaves, such as `(0, 1)` for a share.
         width_px: Width of the drawing.
         height_px: Height of the drawing.
@@ -134,25 +145,30 @@ def line_chart(
         body = f'<text x="16" y="{height_px / 2:g}">{escape(title)}: no finite values.</text>'
         return _svg(title, "No finite values.", body, width_px, height_px)
     last = max(p[0] for p in points)
-    marks = [(x, name) for x, name in boundaries if x <= last]
-    x_ticks, x_range = _axis([x for x, _ in [*points, *marks]], None, whole=True)
+    shown = [span for span in spans if span.start <= last]
+    starts = [span.start for span in shown]
+    x_ticks, x_range = _axis([*(p[0] for p in points), *starts], None, whole=True)
     y_ticks, y_range = _axis([p[1] for p in points], y_limits)
-    frame = _Frame(58, 46, width_px - 16, height_px - 44, x_range, y_range)
+    names, rows = _span_names(width_px, x_range, shown)
+    frame = _Frame(_LEFT, 34 + 14 * rows, width_px - _EDGE, height_px - 44, x_range, y_range)
     parts = [
+        *(_shade(frame, span, last) for span in shown if span.is_out),
         _grid(frame, x_ticks, y_ticks, x_label, y_label),
-        _boundaries(frame, marks),
-        *(_curve(frame, one, index) for index, one in enumerate(series)),
-        _legend(frame, [one.name for one in series]),
+        *(_boundary(frame, span, row, is_left) for span, row, is_left in names),
+        *(_curve(frame, one) for one in series),
+        *(_ring(frame, x, y) for x, y in rings if math.isfinite(x + y)),
+        _legend(frame, series, bool(rings)),
     ]
-    return _svg(title, _told(series), "".join(parts), width_px, height_px)
+    told = _told(series) + _spans_told(shown)
+    return _svg(title, told, "".join(parts), width_px, height_px)
 
 
 def reliability_chart(
     bins: Sequence[Mapping[str, Any]],
     *,
     title: str,
-    width_px: int = 400,
-    height_px: int = 420,
+    width_px: int = WIDTH_PX,
+    height_px: int = 400,
 ) -> str:
     """Draws how often each bin of confidence is right, with its 95 % Wilson interval.
 
@@ -169,8 +185,8 @@ def reliability_chart(
         The SVG, as text.
     """
     full = [row for row in bins if row["n"]]
-    frame = _Frame(58, 16, width_px - 16, height_px - 104, (0.0, 1.0), (0.0, 1.0))
-    strip = _Frame(58, height_px - 76, width_px - 16, height_px - 34, (0.0, 1.0), (0.0, 1.0))
+    frame = _Frame(_LEFT, 16, width_px - _EDGE, height_px - 104, (0.0, 1.0), (0.0, 1.0))
+    strip = _Frame(_LEFT, height_px - 76, width_px - _EDGE, height_px - 34, (0.0, 1.0), (0.0, 1.0))
     shares = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
     most = max((row["n"] for row in full), default=1)
     parts = [
@@ -237,8 +253,8 @@ def _alike(values: Sequence[float]) -> list[str]:
     return [f"{value:.{places}f}" for value in values]
 
 
-def _curve(frame: _Frame, series: Series, index: int) -> str:
-    kind, dash = index % _COLOURS, _DASHES[index % len(_DASHES)]
+def _curve(frame: _Frame, series: Series) -> str:
+    kind, dash = series.look % _COLOURS, _DASHES[series.look % len(_DASHES)]
     path, joined = [], False
     dots = []
     for x, y in series.points:
@@ -253,37 +269,77 @@ def _curve(frame: _Frame, series: Series, index: int) -> str:
     return f'<path class="curve k{kind}"{dashed} d="{"".join(path)}"/>{"".join(dots)}'
 
 
-def _legend(frame: _Frame, names: Sequence[str]) -> str:
+def _ring(frame: _Frame, x: float, y: float) -> str:
+    told = f"kept: {x:g}"
+    at = f'cx="{frame.x(x):.1f}" cy="{frame.y(y):.1f}"'
+    return f'<circle class="ring" {at} r="6.5"><title>{escape(told)}</title></circle>'
+
+
+def _legend(frame: _Frame, series: Sequence[Series], with_ring: bool) -> str:
     parts, x = [], frame.left
-    for index, name in enumerate(names):
-        dash = _DASHES[index % len(_DASHES)]
+    for one in series:
+        dash = _DASHES[one.look % len(_DASHES)]
         dashed = f' stroke-dasharray="{dash}"' if dash else ""
         parts.append(
-            f'<path class="curve k{index % _COLOURS}"{dashed} d="M{x:.1f} 14h26"/>'
-            + _label(x + 32, 18, name, "start", "name")
+            f'<path class="curve k{one.look % _COLOURS}"{dashed} d="M{x:.1f} 12h26"/>'
+            + _label(x + 32, 16, one.name, "start", "name")
         )
-        x += 50 + _LETTER_PX * len(name)
+        x += 46 + _LETTER_PX * len(one.name)
+    if with_ring:
+        parts.append(f'<circle class="ring" cx="{x + 7:.1f}" cy="12" r="6.5"/>')
+        parts.append(_label(x + 20, 16, "kept", "start", "name"))
     return "".join(parts)
 
 
-def _boundaries(frame: _Frame, marks: Sequence[tuple[float, str]]) -> str:
-    """Draws upright lines; a name that would run into an earlier one stands a row lower."""
-    parts: list[str] = []
+def _shade(frame: _Frame, span: Span, last: float) -> str:
+    left, right = frame.x(span.start), frame.x(min(span.end, last))
+    return (
+        f'<rect class="out" x="{left:.1f}" y="{frame.top:.1f}" width="{max(right - left, 2):.1f}" '
+        f'height="{frame.bottom - frame.top:.1f}"/>'
+    )
+
+
+def _span_names(
+    width_px: int, x_range: tuple[float, float], spans: Sequence[Span]
+) -> tuple[list[tuple[Span, int, bool]], int]:
+    """Places the names; one that would run into an earlier one stands a row lower.
+
+    Returns:
+        For each its row, and whether it stands left of its line; and how many rows there are.
+    """
+    frame = _Frame(_LEFT, 0, width_px - _EDGE, 1, x_range, (0, 1))
+    placed = []
     taken: list[list[tuple[float, float]]] = []
-    for x, name in marks:
-        at, wide = frame.x(x), _LETTER_PX * len(name)
-        is_left = at + 4 + wide > frame.right
+    for span in spans:
+        at, wide = frame.x(span.start), _LETTER_PX * len(_shown(span))
+        is_left = at + 4 + wide > width_px
         start = at - 4 - wide if is_left else at + 4
         row = 0
         while row < len(taken) and any(start < b and a < start + wide for a, b in taken[row]):
             row += 1
         taken += [[]] if row == len(taken) else []
         taken[row].append((start, start + wide))
-        edge, anchor = (at - 4, "end") if is_left else (at + 4, "start")
-        # From its own name down, so that it crosses none above.
-        parts.append(_segment("mark", at, frame.top - 14 + 14 * row, at, frame.bottom))
-        parts.append(_label(edge, frame.top - 6 + 14 * row, name, anchor))
-    return "".join(parts)
+        placed.append((span, row, is_left))
+    return placed, len(taken)
+
+
+def _boundary(frame: _Frame, span: Span, row: int, is_left: bool) -> str:
+    at = frame.x(span.start)
+    edge, anchor = (at - 4, "end") if is_left else (at + 4, "start")
+    # From its own name down, so that it crosses none above.
+    top = 28 + 14 * row
+    return _segment("mark", at, top, at, frame.bottom) + _label(
+        edge, top + 10, _shown(span), anchor
+    )
+
+
+def _shown(span: Span) -> str:
+    return f"{span.name}, left out" if span.is_out else span.name
+
+
+def _spans_told(spans: Sequence[Span]) -> str:
+    out = [span.name for span in spans if span.is_out]
+    return f" Left out: {', '.join(out)}." if out else ""
 
 
 def _bin(frame: _Frame, strip: _Frame, row: Mapping[str, Any], most: int) -> str:

@@ -10,20 +10,26 @@ from typing import Any
 
 import numpy as np
 
-from frostline.report.charts import escape
+from frostline.report.text import escape, number, sentence
 from frostline.scores.metrics import wilson
+from frostline.scores.sentences import percent
 
 # Above this many classes a matrix is a carpet, and the worst confusions are listed instead.
 MATRIX_CLASSES = 30
 CONFUSIONS_SHOWN = 20
+_ZEROS_SHOWN = 4
+_SHARES_SHOWN = 8
 
 
-def by_class(per_class: Mapping[str, Mapping[str, Any]]) -> str:
+def by_class(
+    per_class: Mapping[str, Mapping[str, Any]], trained: Mapping[str, int] | None = None
+) -> str:
     """Shows each class's numbers, the worst class first.
 
     Args:
         per_class: As in `metrics.json`. Where the classes have an average precision, that says
             which is worst, and their f1 otherwise.
+        trained: How many training pictures each class has; left out where None.
     """
     ranked = any("average_precision" in row for row in per_class.values())
     parts = ["average_precision"] if ranked else []
@@ -35,15 +41,22 @@ def by_class(per_class: Mapping[str, Mapping[str, Any]]) -> str:
 
     rows = []
     for name, row in sorted(per_class.items(), key=key):
-        between = number(None)
+        seen = [] if trained is None else [number(trained.get(name, 0))]
+        found, between = number(None), number(None)
         if row["recall"] is not None:
-            low, high = wilson(round(row["recall"] * row["n"]), row["n"])
-            between = f"{number(low)} to {number(high)}"
-        shown = [number(row[part]) for part in parts]
-        rows.append([escape(name), number(row["n"]), *shown, between])
-    names = [part.replace("_", " ") for part in parts]
-    heads = ["class", "n", *names, "95 % interval of recall"]
-    words = "n/a: no such image, or never predicted." if "n/a" in str(rows) else ""
+            hit = round(row["recall"] * row["n"])
+            found = f"{hit:,} of {row['n']:,}"
+            between = " to ".join(map(percent, wilson(hit, row["n"])))
+        shown = [number(None) if row[part] is None else percent(row[part]) for part in parts]
+        rows.append([escape(name), *seen, found, shown[-1], between, *reversed(shown[:-1])])
+    seen = [] if trained is None else ["trained on"]
+    heads = ["class", *seen, "found", "recall", "95 % interval"]
+    heads += [part.replace("_", " ") for part in reversed(parts[:-1])]
+    words = (
+        "Recall: the share of a class's pictures that are found. Precision: how often it is right "
+        "where it says this class."
+    )
+    words += " n/a: no such picture, or never predicted." if "n/a" in str(rows) else ""
     return make_table(heads, rows, words, tall=True)
 
 
@@ -59,7 +72,7 @@ def by_label(counts: Sequence[Sequence[Sequence[int]]], labels: Sequence[str]) -
         rows.append((fn + fp, [escape(name), *map(number, (tp, fn, fp, tn))]))
     rows.sort(key=operator.itemgetter(0), reverse=True)
     heads = ["class", "found", "missed", "said wrongly", "rightly not said"]
-    words = "Images. Those that show the class are found or missed."
+    words = "Pictures. Those that show the class are found or missed."
     return make_table(heads, [cells for _, cells in rows], words, tall=True)
 
 
@@ -82,23 +95,23 @@ def confusion(counts: np.ndarray[Any, Any], labels: list[str]) -> str:
     for i, name in enumerate(labels):
         total = int(counts[i].sum())
         cells = "".join(
-            _cell(int(count), total, i == j, len(labels) <= 10) for j, count in enumerate(counts[i])
+            _cell(int(count), total, i == j, len(labels)) for j, count in enumerate(counts[i])
         )
         rows.append(f'<tr><th scope="row" title="{escape(name)}">{escape(name)}</th>{cells}</tr>')
     kind = "matrix many" if len(labels) > 12 else "matrix"
-    return _box(
-        f'<table class="{kind}"><caption>Images; rows are the truth, columns the prediction.'
-        f"</caption><thead><tr><td></td>{heads}</tr></thead>"
+    return '<p class="dim">Pictures: a row is the truth, a column what it is taken for.</p>' + _box(
+        f'<table class="{kind}"><thead><tr><td></td>{heads}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table>",
         "Confusion matrix",
     )
 
 
-def _cell(count: int, total: int, is_right: bool, with_share: bool) -> str:
+def _cell(count: int, total: int, is_right: bool, classes: int) -> str:
     if not count:
-        return '<td class="zero">0</td>'
+        # Among many, zeros would hide what is there.
+        return f'<td class="zero">{0 if classes <= _ZEROS_SHOWN else ""}</td>'
     share = count / total
-    small = f"<small>{share:.1%}</small>" if with_share else ""
+    small = f"<small>{percent(share)}</small>" if classes <= _SHARES_SHOWN else ""
     # The root lifts small shares to where they are seen; no shade makes the text hard to read.
     shade = 0.05 + 0.45 * math.sqrt(share)
     kind = "right" if is_right else "wrong"
@@ -117,12 +130,12 @@ def _worst_confusions(counts: np.ndarray[Any, Any], labels: list[str]) -> str:
             escape(labels[i]),
             escape(labels[j]),
             str(int(wrong[i, j])),
-            f"{wrong[i, j] / counts[i].sum():.1%}",
+            percent(wrong[i, j] / counts[i].sum()),
         ]
         for i, j in pairs
     ]
     words = f"The {len(rows)} most frequent of {np.count_nonzero(wrong)} confusions."
-    heads = ["truth", "taken for", "images", "of its class"]
+    heads = ["truth", "taken for", "pictures", "of its class"]
     return make_table(heads, rows, words, text_columns=2)
 
 
@@ -149,9 +162,10 @@ def make_table(
     body = "".join(
         f"<tr>{''.join(cell(index, value) for index, value in enumerate(row))}</tr>" for row in rows
     )
-    said = f"<caption>{escape(caption)}</caption>" if caption else ""
-    table = f"<table>{said}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return _box(table, caption or "Table", tall=tall)
+    # Above the box: within, a table wider than a phone would take its words off the screen.
+    said = f'<p class="dim">{sentence(caption)}</p>' if caption else ""
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return said + _box(table, caption.partition(".")[0] or "Table", tall=tall)
 
 
 def _box(table: str, name: str, tall: bool = False) -> str:
@@ -160,19 +174,3 @@ def _box(table: str, name: str, tall: bool = False) -> str:
     return (
         f'<div class="{kind}" role="region" aria-label="{escape(name)}" tabindex="0">{table}</div>'
     )
-
-
-def number(value: float | None) -> str:
-    """Returns a whole number as it is, another to three places, and n/a for what is undefined."""
-    if value is None or not math.isfinite(value):
-        return "n/a"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
-
-
-def plain(value: object) -> str:
-    """Returns any value for a cell: nothing for None, few digits, yes and no."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:.4g}" if isinstance(value, float) else escape(value)

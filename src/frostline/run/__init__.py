@@ -1,1 +1,1 @@
-"""The run folder: what lies where in it."""
+"""The run folder and its files."""

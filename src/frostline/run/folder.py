@@ -1,4 +1,4 @@
-"""The one description of what lies where in a run."""
+"""The files of a run folder; no other module spells their names."""
 
 import json
 from dataclasses import dataclass
@@ -11,23 +11,23 @@ from frostline.base.files import is_unicode, write_json, write_text
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The folder that one recipe on one listing produces."""
+    """The folder that a recipe and a listing produce."""
 
     path: Path
 
     @property
     def recipe(self) -> Path:
-        """The resolved recipe; written first, so a folder with it is a run."""
+        """The resolved recipe; written first, so every folder that has it is a run."""
         return self.path / "recipe.toml"
 
     @property
     def listing(self) -> Path:
-        """Every image, its split, and why it was left out if it was."""
+        """Every image with its label and split, or the reason why it was left out."""
         return self.path / "listing.csv"
 
     @property
     def plan(self) -> Path:
-        """What was measured and chosen."""
+        """The measurements and the choices of the planner."""
         return self.path / "plan.json"
 
     @property
@@ -37,83 +37,121 @@ class RunFolder:
 
     @property
     def predictions(self) -> Path:
-        """What the model says of each val and test image."""
+        """The predictions for each val and test image."""
         return self.path / "predictions.csv"
 
     @property
     def metrics(self) -> Path:
-        """The scores; written last, so a run with it is finished."""
+        """The metrics; written last, so every run that has it is finished."""
         return self.path / "metrics.json"
 
     @property
     def model(self) -> Path:
-        """A timm model folder."""
+        """The model folder."""
         return self.path / "model"
 
     @property
     def checkpoint(self) -> Path:
-        """What going on needs; removed when the run is finished."""
+        """What resuming needs; removed when the run is finished."""
         return self.path / "checkpoints" / "last.safetensors"
 
     @property
+    def search(self) -> Path:
+        """The candidates of a search, with their costs and scores."""
+        return self.path / "search.json"
+
+    def candidate(self, number: int) -> Path:
+        """The checkpoint of a candidate; removed when the run is finished."""
+        return self.checkpoint.parent / f"candidate-{number:02}.safetensors"
+
+    @property
     def tensorboard(self) -> Path:
-        """Event files, where they were asked for."""
+        """TensorBoard's event files, if requested."""
         return self.path / "tensorboard"
 
     @property
     def report(self) -> Path:
-        """One self-contained page."""
+        """The report: a single self-contained page."""
         return self.path / "report.html"
 
     @property
+    def about(self) -> Path:
+        """When, with what and by which command the run was made."""
+        return self.path / "run.json"
+
+    @property
+    def results(self) -> Path:
+        """The history as a table."""
+        return self.path / "results.csv"
+
+    @property
+    def views(self) -> Path:
+        """A sheet of what the network was fed."""
+        return self.path / "views.jpg"
+
+    @property
     def lock(self) -> Path:
-        """Held by the process that writes the run."""
+        """Locked by the process that writes the run."""
         return self.path / ".lock"
 
     def is_run(self) -> bool:
-        """Says whether a run was begun here."""
+        """Tells whether a run was started here."""
         return self.recipe.is_file()
 
     def is_finished(self) -> bool:
-        """Says whether the run came to its end."""
+        """Tells whether the run is finished."""
         return self.metrics.is_file()
 
     def remove_leftovers(self) -> None:
-        """Removes what a kill left half written; for who holds the lock."""
+        """Removes the temporary files of a killed process; the caller must hold the lock."""
         for folder in (self.path, self.model, self.checkpoint.parent):
             for part in folder.glob(".????????.part"):
                 part.unlink(missing_ok=True)
 
     def read_metrics(self) -> dict[str, Any]:
-        """Returns the scores.
+        """Returns the metrics of all splits, and the facts of the run.
 
         Raises:
-            RunError: Where the run is unfinished or the file is damaged.
+            RunError: If the run is unfinished or the file is damaged.
         """
         return _read_object(self.metrics, self.path)
 
     def read_scores(self) -> dict[str, dict[str, Any]]:
-        """Returns the scores of each split, `val` and `test`, as far as there are any.
+        """Returns the metrics of the splits `val` and `test`, as far as they exist.
 
         Raises:
-            RunError: Where the run is unfinished or the file is damaged.
+            RunError: If the run is unfinished or the file is damaged.
         """
-        found = self.read_metrics()
-        return {name: found[name] for name in ("val", "test") if name in found}
+        metrics = self.read_metrics()
+        return {name: metrics[name] for name in ("val", "test") if name in metrics}
 
     def read_plan(self) -> dict[str, Any]:
-        """Returns what was measured and chosen.
+        """Returns the measurements and the choices of the planner.
 
         Raises:
-            RunError: Where the run is unfinished or the file is damaged.
+            RunError: If the run is unfinished or the file is damaged.
         """
         return _read_object(self.plan, self.path)
 
-    def read_history(self) -> list[dict[str, Any]]:
-        """Returns the lines of the history; none where nothing was trained.
+    def read_search(self) -> dict[str, Any] | None:
+        """Returns the candidates of a search; None where none was begun.
 
         Raises:
             RunError: Where the file is damaged.
+        """
+        return _read_object(self.search, self.path) if self.search.is_file() else None
+
+    def remove_checkpoints(self) -> None:
+        """Removes what only an unfinished run needs."""
+        self.checkpoint.unlink(missing_ok=True)
+        for path in self.checkpoint.parent.glob("candidate-*.safetensors"):
+            path.unlink(missing_ok=True)
+
+    def read_history(self) -> list[dict[str, Any]]:
+        """Returns the lines of the history; none if nothing was trained.
+
+        Raises:
+            RunError: If the file is damaged.
         """
         if not self.history.is_file():
             return []
@@ -123,12 +161,12 @@ class RunFolder:
             raise _damaged(self.history, error) from error
 
     def write_history(self, history: list[dict[str, Any]]) -> None:
-        """Writes all lines of the history."""
+        """Writes the whole history."""
         lines = [json.dumps(line, allow_nan=False) + "\n" for line in history]
         write_text(self.history, "".join(lines))
 
     def write_metrics(self, metrics: dict[str, Any]) -> None:
-        """Writes the scores, which finishes the run."""
+        """Writes the metrics, which marks the run as finished."""
         write_json(self.metrics, metrics)
 
 
@@ -136,7 +174,7 @@ def open_run(path: Path) -> RunFolder:
     """Returns the finished run in `path`.
 
     Raises:
-        RunError: Where there is no run, or it never came to its end.
+        RunError: If there is no run, or it is unfinished.
     """
     run = RunFolder(path)
     if not path.is_dir():
@@ -152,27 +190,27 @@ def open_run(path: Path) -> RunFolder:
 
 
 def claim(path: Path) -> RunFolder:
-    """Returns the run folder to write in `path`, which may be new, empty, or a run's own.
+    """Returns the run folder to write to at `path`, which may be new, empty, or a run already.
 
     Raises:
-        RunError: Where the folder holds something else.
+        RunError: If the folder contains anything else.
     """
     run = RunFolder(path)
     try:
-        is_there = path.exists()
+        exists = path.exists()
     except OSError as error:
         raise RunError(f"--out: {error.strerror}: {path}. Name another folder.") from error
-    if is_there and not path.is_dir():
+    if exists and not path.is_dir():
         raise RunError(f"{path}: is a file; --out must name a folder.")
     if not is_unicode(str(path.absolute())):
         raise RunError(
             f"--out: {path} is not UTF-8, and safetensors opens no such file. Name another folder."
         )
     if path.is_dir() and not run.is_run():
-        strangers = [p.name for p in path.iterdir() if not p.name.startswith(".")]
-        if strangers:
+        others = [p.name for p in path.iterdir() if not p.name.startswith(".")]
+        if others:
             raise RunError(
-                f"{path}: holds {strangers[0]!r} and is no run folder. "
+                f"{path}: contains {others[0]!r} and is not a run folder. "
                 "Name a new or empty folder with --out."
             )
     return run

@@ -1,1 +1,1 @@
-"""How right a classifier is: metrics, and the evaluation of a split."""
+"""How good a classifier is: metrics, and the evaluation of a split."""

@@ -1,4 +1,4 @@
-"""Scores: what a model says of labelled images, and how right it is."""
+"""Scoring a split: predictions compared with labels, metrics, and `predictions.csv`."""
 
 import csv
 import io
@@ -14,8 +14,8 @@ from frostline.base.files import write_text
 from frostline.images.rows import Row, join_tags, split_tags
 from frostline.scores import metrics
 
-# What metrics.json holds for each split; the rest of `metrics.summarise` is for the report. Where
-# images have several labels, it holds all of `metrics.summarise_multilabel`.
+# The part of `metrics.summarise` that goes to metrics.json; the rest is for the report. Of
+# `metrics.summarise_multilabel`, everything goes there.
 KEYS = (
     "n",
     "accuracy",
@@ -30,14 +30,14 @@ KEYS = (
 
 @dataclass(frozen=True)
 class ScoredSplit:
-    """One split's images, with what the model says of each.
+    """The images of one split with their predicted probabilities and metrics.
 
     Attributes:
         split: Its name.
         rows: The images.
         probabilities: [n, classes], float64.
         metrics: As in `metrics.json`.
-        several: Whether each image may have any number of labels.
+        several: Whether this is multi-label: an image may have any number of labels.
     """
 
     split: str
@@ -54,68 +54,68 @@ def scored(
     labels: Sequence[str],
     several: bool = False,
 ) -> ScoredSplit:
-    """Scores probabilities against the rows' labels, by name.
+    """Compares probabilities with the rows' labels and computes the metrics.
 
     Args:
-        split: Its name.
-        rows: The images; `labels` has all of their labels.
-        probabilities: [n, classes]; of each label by itself where there are several an image.
+        split: The split's name.
+        rows: The images; all their labels must be in `labels`.
+        probabilities: [n, classes]; independent of each other if multi-label.
         labels: Class names, in the order of the columns.
-        several: Whether each image may have any number of labels.
+        several: Whether this is multi-label: an image may have any number of labels.
     """
-    number = {label: index for index, label in enumerate(labels)}
-    exact = probabilities.double().numpy()
+    column = {label: index for index, label in enumerate(labels)}
+    values = probabilities.double().numpy()
     if several:
-        has = np.zeros(exact.shape, dtype=np.bool_)
+        truth = np.zeros(values.shape, dtype=np.bool_)
         for position, row in enumerate(rows):
-            has[position, [number[tag] for tag in split_tags(row.label)]] = True
-        found = metrics.summarise_multilabel(exact, has, labels)
-        return ScoredSplit(split, tuple(rows), exact, found, several)
-    targets = np.array([number[row.label] for row in rows], dtype=np.int64)
-    found = metrics.summarise(exact, targets, labels)
-    return ScoredSplit(split, tuple(rows), exact, {key: found[key] for key in KEYS})
+            truth[position, [column[tag] for tag in split_tags(row.label)]] = True
+        summary = metrics.summarise_multilabel(values, truth, labels)
+        return ScoredSplit(split, tuple(rows), values, summary, several)
+    targets = np.array([column[row.label] for row in rows], dtype=np.int64)
+    summary = metrics.summarise(values, targets, labels)
+    return ScoredSplit(split, tuple(rows), values, {key: summary[key] for key in KEYS})
 
 
-def summary(split: str, found: Mapping[str, Any]) -> str:
-    """Returns one line for a person."""
-    low, high = found["accuracy_ci95"]
-    several = "mean_average_precision" in found
+def summary(split: str, scores: Mapping[str, Any]) -> str:
+    """Returns the main metrics of a split as one readable line."""
+    low, high = scores["accuracy_ci95"]
+    several = "mean_average_precision" in scores
     kind = "exact match" if several else "accuracy"
-    ranked = f", mAP {_shown(found['mean_average_precision'])}" if several else ""
+    ranking = f", mAP {_format(scores['mean_average_precision'])}" if several else ""
     return (
-        f"{split}: {kind} {found['accuracy']:.4f} (95 % interval {low:.3f} to {high:.3f}, "
-        f"n = {found['n']}){ranked}, log-loss {found['log_loss']:.4f}, "
-        f"macro F1 {_shown(found['macro_f1'])}"
+        f"{split}: {kind} {scores['accuracy']:.4f} (95 % interval {low:.3f} to {high:.3f}, "
+        f"n = {scores['n']}){ranking}, log-loss {scores['log_loss']:.4f}, "
+        f"macro F1 {_format(scores['macro_f1'])}"
     )
 
 
 def write_predictions(path: Path, labels: Sequence[str], parts: Iterable[ScoredSplit]) -> None:
-    """Writes one CSV row per image: split, path, label, prediction, and each class's probability.
+    """Writes one CSV row per image: split, path, label, prediction, probability of each class.
 
-    Several labels of an image, true or predicted, have `;` between them.
+    Several labels of one image, true or predicted, are joined by `;`.
 
     Raises:
-        DiskError: Where it cannot be written.
+        DiskError: If it cannot be written.
     """
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["split", "path", "label", "predicted", *(f"p:{name}" for name in labels)])
     for part in parts:
         for row, probabilities in zip(part.rows, part.probabilities, strict=True):
-            digits = [f"{chance:.6g}" for chance in probabilities]
-            best = _said(probabilities, labels, part.several)
-            table.writerow([part.split, row.path, row.label, best, *digits])
+            columns = [f"{probability:.6g}" for probability in probabilities]
+            predicted = _predicted(probabilities, labels, part.several)
+            table.writerow([part.split, row.path, row.label, predicted, *columns])
     write_text(path, text.getvalue())
 
 
-def _shown(value: float | None) -> str:
-    """Says n/a of what is undefined."""
+def _format(value: float | None) -> str:
+    """Returns four decimals, or `n/a` if the value is undefined."""
     return "n/a" if value is None else f"{value:.4f}"
 
 
-def _said(probabilities: np.ndarray, labels: Sequence[str], several: bool) -> str:
-    """Returns what probabilities [classes] say of an image."""
+def _predicted(probabilities: np.ndarray, labels: Sequence[str], several: bool) -> str:
+    """Returns the predicted label or labels of an image, from its probabilities [classes]."""
     if several:
-        likely = np.flatnonzero(probabilities >= metrics.THRESHOLD).tolist()
-        return join_tags(labels[index] for index in likely)
+        indices = np.flatnonzero(probabilities >= metrics.THRESHOLD).tolist()
+        return join_tags(labels[index] for index in indices)
     return labels[int(probabilities.argmax())]

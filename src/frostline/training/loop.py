@@ -48,6 +48,8 @@ class TrainSettings:
         kind: Of the targets; see `objectives`.
         classes: How many there are.
         seed: Decides order, dropout, mixing and noise.
+        select: `best` keeps the best epoch on validation; `last` the end of the schedule, if it is
+            better than the start.
     """
 
     epochs: int
@@ -65,6 +67,7 @@ class TrainSettings:
     kind: str = "multiclass"
     classes: int = 2
     seed: int = 0
+    select: str = "best"
 
 
 @dataclass
@@ -311,7 +314,9 @@ def _close(run: _Run, validation: Examples | None, state: TrainState) -> dict[st
             run.trainable.load_state_dict(state.best_weights)
             raise _no_number(run, state)
         line |= {"val_loss": now.loss, "val_accuracy": now.accuracy}
-        if now.better_than(state.best):
+        line |= {"val_scaled_loss": now.scaled_loss}
+        is_due = settings.select == "best" or state.step >= run.steps
+        if is_due and now.better_than(state.best):
             state.best, state.best_epoch = now, state.epoch
             state.best_weights = copy.deepcopy(run.trainable.state_dict())
     elif not all(bool(value.isfinite().all()) for value in run.trainable.parameters()):

@@ -5,17 +5,23 @@ drag good features about (Kumar et al., "Fine-Tuning can Distort Pretrained Feat
 Underperform Out-of-Distribution", ICLR 2022).
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from frostline.training import objectives
+from frostline.training import features as sources
+from frostline.training import folds as dealt
+from frostline.training import penalties
+from frostline.training.features import Features
+from frostline.training.penalties import LabelledFeatures, Path, Tried
 
-STRENGTHS = tuple(10.0**power for power in (4, 3, 2.5, 2, 1.5, 1, 0.5, 0, -1, -2))
 FOLDS = 5
-_FLOOR = 0.05
+# With more images than this, one fold is held out instead of each in turn.
+_MOST_IN_FOLDS = 5_000
+
+Split = tuple[Tensor | Features, Tensor]
 
 
 @dataclass(frozen=True)
@@ -26,119 +32,96 @@ class Probe:
         weight: [scores, features], for activations as they are; one score a class, or a single
             one for `binary`.
         bias: [scores].
-        strength: The chosen penalty, as a factor of half the squared weights.
-        tried: For each strength, the log-loss and accuracy on the images it was chosen on.
+        inverse_penalty: C, as in scikit-learn's LogisticRegression on standardised features.
+        tried: Each C that was tried, from the strongest penalty to the weakest.
+        chosen_on: What told the best of them, in words; empty where C was given.
     """
 
     weight: Tensor
     bias: Tensor
-    strength: float
-    tried: tuple[tuple[float, float, float], ...]
+    inverse_penalty: float
+    tried: tuple[Tried, ...]
+    chosen_on: str
+
+    @property
+    def chosen(self) -> Tried:
+        """What came of the C that was chosen."""
+        return next(row for row in self.tried if row.inverse_penalty == self.inverse_penalty)
 
 
+@torch.no_grad()
 def fit(
-    train: tuple[Tensor, Tensor],
-    val: tuple[Tensor, Tensor] | None,
+    train: Split,
+    val: Split | None,
     classes: int,
-    strengths: Sequence[float] = STRENGTHS,
     kind: str = "multiclass",
+    inverse_penalty: float | None = None,
+    groups: Sequence[Hashable] | None = None,
 ) -> Probe:
-    """Fits a probe for each strength and keeps the one with the least log-loss on `val`.
+    """Fits probes from a strong penalty to weaker ones, and keeps the one best on `val`.
+
+    It ends where the log-loss there no longer falls, and turns to stronger penalties where the
+    first was the best. With many images C is chosen on a part of them, and then compared with its
+    neighbours on all.
 
     Args:
-        train: Features [n, d] and targets, as the kind asks.
-        val: Likewise; None chooses the strength by cross-validation within `train` instead.
+        train: Features [n, d], of any float type, in memory or block by block, and targets, as
+            the kind asks.
+        val: Likewise; None chooses C by cross-validation within `train` instead.
         classes: How many there are.
-        strengths: Penalties to try.
         kind: Of the targets; see `objectives`.
+        inverse_penalty: C, where it is not to be chosen.
+        groups: What images of `train` stay together in cross-validation.
+
+    Raises:
+        TrainingError: Where a feature is not finite.
     """
-    scores = 1 if kind == "binary" else classes
-    if val is None:
-        tried = _cross_validate(train, scores, strengths, kind)
-    else:
-        tried = _score(train, val, scores, strengths, kind)
-    best = min(tried, key=lambda row: row[1])[0]
-    down_to_best = [strength for strength in sorted(strengths, reverse=True) if strength >= best]
-    (*_, (_, weight, bias)) = _path(*train, scores, down_to_best, kind)
-    return Probe(weight, bias, best, tuple(tried))
+    with penalties.own_cores(train[1].device) as cores:
+        examples = LabelledFeatures(sources.of(train[0]), train[1], kind, classes, cores)
+        path = examples.path(examples.space())
+        if inverse_penalty is not None:
+            return Probe(*path.at(inverse_penalty), inverse_penalty, (), "")
+        if val is None:
+            tried, chosen_on = _cross_validated(examples, groups)
+        else:
+            held_out = LabelledFeatures(sources.of(val[0]), val[1], kind, classes, cores)
+            tried, chosen_on = _validated(path, examples, held_out), "val"
+        best = penalties.best(tried)
+        return Probe(*path.at(best), best, tuple(sorted(tried)), chosen_on)
 
 
-def _score(
-    train: tuple[Tensor, Tensor],
-    val: tuple[Tensor, Tensor],
-    scores: int,
-    strengths: Sequence[float],
-    kind: str,
-) -> list[tuple[float, float, float]]:
-    features, targets = val
-    rows = []
-    for strength, weight, bias in _path(*train, scores, sorted(strengths, reverse=True), kind):
-        logits = features @ weight.T + bias
-        loss = objectives.loss(logits, targets, kind).item()
-        accuracy = objectives.correct(logits, targets, kind) / len(targets)
-        rows.append((strength, loss, accuracy))
-    return rows
+def _validated(path: Path, examples: LabelledFeatures, val: LabelledFeatures) -> list[Tried]:
+    """Tries C on validation; on a part of everything first, where there is one."""
+    first = penalties.first_step(examples.features.shape[1])
+    part = examples.part
+    if part is examples:
+        return penalties.walk(lambda c: penalties.score(path, c, val), first)
+    coarse, sample = part.path(path.task.space), val.part
+    c = penalties.best(penalties.walk(lambda c: penalties.score(coarse, c, sample), first))
+    path.begin = coarse.models[c]
+    return penalties.walk(lambda c: penalties.score(path, c, val), penalties.step_of(c), 1)
 
 
-def _cross_validate(
-    train: tuple[Tensor, Tensor], scores: int, strengths: Sequence[float], kind: str
-) -> list[tuple[float, float, float]]:
-    features, targets = train
-    fold = torch.arange(len(targets), device=targets.device) % FOLDS
-    scored = []
-    for number in range(min(FOLDS, len(targets))):
-        inside, outside = fold != number, fold == number
-        if inside.any():
-            part = (features[inside], targets[inside])
-            rest = (features[outside], targets[outside])
-            scored.append((len(rest[1]), _score(part, rest, scores, strengths, kind)))
-    if not scored:
-        return [(max(strengths), 0.0, 0.0)]
-    total = sum(count for count, _ in scored)
-    return [
-        (
-            rows[0][0],
-            sum(n * row[1] for (n, _), row in zip(scored, rows, strict=True)) / total,
-            sum(n * row[2] for (n, _), row in zip(scored, rows, strict=True)) / total,
+def _cross_validated(
+    examples: LabelledFeatures, groups: Sequence[Hashable] | None
+) -> tuple[Sequence[Tried], str]:
+    """Tries C by cross-validation, with many images on one fold of it; says on what, too."""
+    first = penalties.first_step(examples.features.shape[1])
+    units = len(set(groups)) if groups is not None else len(examples.targets)
+    if units < 2:
+        return [Tried(penalties.c_of(first), 0.0, 0.0)], "no images:"
+    folds = min(FOLDS, units)
+    fold = dealt.assign(examples.targets, folds, groups)
+    if len(fold) > _MOST_IN_FOLDS:
+        inside, outside = examples.only(fold != 0), examples.only(fold == 0)
+        tried = _validated(inside.path(inside.space()), inside, outside)
+        return tried, f"held-out (one in {folds})"
+    pairs = penalties.pairs_of(examples, fold)
+
+    def score(c: float) -> Tried:
+        rows = sources.each(
+            lambda pair: penalties.score(pair[0], c, pair[1]), pairs, examples.cores
         )
-        for rows in zip(*(rows for _, rows in scored), strict=True)
-    ]
+        return penalties.pooled(list(rows), pairs)
 
-
-def _path(
-    features: Tensor, targets: Tensor, scores: int, strengths: Sequence[float], kind: str
-) -> list[tuple[float, Tensor, Tensor]]:
-    """Fits from the strongest penalty to the weakest, each starting from the one before."""
-    mean = features.mean(0)
-    spread = features.std(0, unbiased=False)
-    # A feature that hardly moves must not be blown up to the size of the others.
-    scale = 1 / spread.clamp_min(_FLOOR * spread.mean().clamp_min(1e-12))
-    x = (features - mean) * scale
-    weight = torch.zeros(scores, x.shape[1], device=x.device, requires_grad=True)
-    bias = torch.zeros(scores, device=x.device, requires_grad=True)
-    fitted = []
-    for strength in strengths:
-        _descend(x, targets, weight, bias, strength, kind)
-        scaled = weight.detach() * scale
-        fitted.append((strength, scaled, bias.detach() - scaled @ mean))
-    return fitted
-
-
-def _descend(
-    x: Tensor, targets: Tensor, weight: Tensor, bias: Tensor, strength: float, kind: str
-) -> None:
-    optimizer = torch.optim.LBFGS(
-        [weight, bias], max_iter=100, tolerance_grad=1e-5, line_search_fn="strong_wolfe"
-    )
-
-    def loss() -> Tensor:
-        optimizer.zero_grad()
-        value = objectives.loss(x @ weight.T + bias, targets, kind)
-        if kind == "multilabel":
-            # The sum over labels, so that none is held back more for there being others.
-            value = value * len(bias)
-        value = value + 0.5 * strength * weight.square().sum() / x.shape[1]
-        value.backward()  # type: ignore[no-untyped-call]
-        return value
-
-    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    return penalties.walk(score, first), f"{folds}-fold cross-validation"

@@ -79,18 +79,17 @@ def carry_out(task: StageTask, progress: RunProgress, found: Checkpoint | None) 
             stage cannot train on so few images, or changed what is frozen.
         RunError: Where the checkpoint does not fit.
     """
-    model, stage = task.model, task.stage
+    model = task.model
     trainable = model.trainable
-    model.module.requires_grad_(False)
-    trainable.requires_grad_(True)
+    thaw(task)
     optimizer = make_optimizer(task)
     state = checkpoint.unpack(found, trainable, optimizer) if found else TrainState()
     frozen = prefix_digest(model)
     # A signal is obeyed once what the stage came to is in the checkpoint.
-    with interrupt.held_back() as request, _dropouts_kept(trainable):
-        _tell(task, progress.console, set_dropout(trainable, stage.dropout), state)
+    with interrupt.held_back() as request, dropouts_kept(task) as dropouts:
+        _tell(task, progress.console, dropouts, state)
         try:
-            with engines.threads(_threads(task)):
+            with engines.threads(threads(task)):
                 _go(task, progress, optimizer, state, request)
         except LossError as error:
             # The best state is the start of this stage for whoever tries again; what led there is
@@ -105,7 +104,14 @@ def carry_out(task: StageTask, progress: RunProgress, found: Checkpoint | None) 
         request.obey()
 
 
-def _threads(task: StageTask) -> int | None:
+def thaw(task: StageTask) -> None:
+    """Lets what lies above the line be trained, and nothing else."""
+    task.model.module.requires_grad_(False)
+    task.model.trainable.requires_grad_(True)
+
+
+def threads(task: StageTask) -> int | None:
+    """Returns how many threads train a stage soonest; None for all."""
     only_vectors = task.model.line.is_vector
     return 1 if only_vectors else None
 
@@ -212,7 +218,7 @@ def trial(task: StageTask) -> Iterator[Callable[[float], float]]:
             return math.nan
         return (state.loss_sum - loss_sum) / (state.seen - seen)
 
-    with contextlib.closing(lines), engines.threads(_threads(task)):
+    with contextlib.closing(lines), engines.threads(threads(task)):
         yield step
 
 
@@ -253,6 +259,7 @@ def train_settings(task: StageTask) -> loop.TrainSettings:
         kind=task.model.targets,
         classes=len(task.model.labels),
         seed=task.seed,
+        select=stage.select,
     )
 
 
@@ -267,11 +274,15 @@ def set_dropout(trainable: nn.Module, rate: float | None) -> int | None:
 
 
 @contextlib.contextmanager
-def _dropouts_kept(trainable: nn.Module) -> Iterator[None]:
-    """Sets dropouts back at the end: what one stage sets is no other stage's."""
-    before = [(module, module.p) for module in _dropouts(trainable)]
+def dropouts_kept(task: StageTask) -> Iterator[int | None]:
+    """Sets dropouts as the stage says, and back at the end: they are no other stage's.
+
+    Yields:
+        How many there are; None where the stage says nothing of them.
+    """
+    before = [(module, module.p) for module in _dropouts(task.model.trainable)]
     try:
-        yield
+        yield set_dropout(task.model.trainable, task.stage.dropout)
     finally:
         for module, rate in before:
             module.p = rate

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from frostline.activations.cache import chunks
-from frostline.activations.cache.chunks import ChunkWriter, open_store, resident, write_chunk
+from frostline.activations.cache.chunks import ChunkWriter, load_rows, open_store, write_chunk
 from frostline.activations.cache.key import CacheKey, row_id
 from frostline.base.errors import CacheError, DiskError
 
@@ -47,8 +47,8 @@ def test_rows_come_back_in_the_order_asked(
 def test_rows_held_in_memory_are_those_on_disk(tmp_path: Path, folder: Path) -> None:
     write_chunk(folder, KEY, rows_of(10), values_of(10))
     store = open_store(tmp_path, KEY)
-    held = resident(store, [*rows_of(6, 4), *rows_of(2, 4), *rows_of(1, 99)])
-    assert len(held.places) == 6
+    held = load_rows(store, [*rows_of(6, 4), *rows_of(2, 4), *rows_of(1, 99)])
+    assert len(held.positions) == 6
     wanted = [rows_of(1, number)[0] for number in (9, 4, 4)]
     assert torch.equal(held.fetch(wanted), store.fetch(wanted))
 
@@ -63,13 +63,13 @@ def test_a_row_written_twice_is_read_once(tmp_path: Path, folder: Path) -> None:
     write_chunk(folder, KEY, rows_of(4), values_of(4))
     write_chunk(folder, KEY, rows_of(6, 2), values_of(6, 2))
     store = open_store(tmp_path, KEY)
-    assert len(store.places) == 8
+    assert len(store.locations) == 8
     assert store.fetch(rows_of(8))[:, 0, 0].tolist() == list(range(8))
 
 
 def test_asking_for_what_is_not_kept_is_an_error(tmp_path: Path, folder: Path) -> None:
     write_chunk(folder, KEY, rows_of(2), values_of(2))
-    with pytest.raises(CacheError, match="1 of 2 rows are not kept"):
+    with pytest.raises(CacheError, match="1 of 2 rows are not cached"):
         open_store(tmp_path, KEY).fetch([*rows_of(1), *rows_of(1, 99)])
 
 
@@ -116,7 +116,7 @@ def test_a_chunk_cut_short_after_it_was_opened_is_an_error_not_a_crash(
     path = write_chunk(folder, KEY, rows_of(4), values_of(4))
     store = open_store(tmp_path, KEY)
     os.truncate(path, store.chunks[0].offset + 8)
-    with pytest.raises(CacheError, match=r"ends too early.*cache verify --remove"):
+    with pytest.raises(CacheError, match=r"is truncated.*cache verify --remove"):
         store.fetch(rows_of(4))
 
 
@@ -128,7 +128,7 @@ def test_a_writer_closes_a_chunk_when_it_is_big_enough(tmp_path: Path, folder: P
     writer.close()
     writer.close()
     assert len(writer.written) == 3
-    assert len(open_store(tmp_path, KEY).places) == 25
+    assert len(open_store(tmp_path, KEY).locations) == 25
 
 
 def test_a_writer_closes_a_chunk_when_it_is_old_enough(
@@ -163,13 +163,13 @@ def test_what_is_held_is_read_part_by_part(tmp_path: Path, monkeypatch: pytest.M
     write_chunk(KEY.folder(tmp_path), KEY, rows, values)
     store = open_store(tmp_path, KEY)
     fetched: list[int] = []
-    fetch = chunks.Store.fetch
+    fetch = chunks.ChunkStore.fetch
 
-    def noted(self: chunks.Store, rows: Sequence[bytes]) -> torch.Tensor:
+    def noted(self: chunks.ChunkStore, rows: Sequence[bytes]) -> torch.Tensor:
         fetched.append(len(rows))
         return fetch(self, rows)
 
-    monkeypatch.setattr(chunks.Store, "fetch", noted)
+    monkeypatch.setattr(chunks.ChunkStore, "fetch", noted)
     monkeypatch.setattr(chunks, "CHUNK_BYTES", 4 * store.chunks[0].row_bytes)
-    assert torch.equal(resident(store, rows).fetch(rows), values)
+    assert torch.equal(load_rows(store, rows).fetch(rows), values)
     assert fetched == [4, 4, 2]

@@ -42,10 +42,10 @@ def compute(paths: Sequence[str], log: Path | None = None, wait_s: float = 0) ->
 
 def test_adding_ten_to_a_thousand_computes_ten(tmp_path: Path) -> None:
     first = fill(tmp_path, KEY, wanted(1000), ROW_BYTES, compute, QUIET)
-    assert (first.kept, first.computed) == (0, 1000)
+    assert (first.cached, first.computed) == (0, 1000)
     log = tmp_path / "log"
     more = fill(tmp_path, KEY, wanted(1010), ROW_BYTES, lambda p: compute(p, log), QUIET)
-    assert (more.kept, more.computed) == (1000, 10)
+    assert (more.cached, more.computed) == (1000, 10)
     assert log.read_text().split() == [f"{number}.png" for number in range(1000, 1010)]
     assert more.store.fetch(list(wanted(1010)))[:, 0].tolist() == list(map(float, range(1010)))
 
@@ -56,7 +56,7 @@ def test_nothing_is_computed_where_all_is_kept(tmp_path: Path) -> None:
     def never(paths: Sequence[str]) -> Iterator[Computed]:
         raise AssertionError(paths)
 
-    assert fill(tmp_path, KEY, wanted(9), ROW_BYTES, never, QUIET).kept == 9
+    assert fill(tmp_path, KEY, wanted(9), ROW_BYTES, never, QUIET).cached == 9
 
 
 def test_images_that_cannot_be_read_are_named_and_nothing_stands_for_them(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_an_interruption_keeps_what_was_computed(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         fill(tmp_path, KEY, wanted(40), ROW_BYTES, interrupted, QUIET)
-    assert fill(tmp_path, KEY, wanted(40), ROW_BYTES, compute, QUIET).kept == 3 * BATCH
+    assert fill(tmp_path, KEY, wanted(40), ROW_BYTES, compute, QUIET).cached == 3 * BATCH
 
 
 def test_a_row_may_be_computed_of_anything(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_a_row_may_be_computed_of_anything(tmp_path: Path) -> None:
     filled = fill(tmp_path, KEY, rows, ROW_BYTES, of_pairs, QUIET)
     assert filled.problems == {row_id("a", "center"): "no left"}
     assert filled.store.fetch([row_id("a", "v1")])[0, 0] == 4
-    assert (filled.kept, filled.computed) == (0, 1)
+    assert (filled.cached, filled.computed) == (0, 1)
 
 
 def test_two_rows_of_one_picture_have_a_problem_each(tmp_path: Path) -> None:
@@ -170,10 +170,10 @@ def test_an_opened_store_is_taken_as_it_is(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(chunks, "content_digest", never)
     same = fill(tmp_path, KEY, wanted(6), ROW_BYTES, compute, QUIET, store=opened)
-    assert (same.kept, same.computed) == (6, 0)
+    assert (same.cached, same.computed) == (6, 0)
     assert same.store == opened == first.store
     more = fill(tmp_path, KEY, wanted(9), ROW_BYTES, compute, QUIET, store=opened)
-    assert (more.kept, more.computed) == (6, 3)
+    assert (more.cached, more.computed) == (6, 3)
     assert more.store.chunks[0] == opened.chunks[0]
     assert len(opened.chunks) == 1
 
@@ -206,10 +206,10 @@ def test_a_damaged_chunk_of_an_opened_store_is_told_once(
     told: list[str] = []
     console = SimpleNamespace(say=told.append, bar=QUIET.bar)
     filled = fill(tmp_path, KEY, wanted(6), ROW_BYTES, compute, console, store=opened)
-    assert told == [f"cache: left out {opened.damaged[0]}; its rows are computed again"]
+    assert told == [f"cache: ignoring {opened.damaged[0]}; its rows are computed again"]
     assert filled.store.damaged == ()
     again = fill(tmp_path, KEY, wanted(6), ROW_BYTES, compute, console, store=filled.store)
-    assert (len(told), again.kept) == (1, 6)
+    assert (len(told), again.cached) == (1, 6)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_a_damaged_chunk_of_an_opened_store_is_told_once(
         (torch.float16, "eager-cpu-float32-folded", "another --line, or use --precision bf16."),
         (torch.bfloat16, "eager-cpu-bfloat16-folded", "Use --precision fp32."),
         (torch.float32, "eager-cpu-bfloat16-folded via x", "Use --precision fp32."),
-        (torch.float32, "eager-cpu-float32-folded", "its weights may be no numbers."),
+        (torch.float32, "eager-cpu-float32-folded", "its weights may be NaN."),
     ],
 )
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])
@@ -240,6 +240,6 @@ def test_what_is_not_finite_is_refused(
     with pytest.raises(BackboneError) as raised:
         fill(tmp_path, key, many, 8 * dtype.itemsize, broken, QUIET)
     words = str(raised.value)
-    assert words.startswith("line block: activations must be finite numbers, and those of 1 of 4 ")
+    assert words.startswith("line block: activations must be finite, and those of 1 of 4 ")
     assert words.endswith(advice)
-    assert not open_store(tmp_path, key).places
+    assert not open_store(tmp_path, key).locations

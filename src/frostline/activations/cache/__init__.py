@@ -1,1 +1,1 @@
-"""Activations kept on disk: keyed by everything that changes them, in immutable chunks."""
+"""The cache of activations: immutable chunks under a key of everything that changes the bytes."""

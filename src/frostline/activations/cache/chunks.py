@@ -1,13 +1,14 @@
-"""Activations on disk: a folder of immutable chunks.
+"""Activations on disk: a folder of immutable files, the chunks.
 
-A chunk is one safetensors file with a tensor of activations, a tensor of row ids, and a digest
-of both. It is written to a temporary name, synced and renamed, so it is there or it is not: a
-kill loses at most the chunk under way, several processes may write at once without a lock (a row
-written twice is read once), and adding images is adding chunks. No chunk is ever changed.
+A chunk is a safetensors file with a tensor of activations, a tensor of row ids, and a digest of
+both. It is written under a temporary name, synced and renamed, so it either exists whole or not at
+all. A kill therefore loses at most the current chunk. Several processes may write at once without
+a lock; a row that was written twice is read once. Adding images adds chunks, and no chunk is ever
+changed.
 
-Rows are read with plain positioned reads in the order they lie in the file. The operating system
-keeps what is hot in memory, and unlike a memory map, a file that was cut short is an error
-rather than a crash, and what was read does not count as the process's own memory.
+Rows are read with positioned reads, in the order in which they lie in the file. The operating
+system's page cache keeps frequently used rows in memory. Unlike with a memory map, a truncated
+file is an error rather than a crash, and pages that were read do not count as the process's memory.
 """
 
 import contextlib
@@ -20,6 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +37,8 @@ from frostline.base.files import disk_error, save_tensors, write_atomic, write_j
 CHUNK_BYTES = 64 << 20
 SUFFIX = ".safetensors"
 FACTS = "key.json"
-# A chunk is also closed after this long, or this share of the time since the first row, whichever
-# is more: a kill loses little at the start, and a long fill does not end in thousands of files.
+# A chunk is also closed after this many seconds, or this share of the time since the fill began,
+# whichever is longer: a kill loses little early on, and a long fill leaves no thousands of files.
 CLOSE_AFTER_S = 5.0
 CLOSE_AFTER_SHARE = 0.05
 _READ_BYTES = 8 << 20
@@ -51,11 +53,11 @@ class Chunk:
     Attributes:
         path: The file.
         rows: The ids of its rows, in order.
-        offset: Where in the file the first row's activation begins.
+        offset: Byte offset of the first row's activation.
         dtype: The stored type.
         shape: Of one activation.
-        digest: What the file says its content's digest is.
-        key: The digest of the key it was written under.
+        digest: The digest of its content, as recorded in the file.
+        key: The digest of the cache key it was written under.
     """
 
     path: Path
@@ -73,14 +75,14 @@ class Chunk:
 
 
 @dataclass(frozen=True)
-class Store:
-    """The chunks of one key, as they were when it was opened.
+class ChunkStore:
+    """The chunks of one cache key, as they were when the store was opened.
 
     Attributes:
-        folder: Where they lie.
+        folder: The key's folder.
         key: The digest of the key.
-        chunks: The whole ones.
-        damaged: What was wrong with the others; their rows count as absent.
+        chunks: The intact chunks.
+        damaged: A message for each damaged chunk; its rows count as missing.
     """
 
     folder: Path
@@ -89,95 +91,91 @@ class Store:
     damaged: tuple[str, ...] = ()
 
     @cached_property
-    def places(self) -> dict[bytes, tuple[int, int]]:
-        """Where each row lies: the chunk's number and the position in it."""
-        found: dict[bytes, tuple[int, int]] = {}
+    def locations(self) -> dict[bytes, tuple[int, int]]:
+        """Where each row lies: the index of the chunk, and the position in the chunk."""
+        locations: dict[bytes, tuple[int, int]] = {}
         for number, chunk in enumerate(self.chunks):
             for position, row in enumerate(chunk.rows):
-                found.setdefault(row, (number, position))
-        return found
+                locations.setdefault(row, (number, position))
+        return locations
 
     def missing(self, rows: Iterable[bytes]) -> list[bytes]:
-        """Returns those of `rows` that are not kept yet, each once, in order."""
-        return [row for row in dict.fromkeys(rows) if row not in self.places]
+        """Returns those of `rows` that are not cached yet, each once, in order."""
+        return [row for row in dict.fromkeys(rows) if row not in self.locations]
 
     def fetch(self, rows: Sequence[bytes]) -> Tensor:
         """Returns the activations of `rows`: [n, *shape] in the stored type.
 
         Raises:
-            CacheError: Where a row is not kept, or a chunk has become shorter than it was.
+            CacheError: If a row is not cached, or a chunk was truncated since it was opened.
         """
         if not rows:
             raise CacheError(f"{self.folder}: asked for no rows.")
-        unknown = self.missing(rows)
-        if unknown:
-            raise CacheError(f"{self.folder}: {len(unknown)} of {len(rows)} rows are not kept.")
-        places = [self.places[row] for row in rows]
-        first = self.chunks[places[0][0]]
+        missing = self.missing(rows)
+        if missing:
+            raise CacheError(f"{self.folder}: {len(missing)} of {len(rows)} rows are not cached.")
+        locations = [self.locations[row] for row in rows]
+        first = self.chunks[locations[0][0]]
         out = torch.empty((len(rows), first.row_bytes), dtype=torch.uint8)
         buffer = out.numpy().data.cast("B")
-        by_place = sorted(range(len(rows)), key=places.__getitem__)
-        start = 0
-        while start < len(by_place):
-            number = places[by_place[start]][0]
-            end = start
-            while end < len(by_place) and places[by_place[end]][0] == number:
-                end += 1
-            wanted = [(index, places[index][1]) for index in by_place[start:end]]
-            _read_rows(self.chunks[number], wanted, buffer)
-            start = end
+        in_file_order = sorted(range(len(rows)), key=locations.__getitem__)
+        for number, indices in groupby(in_file_order, lambda index: locations[index][0]):
+            reads = [(index, locations[index][1]) for index in indices]
+            _read_rows(self.chunks[number], reads, buffer)
         return out.view(first.dtype).reshape(len(rows), *first.shape)
 
 
 @dataclass(frozen=True)
-class Resident:
-    """Rows that are held in memory: for heads, which take less time than a read.
+class RowsInMemory:
+    """Rows held in memory: a step of a small head takes less time than reading its batch.
 
     Attributes:
-        places: Row id to its place in `values`.
+        positions: Row id to its index in `values`.
         values: [n, *shape], in the stored type.
     """
 
-    places: Mapping[bytes, int]
+    positions: Mapping[bytes, int]
     values: Tensor
 
     def fetch(self, rows: Sequence[bytes]) -> Tensor:
         """Returns the activations of `rows`: [n, *shape]."""
-        return self.values[[self.places[row] for row in rows]]
+        return self.values[[self.positions[row] for row in rows]]
 
 
-def resident(store: Store, rows: Iterable[bytes], device: torch.device = _CPU) -> Resident:
-    """Reads those of `rows` that are kept into a device's memory, each once."""
-    rows = [row for row in dict.fromkeys(rows) if row in store.places]
-    places = {row: place for place, row in enumerate(rows)}
+def load_rows(
+    store: ChunkStore, rows: Iterable[bytes], device: torch.device = _CPU
+) -> RowsInMemory:
+    """Reads those of `rows` that are cached into a device's memory, each once."""
+    rows = [row for row in dict.fromkeys(rows) if row in store.locations]
+    positions = {row: position for position, row in enumerate(rows)}
     first = store.chunks[0]
     values = torch.empty((len(rows), *first.shape), dtype=first.dtype, device=device)
-    # A GPU's memory may be larger than this machine's.
+    # Part by part: a GPU's memory may be larger than the host's.
     count = max(1, CHUNK_BYTES // first.row_bytes)
     for start in range(0, len(rows), count):
         part = store.fetch(rows[start : start + count])
         values[start : start + len(part)] = part
-    return Resident(places, values)
+    return RowsInMemory(positions, values)
 
 
-def open_store(cache: Path, key: CacheKey, threads: int = 2) -> Store:
-    """Opens the chunks of `key` and checks each one's digest.
+def open_store(cache: Path, key: CacheKey, threads: int = 2) -> ChunkStore:
+    """Opens the chunks of `key` and checks the digest of each.
 
     Args:
         cache: The folder of all caches; it need not exist.
-        key: What to look for.
-        threads: How many chunks are checked at once.
+        key: The cache key.
+        threads: How many chunks are checked in parallel.
     """
     return _open(key.folder(cache), key.digest, threads)
 
 
-def _open(folder: Path, key: str, threads: int) -> Store:
-    names = sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []
+def _open(folder: Path, key: str, threads: int) -> ChunkStore:
+    paths = sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []
     with ThreadPoolExecutor(threads) as pool:
-        results = list(pool.map(lambda path: _checked(path, key), names))
+        results = list(pool.map(lambda path: _checked(path, key), paths))
     chunks = tuple(result for result in results if isinstance(result, Chunk))
     damaged = tuple(result for result in results if isinstance(result, str))
-    return Store(folder, key, chunks, damaged)
+    return ChunkStore(folder, key, chunks, damaged)
 
 
 def _checked(path: Path, key: str) -> Chunk | str:
@@ -186,23 +184,23 @@ def _checked(path: Path, key: str) -> Chunk | str:
     except FileNotFoundError:
         return f"{path.name}: removed while it was opened"
     except (OSError, ValueError, KeyError, safetensors.SafetensorError) as error:
-        return f"{path.name}: not a whole chunk ({error})"
+        return f"{path.name}: not an intact chunk ({error})"
     if chunk.key != key:
         return f"{path.name}: written under another key"
     if content_digest(chunk) != chunk.digest:
-        return f"{path.name}: its content is not what was written"
+        return f"{path.name}: its content does not match its digest"
     return chunk
 
 
 def read_chunk(path: Path) -> Chunk:
-    """Reads what a chunk says of itself, not its activations.
+    """Reads a chunk's header and row ids, not its activations.
 
     Raises:
-        OSError: Where it cannot be read.
-        ValueError: Where it is no chunk; also KeyError or safetensors' own error.
+        OSError: If it cannot be read.
+        ValueError: If it is not a chunk; also KeyError or safetensors' own error.
     """
     with safetensors.safe_open(path, framework="np") as opened:
-        facts = opened.metadata() or {}
+        metadata = opened.metadata() or {}
         ids = opened.get_tensor("rows")
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -215,36 +213,37 @@ def read_chunk(path: Path) -> Chunk:
         offset=8 + length + entry["data_offsets"][0],
         dtype=_DTYPES[entry["dtype"]],
         shape=tuple(entry["shape"][1:]),
-        digest=facts["digest"],
-        key=facts["key"],
+        digest=metadata["digest"],
+        key=metadata["key"],
     )
 
 
 def content_digest(chunk: Chunk) -> str:
-    """Returns the digest of a chunk's rows and activations as they lie on disk now."""
+    """Returns the digest of a chunk's rows and activations as they are on disk now."""
     state = hashlib.sha256(b"".join(chunk.rows))
-    left = chunk.row_bytes * len(chunk.rows)
+    remaining = chunk.row_bytes * len(chunk.rows)
     with chunk.path.open("rb", buffering=0) as file:
         file.seek(chunk.offset)
-        while left > 0:
-            block = file.read(min(_READ_BYTES, left))
+        while remaining > 0:
+            block = file.read(min(_READ_BYTES, remaining))
             if not block:
                 break
             state.update(block)
-            left -= len(block)
+            remaining -= len(block)
     return state.hexdigest()
 
 
-def _read_rows(chunk: Chunk, wanted: list[tuple[int, int]], buffer: memoryview) -> None:
+def _read_rows(chunk: Chunk, reads: list[tuple[int, int]], buffer: memoryview) -> None:
+    """Reads rows into `buffer`; `reads` holds pairs of its index there and in the chunk."""
     size = chunk.row_bytes
     try:
         with chunk.path.open("rb", buffering=0) as file:
-            for index, position in wanted:
-                piece = buffer[index * size : (index + 1) * size]
-                got = os.preadv(file.fileno(), [piece], chunk.offset + position * size)
-                if got != size:
+            for index, position in reads:
+                target = buffer[index * size : (index + 1) * size]
+                count = os.preadv(file.fileno(), [target], chunk.offset + position * size)
+                if count != size:
                     raise CacheError(
-                        f"{chunk.path}: ends too early. "
+                        f"{chunk.path}: is truncated. "
                         "Remove it with `frostline cache verify --remove`, and run again."
                     )
     except OSError as error:
@@ -253,11 +252,11 @@ def _read_rows(chunk: Chunk, wanted: list[tuple[int, int]], buffer: memoryview) 
 
 @dataclass
 class ChunkWriter:
-    """Gathers rows and writes a chunk whenever there are enough.
+    """Collects rows and writes a chunk whenever there are enough.
 
     Attributes:
-        folder: Where chunks go.
-        key: The key they are written under.
+        folder: Where chunks are written.
+        key: The cache key.
         chunk_bytes: The size at which a chunk is closed.
         written: Paths of the chunks written so far.
     """
@@ -276,7 +275,7 @@ class ChunkWriter:
         """Adds `activations` [n, *shape], in the stored type, under `rows`.
 
         Raises:
-            DiskError: Where a chunk cannot be written; those before it stay.
+            DiskError: If a chunk cannot be written; earlier ones stay.
         """
         self._rows += rows
         self._parts.append(activations)
@@ -287,10 +286,10 @@ class ChunkWriter:
             self.close()
 
     def close(self) -> None:
-        """Writes what is gathered, if anything.
+        """Writes the rows collected so far, if any.
 
         Raises:
-            DiskError: Where the chunk cannot be written.
+            DiskError: If the chunk cannot be written.
         """
         if self._rows:
             self.written.append(
@@ -304,19 +303,19 @@ def write_chunk(folder: Path, key: CacheKey, rows: Sequence[bytes], activations:
     """Writes one chunk and returns its path.
 
     Args:
-        folder: Where to; made, with the key's facts beside the chunks, where it is absent.
-        key: The key.
+        folder: The key's folder; created, together with a file that describes the key, if absent.
+        key: The cache key.
         rows: n row ids.
         activations: [n, *shape], in the stored type.
 
     Raises:
-        DiskError: Where it cannot be written; nothing of it is left.
+        DiskError: If it cannot be written; no partial file is left.
     """
     activations = activations.detach().cpu().contiguous()
     ids = torch.frombuffer(bytearray(b"".join(rows)), dtype=torch.uint8).reshape(len(rows), -1)
     state = hashlib.sha256(b"".join(rows))
     state.update(activations.reshape(-1).view(torch.uint8).numpy().data)
-    facts = {"digest": state.hexdigest(), "key": key.digest}
+    metadata = {"digest": state.hexdigest(), "key": key.digest}
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -326,12 +325,12 @@ def write_chunk(folder: Path, key: CacheKey, rows: Sequence[bytes], activations:
         write_json(folder / FACTS, key.facts())
     path = folder / f"{uuid.uuid4().hex}{SUFFIX}"
     tensors = {"activations": activations, "rows": ids}
-    write_atomic(path, lambda temporary: save_tensors(temporary, tensors, facts))
+    write_atomic(path, lambda temporary: save_tensors(temporary, tensors, metadata))
     return path
 
 
 def facts_of(folder: Path) -> dict[str, Any]:
-    """Returns the key's facts that lie beside the chunks; empty where they are absent."""
+    """Returns the description of the key beside the chunks; empty if there is none."""
     try:
         value = json.loads((folder / FACTS).read_text("utf-8"))
     except (OSError, ValueError):
@@ -340,9 +339,9 @@ def facts_of(folder: Path) -> dict[str, Any]:
 
 
 def rows_in(folder: Path) -> set[bytes]:
-    """Returns the ids of the rows that chunks in `folder` name, unchecked: for estimates."""
-    found: set[bytes] = set()
+    """Returns the row ids of all chunks in `folder`; digests are not checked: for estimates."""
+    rows: set[bytes] = set()
     for path in folder.glob(f"*{SUFFIX}") if folder.is_dir() else ():
         with contextlib.suppress(OSError, ValueError, KeyError, safetensors.SafetensorError):
-            found |= set(read_chunk(path).rows)
-    return found
+            rows |= set(read_chunk(path).rows)
+    return rows

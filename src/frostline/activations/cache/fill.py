@@ -1,4 +1,4 @@
-"""The first pass: computing the activations that are not kept yet, and keeping them."""
+"""Filling the cache: computing the activations that are missing, and writing them."""
 
 import shutil
 import time
@@ -12,8 +12,8 @@ from torch import Tensor
 
 from frostline.activations.cache.chunks import (
     CHUNK_BYTES,
+    ChunkStore,
     ChunkWriter,
-    Store,
     open_store,
     read_chunk,
 )
@@ -23,27 +23,27 @@ from frostline.base.errors import BackboneError, DiskError
 from frostline.base.files import is_unicode
 
 T = TypeVar("T")
-# What a batch comes to: positions in the sequence that was given, their activations, and a reason
-# for each position that has none.
+# The result of one batch: positions in the given sequence, their activations, and a reason for each
+# position that has none.
 Computed = tuple[list[int], Tensor | None, dict[int, str]]
 
 
 @dataclass(frozen=True)
 class FillResult:
-    """What a first pass did.
+    """What filling the cache did.
 
     Attributes:
-        store: The cache after it.
-        problems: Row to reason, for what could not be computed.
-        kept: Rows that were there before.
-        computed: Rows that were computed now.
+        store: The cache afterwards.
+        problems: Row id to reason, for rows that could not be computed.
+        cached: How many rows were there before.
+        computed: How many rows were computed now.
         row_bytes: Bytes of one row.
-        seconds: What the pass took.
+        seconds: Wall time.
     """
 
-    store: Store
+    store: ChunkStore
     problems: Mapping[bytes, str]
-    kept: int
+    cached: int
     computed: int
     row_bytes: int
     seconds: float
@@ -52,42 +52,42 @@ class FillResult:
 def fill(
     cache: Path,
     key: CacheKey,
-    wanted: Mapping[bytes, T],
+    inputs: Mapping[bytes, T],
     row_bytes: int,
     compute: Callable[[Sequence[T]], Iterator[Computed]],
     console: Console,
     chunk_bytes: int = CHUNK_BYTES,
-    store: Store | None = None,
+    store: ChunkStore | None = None,
     what: str = "computing activations",
 ) -> FillResult:
-    """Brings the cache of `key` to hold every row of `wanted`.
+    """Computes the rows of `inputs` that the cache of `key` lacks, and writes them.
 
     Args:
         cache: The folder of all caches.
-        key: What the activations are of.
-        wanted: Row id to what it is computed of, such as a view of an image.
+        key: The cache key.
+        inputs: Row id to what it is computed from, such as a view of an image.
         row_bytes: Bytes of one activation.
-        compute: Turns values of `wanted` into activations, batch by batch.
+        compute: Turns values of `inputs` into activations, batch by batch.
         console: Where progress is shown.
         chunk_bytes: The size at which a chunk is closed.
-        store: The cache as it is, where it was opened before.
-        what: Words for the progress.
+        store: The opened cache; None to open it.
+        what: The label of the progress bar.
 
     Raises:
-        BackboneError: Where activations are not finite; those are not kept.
-        DiskError: Before anything is computed, where the rows would not fit on the disk; or while
-            writing. What was finished before is kept, and the next call goes on from there.
+        BackboneError: If activations are not finite; those are not written.
+        DiskError: If the rows would not fit on the disk, before anything is computed; or if writing
+            fails. Finished chunks stay, and the next call continues from there.
     """
     begun = time.perf_counter()
     store = open_store(cache, key) if store is None else store
     for damage in store.damaged:
-        console.say(f"cache: left out {damage}; its rows are computed again")
-    missing = store.missing(wanted)
-    kept = len(wanted) - len(missing)
+        console.say(f"cache: ignoring {damage}; its rows are computed again")
+    missing = store.missing(inputs)
+    cached = len(inputs) - len(missing)
     problems: dict[bytes, str] = {}
     if missing:
         need_room(cache, len(missing) * row_bytes)
-        values = [wanted[row] for row in missing]
+        values = [inputs[row] for row in missing]
         writer = ChunkWriter(store.folder, key, chunk_bytes)
         with console.bar(len(values), what) as bar:
             try:
@@ -101,13 +101,13 @@ def fill(
                 writer.close()
                 raise
         writer.close()
-        # What was written just now need not be checked again, nor what was checked before.
+        # Neither the chunks just written nor those opened before need another check.
         new = tuple(read_chunk(path) for path in writer.written)
         store = replace(store, chunks=(*store.chunks, *new), damaged=())
     return FillResult(
         store=store,
         problems=problems,
-        kept=kept,
+        cached=cached,
         computed=len(missing) - len(problems),
         row_bytes=row_bytes,
         seconds=time.perf_counter() - begun,
@@ -115,19 +115,19 @@ def fill(
 
 
 def check_finite(activations: Tensor, line: str, compute: str) -> None:
-    """Checks activations as they were computed: none may be infinite, or no number.
+    """Checks that all activations are finite.
 
     Args:
-        activations: [n, *shape], as they are stored.
-        line: Where they were read off.
-        compute: How they were computed, as a key says it.
+        activations: [n, *shape], in the stored type.
+        line: The line they belong to.
+        compute: The engine's name, as in a cache key.
 
     Raises:
-        BackboneError: Saying what can be done.
+        BackboneError: If any is infinite or NaN; says what can be done.
     """
     if not activations.is_floating_point() or bool(activations.isfinite().all()):
         return
-    advice = "Choose another --line, or another --backbone: its weights may be no numbers."
+    advice = "Choose another --line, or another --backbone: its weights may be NaN."
     if "bfloat16" in compute:
         advice = "Use --precision fp32."
     elif activations.dtype == torch.float16:
@@ -135,30 +135,30 @@ def check_finite(activations: Tensor, line: str, compute: str) -> None:
         advice = "Choose another --line, or use --precision bf16."
     count = int((~activations.flatten(1).isfinite().all(1)).sum())
     raise BackboneError(
-        f"line {line}: activations must be finite numbers, and those of {count} of "
-        f"{len(activations)} pictures in a batch are not ({compute}, stored as "
+        f"line {line}: activations must be finite, and those of {count} of "
+        f"{len(activations)} images in a batch are not ({compute}, stored as "
         f"{str(activations.dtype).removeprefix('torch.')}). {advice}"
     )
 
 
 def need_room(folder: Path, need_bytes: int) -> None:
-    """Checks that the disk under `folder` has room.
+    """Checks that the disk of `folder` has `need_bytes` free.
 
     Raises:
-        DiskError: Saying what is needed, what is free, and what can be done.
+        DiskError: If not; says what is needed, what is free, and what can be done.
     """
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not there.is_dir():
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir():
         raise DiskError(
-            f"{folder}: the cache must be a folder, and {there} is a file. "
+            f"{folder}: the cache must be a folder, and {existing} is a file. "
             "Name another place with --cache-dir."
         )
     if not is_unicode(str(folder.absolute())):
         raise DiskError(
-            f"{folder}: the cache's name must be UTF-8, since safetensors opens no other file. "
+            f"{folder}: the cache's path must be valid UTF-8: safetensors cannot open others. "
             "Name another place with --cache-dir."
         )
-    free_bytes = shutil.disk_usage(there).free
+    free_bytes = shutil.disk_usage(existing).free
     if need_bytes > free_bytes:
         raise DiskError(
             f"{folder}: the cache needs {need_bytes / 2**30:.2f} GiB and the disk has "

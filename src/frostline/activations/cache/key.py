@@ -1,7 +1,7 @@
-"""What a cache is a cache of: everything that changes the bytes, and nothing else.
+"""The cache key: everything that changes the bytes of an activation, and nothing else.
 
-Labels, splits, file names and order are in no key, so renaming, relabelling, re-splitting or
-adding images recomputes nothing that is still true.
+Labels, splits, file names and order are not part of it, so renaming, relabelling, re-splitting or
+adding images recomputes nothing that is still valid.
 """
 
 from collections.abc import Mapping
@@ -16,16 +16,16 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class CacheKey:
-    """Names one set of activations.
+    """Identifies one set of activations.
 
     Attributes:
-        architecture: The network's name; words for people, and part of the key.
-        line: The node below which the prefix lies.
+        architecture: The network's name, readable and part of the key.
+        line: The graph node at which the network is cut.
         prefix: Digest of the prefix: its code, its layers' settings, its weights and buffers.
-        preprocessing: The record that made the images into input.
-        views: The version of the code that makes views.
-        compute: How the prefix was run, such as `eager-bf16`.
-        storage: The type activations are stored in, such as `bfloat16`.
+        preprocessing: How images become the network's input.
+        views: The version of the code that decodes images and makes views.
+        compute: The engine that ran the prefix, such as `eager-cpu-bfloat16-folded`.
+        storage: The type in which activations are stored, such as `bfloat16`.
         shape: Of one image's activation.
     """
 
@@ -44,17 +44,17 @@ class CacheKey:
 
     @property
     def digest(self) -> str:
-        """The key's name: 40 hex digits."""
+        """The digest that names the key: 40 hex digits."""
         return digest_json(self.facts())
 
     def folder(self, cache: Path) -> Path:
-        """Returns where in the cache the chunks lie, named so that a person can find them."""
+        """Returns the key's folder in the cache, with a name that people can recognise."""
         plain = "".join(c if c.isalnum() else "-" for c in f"{self.architecture}-{self.line}")
         return cache / f"{plain[:80].strip('-')}-{self.digest[:16]}"
 
 
 def row_id(content: str, view: str) -> bytes:
-    """Returns the identity of one activation: the image's content and the view of it.
+    """Returns the id of one activation, made from the image's content and the view.
 
     Args:
         content: The digest of the file's bytes.

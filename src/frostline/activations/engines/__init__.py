@@ -1,13 +1,13 @@
 """Running a prefix fast.
 
-`prepare` makes the engine that can be had everywhere; `make` gives others of the same network, for
-the faster to be chosen by measurement; `agreement` says whether one may be trusted.
+`prepare` makes the engine that is available everywhere. `make` makes others of the same network, of
+which the planner chooses by measurement. `agreement` tells whether an engine is accurate enough.
 """
 
-from frostline.activations.engines.agree import TOLERANCE, Agreement, agreement
-from frostline.activations.engines.choice import NAMES, candidates, make
+from frostline.activations.engines.by_name import NAMES, candidates, make
+from frostline.activations.engines.devices import pick_device, pick_precision, threads
 from frostline.activations.engines.eager import Engine, Normalise, exact, fold_batch_norm, prepare
-from frostline.activations.engines.where import pick_device, pick_precision, threads
+from frostline.activations.engines.tolerance import TOLERANCE, Agreement, agreement
 
 __all__ = [
     "NAMES",

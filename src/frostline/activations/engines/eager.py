@@ -1,8 +1,8 @@
-"""A prefix made ready to run: batch norms folded, channels last, in the type to compute in.
+"""The engine `eager`: PyTorch, with folded batch norms, channels-last, in the chosen precision.
 
-An engine takes batches of uint8 pixels and gives activations in its storage type. It works on a
-copy of the prefix in which each batch norm is folded into the convolution before it, which
-changes the result by rounding only.
+An engine takes batches of uint8 pixels and returns activations in its storage type. It works on a
+copy of the prefix in which each batch norm is folded into the convolution before it, which changes
+the result by rounding only.
 """
 
 import copy
@@ -24,10 +24,10 @@ class Normalise(nn.Module):
     scale: Tensor
     shift: Tensor
 
-    def __init__(self, how: Preprocessing) -> None:
+    def __init__(self, preprocessing: Preprocessing) -> None:
         super().__init__()
-        std = torch.tensor(how.std).reshape(1, 3, 1, 1)
-        mean = torch.tensor(how.mean).reshape(1, 3, 1, 1)
+        std = torch.tensor(preprocessing.std).reshape(1, 3, 1, 1)
+        mean = torch.tensor(preprocessing.mean).reshape(1, 3, 1, 1)
         self.register_buffer("scale", 1 / (255 * std), persistent=False)
         self.register_buffer("shift", -mean / std, persistent=False)
 
@@ -39,17 +39,17 @@ class Normalise(nn.Module):
 
 @dataclass(frozen=True)
 class Engine:
-    """A prefix made ready to run.
+    """A prefix that is ready to run.
 
     Attributes:
-        name: What ran, for cache keys: two engines of one name give the same bytes.
-        device: Where it runs.
+        name: Identifies it in cache keys: engines of the same name give the same bytes.
+        device: The device it runs on.
         compute: The type it computes in.
-        storage: The type of the activations it gives.
-        module: The prepared network; None for the line `pixels`, which has nothing to run.
-        normalise: Pixels to input.
-        runner: What runs the network instead of calling `module`, or None. It takes normalised
-            float32 [n, 3, h, w], and may be called by several threads at once.
+        storage: The type of the activations it returns.
+        module: The prepared prefix; None for the line `pixels`, which has nothing to run.
+        normalise: Pixels to network input.
+        runner: Runs the prefix instead of `module`, if not None. It takes normalised float32
+            [n, 3, h, w], and may be called by several threads at once.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Engine:
 
     @property
     def on_cpu(self) -> bool:
-        """Whether it computes on this machine's cores rather than on a GPU."""
+        """Whether it runs on the CPU rather than on a GPU."""
         return self.device.type == "cpu"
 
     @torch.inference_mode()
@@ -70,25 +70,25 @@ class Engine:
         """Returns the activations of `pixels` (uint8 [n, 3, h, w]) on the CPU: [n, *shape]."""
         if self.module is None:
             return pixels
-        x = self.normalise(_moved(pixels, self.device))
+        x = self.normalise(_to_device(pixels, self.device))
         activations = self.runner(x) if self.runner else self.module(x.to(self.compute))
         return activations.to(self.storage, memory_format=torch.contiguous_format).cpu()
 
 
 def exact(
-    prefix: GraphPart, how: Preprocessing, device: torch.device, is_pixels: bool = False
+    prefix: GraphPart, preprocessing: Preprocessing, device: torch.device, is_pixels: bool = False
 ) -> Engine:
-    """Makes the engine that others are measured against: float32, and the layers as they are.
+    """Makes the reference engine: float32, with the layers unchanged.
 
     Args:
         prefix: The network below the line; it is copied, not changed.
-        how: How pixels become its input.
-        device: Where to run.
-        is_pixels: Whether the line is `pixels`: there is nothing to run, and uint8 is kept.
+        preprocessing: How images become its input.
+        device: The device to run on.
+        is_pixels: Whether the line is `pixels`: there is nothing to run, and pixels stay uint8.
         is_vector: Whether an activation is a vector, and not several maps packed into one; None
             to go by the shape.
     """
-    normalise = Normalise(how).to(device)
+    normalise = Normalise(preprocessing).to(device)
     if is_pixels:
         return Engine("pixels", device, torch.uint8, torch.uint8, None, normalise)
     module = copy.deepcopy(prefix).eval().requires_grad_(False).to(device, torch.float32)
@@ -98,30 +98,30 @@ def exact(
 
 def prepare(
     prefix: GraphPart,
-    how: Preprocessing,
+    preprocessing: Preprocessing,
     shape: tuple[int, ...],
     device: torch.device,
     compute: torch.dtype,
     is_pixels: bool = False,
     is_vector: bool | None = None,
 ) -> Engine:
-    """Makes a prefix ready to run.
+    """Makes the engine `eager` for a prefix.
 
     Args:
         prefix: The network below the line; it is copied, not changed.
-        how: How pixels become its input.
-        shape: Of one activation. Vectors are stored in float32, which costs little; maps in the
-            half type that is computed in, or float16.
-        device: Where to run.
+        preprocessing: How images become its input.
+        shape: Of one activation. Vectors are stored in float32, which costs little; feature maps in
+            half precision: the type that is computed in, or else float16.
+        device: The device to run on.
         compute: The type to compute in.
-        is_pixels: Whether the line is `pixels`: there is nothing to run, and uint8 is kept.
+        is_pixels: Whether the line is `pixels`: there is nothing to run, and pixels stay uint8.
         is_vector: Whether an activation is a vector, and not several maps packed into one; None
             to go by the shape.
     """
-    normalise = Normalise(how).to(device)
+    normalise = Normalise(preprocessing).to(device)
     if is_pixels:
         return Engine("pixels", device, torch.uint8, torch.uint8, None, normalise)
-    half = compute if compute.itemsize == 2 else torch.float16
+    half_precision = compute if compute.itemsize == 2 else torch.float16
     if is_vector is None:
         is_vector = len(shape) == 1
     module = copy.deepcopy(prefix).eval().requires_grad_(False).to(device)
@@ -130,29 +130,30 @@ def prepare(
         name=f"eager-{device.type}-{str(compute).removeprefix('torch.')}-folded",
         device=device,
         compute=compute,
-        storage=torch.float32 if is_vector else half,
+        storage=torch.float32 if is_vector else half_precision,
         module=module,
         normalise=normalise,
     )
 
 
-def fold_batch_norm(half: GraphPart) -> GraphPart:
-    """Folds each batch norm into the convolution whose output it alone takes; in place.
+def fold_batch_norm(part: GraphPart) -> GraphPart:
+    """Folds each batch norm into the convolution before it, in place.
 
-    What a norm does besides (timm's carry an activation) stays. Layers that compute their weights
-    anew in every pass, such as weight-standardised convolutions, are left as they are.
+    Only where the norm is the sole consumer of the convolution's output. The activation function
+    inside timm's norms stays. Layers that compute their weights in every pass, such as
+    weight-standardised convolutions, are left unchanged.
 
     Args:
-        half: A half of a cut network, in eval mode; its `graph` says what feeds what.
+        part: A part of a cut network, in eval mode.
 
     Returns:
-        `half`.
+        `part`.
     """
     from timm.layers import BatchNormAct2d, Conv2dSame
 
-    nodes = [node for node in half.graph.nodes if node.op == "call_module"]
+    nodes = [node for node in part.graph.nodes if node.op == "call_module"]
     calls = Counter(node.target for node in nodes)
-    modules = dict(half.named_modules())
+    modules = dict(part.named_modules())
     for node in nodes:
         feeder = node.args[0]
         if feeder not in nodes or len(feeder.users) > 1:
@@ -164,14 +165,14 @@ def fold_batch_norm(half: GraphPart) -> GraphPart:
             continue
         if calls[feeder.target] > 1 or calls[node.target] > 1:
             continue
-        half.set_submodule(feeder.target, fuse_conv_bn_eval(conv, norm))
-        rest = [getattr(norm, part) for part in ("drop", "act") if hasattr(norm, part)]
-        half.set_submodule(node.target, nn.Sequential(*rest))
-    return half
+        part.set_submodule(feeder.target, fuse_conv_bn_eval(conv, norm))
+        rest = [getattr(norm, name) for name in ("drop", "act") if hasattr(norm, name)]
+        part.set_submodule(node.target, nn.Sequential(*rest))
+    return part
 
 
-def _moved(pixels: Tensor, device: torch.device) -> Tensor:
-    # From pinned memory a GPU fetches by itself, at the full rate of its bus.
+def _to_device(pixels: Tensor, device: torch.device) -> Tensor:
+    # Copies from pinned memory are asynchronous and use the full bandwidth of the bus.
     if device.type == "cuda":
         return pixels.pin_memory().to(device, non_blocking=True)
     return pixels.to(device)

@@ -1,0 +1,176 @@
+"""Pictures deeper than 8 bits: what the file says of its samples, and the samples themselves.
+
+Pillow's modes say little of them: it takes 12 bits for 16, unsigned 32-bit numbers for signed
+ones, drops the low byte of 16-bit colour and the polarity of negatives. So depth, sign and
+polarity are read from the file: PNG by its header, TIFF by its tags.
+"""
+
+import io
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from frostline.images.png_chunks import orientation_of
+from frostline.images.unreadable import Unreadable
+
+# It warns of odd tags through the log of the process, which is not ours to fill.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
+
+_PNG_CHANNELS = {0: "L", 2: "RGB", 4: "LA", 6: "RGBA"}
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_SIGNS = {1: "uint", 2: "int", 3: "float", 4: "uint"}
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
+_ALPHAS = (1, 2)
+_DEEP_COLOURS = {"LA", "RGB", "RGBA", "RGBX", "CMYK"}
+_MOST_BANDS = 4
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What a file says of its pixels.
+
+    Attributes:
+        width_px: As stored.
+        height_px: As stored.
+        channels: `L`, `LA`, `RGB` or `RGBA`.
+        samples: `uint12`, `int16`, `float32`: the kind and the bits of each.
+        inverted: Whether 0 is white.
+        orientation: EXIF's, 1 to 8.
+    """
+
+    width_px: int
+    height_px: int
+    channels: str
+    samples: str
+    inverted: bool = False
+    orientation: int = 1
+
+    @property
+    def mode(self) -> str:
+        """`CHANNELS;SAMPLES`, as a listing keeps it."""
+        return f"{self.channels};{self.samples}"
+
+    @property
+    def lossy(self) -> str:
+        """What 8 bits lose of it."""
+        return "float" if self.samples.startswith("float") else "16-bit"
+
+
+def describe(data: bytes) -> Samples | None:
+    """Reads the header of a PNG or TIFF deeper than 8 bits; None for all else.
+
+    Raises:
+        Unreadable: For a TIFF of more bands than a picture for people has.
+    """
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return _of_png(data)
+    return _of_tiff(data) if data.startswith(_TIFF) else None
+
+
+def read(data: bytes, about: Samples) -> NDArray[Any]:
+    """Decodes the samples, all bits of them: `[h, w, c]`.
+
+    Raises:
+        Unreadable: Where the data is damaged or cut short.
+    """
+    try:
+        decoded = _png(data) if data.startswith(b"\x89PNG") else _tiff(data)
+    except MemoryError:
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise Unreadable(f"damaged or cut short: {said}") from error
+    channels = len(about.channels)
+    if decoded.ndim == 2:
+        decoded = decoded[:, :, None]
+    if decoded.shape[:2] != (about.height_px, about.width_px) or decoded.shape[2] < channels:
+        raise Unreadable("damaged or cut short: its pixels are not those of its header")
+    return decoded[:, :, :channels]
+
+
+def mode_of(image: Image.Image) -> str:
+    """Returns the mode of an open picture, with its samples where they are deeper than 8 bits."""
+    if image.mode.startswith("I;16"):
+        return "L;uint16"
+    if image.mode == "I":
+        # Pillow scales every maximum of a PGM to 16 bits.
+        return "L;uint16" if image.format == "PPM" else "L;int32"
+    if image.mode == "F":
+        return "L;float32"
+    bits = max(_tag(image, 258), default=8) if image.format == "TIFF" else 8
+    return f"{image.mode};uint{bits}" if bits > 8 and image.mode in _DEEP_COLOURS else image.mode
+
+
+def _of_png(data: bytes) -> Samples | None:
+    if len(data) < 26 or data[24] != 16 or data[25] not in _PNG_CHANNELS:
+        return None
+    width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
+    return Samples(
+        width, height, _PNG_CHANNELS[data[25]], "uint16", orientation=orientation_of(data)
+    )
+
+
+def _png(data: bytes) -> NDArray[Any]:
+    import imagecodecs
+
+    decoded: NDArray[Any] = imagecodecs.png_decode(data)
+    return decoded
+
+
+def _of_tiff(data: bytes) -> Samples | None:
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(io.BytesIO(data)) as file:
+            page: Any = file.pages[0]
+            bits, sign = page.bitspersample, _SIGNS.get(page.sampleformat or 1)
+            bands, colours = int(page.samplesperpixel), int(page.photometric)
+            alphas = [int(one) for one in page.extrasamples]
+            turned = page.tags.get(274)
+            size = int(page.imagewidth), int(page.imagelength)
+    except Exception:
+        # Pillow has the last word on a damaged one.
+        return None
+    if bands == 3 and colours == _BLACK_IS_ZERO:  # As surveys write red, green and blue.
+        return Samples(*size, "RGB", f"{sign or 'uint'}{_most(bits)}")
+    is_grey = colours in (_WHITE_IS_ZERO, _BLACK_IS_ZERO)
+    if bands > _MOST_BANDS or (is_grey and bands > 2):
+        raise Unreadable(
+            f"a TIFF of {bands} bands, and a picture has 3 (red, green, blue) or 1: write those "
+            "that matter to a TIFF or PNG of their own"
+        )
+    bits = _most(bits)
+    if (bits <= 8 and sign == "uint") or not (is_grey or colours == _RGB):
+        return None
+    if sign is None:
+        raise Unreadable("a TIFF of complex numbers: write their magnitude or phase instead")
+    plain = "RGB" if colours == _RGB else "L"
+    alpha = "A" if bands > len(plain) and alphas[:1] and alphas[0] in _ALPHAS else ""
+    inverted = colours == _WHITE_IS_ZERO
+    number = int(turned.value) if turned is not None and turned.value in range(1, 9) else 1
+    return Samples(*size, plain + alpha, f"{sign}{bits}", inverted, number)
+
+
+def _most(bits: int | tuple[int, ...]) -> int:
+    return bits if isinstance(bits, int) else max(bits)
+
+
+def _tiff(data: bytes) -> NDArray[Any]:
+    import tifffile
+
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        page: Any = file.pages[0]
+        decoded: NDArray[Any] = page.asarray(maxworkers=1)
+        axes = page.axes
+    if axes.startswith("S") and decoded.ndim == 3:  # A plane for each channel.
+        decoded = np.moveaxis(decoded, 0, -1)
+    return decoded
+
+
+def _tag(image: Image.Image, number: int) -> tuple[int, ...]:
+    value: Any = getattr(image, "tag_v2", {}).get(number, ())
+    return value if isinstance(value, tuple) else (value,)

@@ -1,0 +1,208 @@
+"""Which layer of a weights file belongs to which layer of a network."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from frostline.base.errors import WeightsError, raise_all
+from frostline.networks.keras.arrays import Array, as_tensor, roles_of, with_roles
+from frostline.networks.keras.config import Layer, Reading
+from frostline.networks.keras.weights import FileLayer, WeightsFile
+from frostline.networks.translate.build import Built
+from frostline.networks.translate.place import Slot, place
+from frostline.networks.weights import Match, apply, compare, table
+
+WAYS = ("auto", "name", "order")
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What became of a weights file.
+
+    Attributes:
+        match: Which of the network's tensors were filled.
+        way: How layers were paired: `name`, `path` (of a Keras 3 file) or `order`.
+        left_out: Layers of the file that the network does not have.
+        rows: A table of both, for people.
+    """
+
+    match: Match
+    way: str
+    left_out: tuple[str, ...]
+    rows: tuple[str, ...]
+
+
+def fill(
+    reading: Reading,
+    built: Built,
+    file: WeightsFile,
+    where: str,
+    partial: bool = False,
+    way: str = "auto",
+    turned: bool | None = None,
+) -> Filled:
+    """Loads a Keras weights file into a translated network: what belongs to it, or nothing.
+
+    Layers are paired by their names; where the file has none, or none that fit, by their paths in
+    a Keras 3 file or by their order. A file of the whole network fits a network without its top.
+
+    Args:
+        reading: What the network was built from.
+        built: The network, changed in place.
+        file: What is loaded.
+        where: What is loaded into what, for messages.
+        partial: Load what matches, and leave the rest as it is.
+        way: `auto`, `name` or `order`.
+        turned: Whether Theano trained the kernels; None where the file is to tell.
+
+    Returns:
+        What matched, what is missing and what was left out.
+
+    Raises:
+        WeightsError: Where arrays of a layer do not fit it, or layers are missing or left over
+            and `partial` is not set.
+    """
+    network = [layer for layer in reading.layers if roles_of(layer.op, layer.settings)]
+    pairs, used = _paired(network, file.layers, way, where)
+    theano = _is_theano(pairs, file)
+    if turned is None:
+        turned = file.backend == "theano" or (theano and file.numbered)
+    arrays, problems = _tensors(pairs, theano, turned)
+    if not partial:
+        raise_all(WeightsError, where, problems, most=5)
+    state = place(reading.graph, built, arrays, as_held=theano)
+    paired = {index for index, _ in pairs}
+    rest = [one for index, one in enumerate(file.layers) if index not in paired]
+    left_out = tuple(one.name or one.store or one.group for one in rest)
+    if not partial:
+        _refuse_left_over(file.layers, paired, built.module, state, where)
+        _refuse_misfit(built.module, state, where)
+    match = apply(built.module, state, where=where, partial=True)
+    return Filled(match, used, left_out, tuple(_rows(match, left_out, used)))
+
+
+Pairs = list[tuple[int, tuple[Layer, FileLayer]]]
+
+
+def _paired(
+    network: Sequence[Layer], layers: Sequence[FileLayer], way: str, where: str
+) -> tuple[Pairs, str]:
+    """Pairs layers; each pair carries the position of the file's layer."""
+    if way not in WAYS:
+        raise WeightsError(f"{where}: pairing {way!r}: must be one of {', '.join(WAYS)}.")
+    by_path = {layer.store: layer for layer in network}
+    stored = [(i, (by_path[f.store], f)) for i, f in enumerate(layers) if f.store in by_path]
+    named = _by_name(network, layers)
+    fits = [pair for pair in stored if not pair[1][1].name or pair[1][1].name == pair[1][0].name]
+    if way == "auto" and stored and len(fits) == len(stored) >= len(named):
+        return stored, "path"
+    if way == "name" or (way == "auto" and named):
+        if not named:
+            raise WeightsError(f"{where}: no layer of the file has a name of the network's.")
+        ordered = _by_order(network, layers) if way == "auto" else []
+        complete = len(layers) == len(network) == len(ordered)
+        return (ordered, "order") if complete and len(named) < len(layers) else (named, "name")
+    return _by_order(network, layers), "order"
+
+
+def _by_name(network: Sequence[Layer], layers: Sequence[FileLayer]) -> Pairs:
+    """Pairs by name; of layers of one name, the first with the first, in the same group if any."""
+    waiting: dict[str, list[Layer]] = {}
+    for layer in network:
+        waiting.setdefault(layer.name, []).append(layer)
+    pairs: Pairs = []
+    for index, one in enumerate(layers):
+        candidates = waiting.get(one.name.replace(".", "_"), []) if one.name else []
+        same = [layer for layer in candidates if layer.group == one.group] or candidates
+        if same:
+            found = same[0]
+            candidates.remove(found)
+            pairs.append((index, (found, one)))
+    return pairs
+
+
+def _by_order(network: Sequence[Layer], layers: Sequence[FileLayer]) -> Pairs:
+    """Pairs in order, as far as layers have the same number of arrays."""
+    pairs: Pairs = []
+    for index, (layer, one) in enumerate(zip(network, layers, strict=False)):
+        count = len(roles_of(layer.op, layer.settings))
+        if len(one.arrays) not in (count, 9 if layer.op == "gru" else count):
+            break
+        pairs.append((index, (layer, one)))
+    return pairs
+
+
+def _is_theano(pairs: Pairs, file: WeightsFile) -> bool:
+    """Whether kernels lie as [out, in, h, w]: the number of filters says."""
+    if file.version.startswith(("2", "3")):
+        return False
+    votes = []
+    for _, (layer, one) in pairs:
+        kernels = [a for role, a in one.arrays if role in ("", "kernel") and a.ndim == 4]
+        if layer.op == "conv2d" and kernels:
+            filters = layer.settings["filters"]
+            first, last = kernels[0].shape[0] == filters, kernels[0].shape[3] == filters
+            votes += [first] if first != last else []
+    return bool(votes) and all(votes)
+
+
+def _tensors(pairs: Pairs, theano: bool, turned: bool) -> tuple[Mapping[Slot, Tensor], list[str]]:
+    arrays: dict[Slot, Tensor] = {}
+    problems = []
+    for _, (layer, one) in pairs:
+        try:
+            roles: Mapping[str, Array] = with_roles(layer.op, layer.settings, one.arrays)
+            for role, array in roles.items():
+                if role != "count":
+                    arrays[(layer.path, role)] = as_tensor(layer.op, role, array, theano, turned)
+        except WeightsError as error:
+            problems.append(f"layer {layer.path!r}: {error}.")
+    return arrays, problems
+
+
+def _refuse_left_over(
+    layers: Sequence[FileLayer],
+    paired: set[int],
+    module: nn.Module,
+    state: Mapping[str, Tensor],
+    where: str,
+) -> None:
+    """A network without its top leaves the file's last layers over; nothing else may be left."""
+    rest = [index for index in range(len(layers)) if index not in paired]
+    wanted = {n for n in module.state_dict() if not n.endswith("num_batches_tracked")}
+    # A Keras 3 file is sorted by class, so that its last layers stand anywhere.
+    at_end = all(layers[i].store for i in rest) or min(rest, default=0) > max(paired, default=-1)
+    if rest and not (at_end and wanted <= set(state)):
+        names = [layers[index].name or layers[index].group for index in rest]
+        filled = len(wanted & set(state))
+        raise WeightsError(
+            f"{where}: the file has layers that the network lacks ({_few(names)}), and fills "
+            f"{filled} of its {len(wanted)} tensors. Ask for partial loading, or choose the "
+            "network that the file was made for."
+        )
+
+
+def _refuse_misfit(module: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
+    match, _ = compare(module, state)
+    if match.complete:
+        return
+    shapes = [f"{n}: network {list(a)}, file {list(b)}" for n, a, b in match.mismatched]
+    parts = [f"{len(match.missing)} missing ({_few(match.missing)})"] if match.missing else []
+    parts += [f"{len(shapes)} of another shape ({_few(shapes)})"] if shapes else []
+    outputs = {got[0] for _, own, got in match.mismatched if own[1:] == got[1:] and got}
+    classes = outputs.pop() if len(outputs) == 1 and len(shapes) <= 2 else 0
+    advice = f" They seem to have {classes} classes: ask for classes={classes}." if classes else ""
+    raise WeightsError(
+        f"{where}: the weights do not fit: {len(match.matched)} tensors match, {', '.join(parts)}."
+        f"{advice or ' Choose the network they were made for, or ask for partial loading.'}"
+    )
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+
+
+def _rows(match: Match, left_out: Sequence[str], way: str) -> list[str]:
+    row = f"{'left out':<12}{len(left_out):>6}  {_few(left_out)}".rstrip()
+    return [f"paired by {way}", *table(match)[:-1], row]

@@ -1,0 +1,1 @@
+"""From a graph of operators to a plain PyTorch module: one way for all sources."""

@@ -1,0 +1,184 @@
+"""Candidates of a search: other lines, rates and lengths for a recipe's stage, the best bets first.
+
+The order is that of an experiment on six data sets and two networks (docs/benchmarks.md): one stage
+below which some 65 % of the work lies, at a rate of 1e-3, does best in the mean; a third of that
+rate does better where little is to be learned, twice the length where much is; a lower line comes
+next. A few good candidates do better than many: each one more is one more chance to pick a lucky
+state on the validation images.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from frostline.frost import Line
+from frostline.recipe import Stage
+
+# Shares of the work below the lines that are tried: the recipe's own, one lower, one higher.
+MAIN, LOWER, HIGHER = 0.65, 0.45, 0.85
+# A stage of fewer epochs than this learns too little for its line.
+FEWEST_EPOCHS = 8
+# Fewer epochs than this are not worth a stage at all.
+LEAST_EPOCHS = 3
+# A recipe's epochs are meant for so many images; more images need fewer epochs.
+IMAGES = 1500
+# With fewer training images than this, large steps on many layers do harm.
+FEW_IMAGES = 100
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One thing to try: a stage at a line.
+
+    Attributes:
+        stage: Its settings, with the line's name in them.
+        line: Where the network is cut.
+        estimate_s: Seconds to train it to its end.
+    """
+
+    stage: Stage
+    line: Line
+    estimate_s: float
+
+    @property
+    def name(self) -> str:
+        """What a person calls it."""
+        stage = self.stage
+        views = "" if stage.augment else ", center views only"
+        return f"{stage.line}, rate {stage.lr:g}, {stage.epochs} epochs{views}"
+
+
+@dataclass(frozen=True)
+class SearchLines:
+    """Where to cut.
+
+    Attributes:
+        main: The line that does best in the mean.
+        lower: One below it; None where there is none, or the user named a line.
+        higher: One above it, likewise.
+    """
+
+    main: Line
+    lower: Line | None = None
+    higher: Line | None = None
+
+
+@dataclass(frozen=True)
+class EpochCost:
+    """Seconds of an epoch above a line, from a measurement at one line.
+
+    Attributes:
+        train_s: Seconds to train on one image above `measured_at`.
+        score_s: Seconds to score one.
+        measured_at: Where that was measured.
+        images: Training images.
+        validation: Validation images.
+    """
+
+    train_s: float
+    score_s: float
+    measured_at: Line
+    images: int
+    validation: int
+
+    def at(self, line: Line) -> float:
+        """Returns the seconds of an epoch above `line`: work above it decides."""
+        above = max(1 - line.share_below, 0.01) / max(1 - self.measured_at.share_below, 0.01)
+        return above * (self.train_s * self.images + self.score_s * self.validation)
+
+
+def choose(
+    base: Stage, lines: SearchLines, cost: EpochCost, budget_s: float, most: int = 0
+) -> tuple[Candidate, ...]:
+    """Returns the candidates that fit into the time, the first of them at its best length.
+
+    Args:
+        base: The recipe's stage; with `line = "auto"` its line is varied.
+        lines: Where to cut.
+        cost: Of an epoch.
+        budget_s: Seconds for all of them.
+        most: At most so many; 0 for as many as fit.
+
+    Returns:
+        None at all where not even a short one fits.
+    """
+    first = _first(base, lines, cost, budget_s)
+    if first is None:
+        return ()
+    chosen = [first]
+    for candidate in _others(first, base, lines, cost):
+        if most and len(chosen) == most:
+            break
+        if total_s([*chosen, candidate]) <= budget_s:
+            chosen.append(candidate)
+    return tuple(chosen)
+
+
+def total_s(candidates: Sequence[Candidate]) -> float:
+    """Returns the seconds of all: each to its half, the better half of them to the end."""
+    if len(candidates) == 1:
+        return candidates[0].estimate_s
+    costs = sorted((one.estimate_s for one in candidates), reverse=True)
+    return sum(costs) / 2 + sum(costs[: survivor_count(len(costs))]) / 2
+
+
+def survivor_count(count: int) -> int:
+    """Returns how many of `count` candidates go on after their half."""
+    return count if count == 1 else -(-count // 2)
+
+
+def scaled_epochs(epochs: int, images: int) -> int:
+    """Returns how many epochs to take for so many images: fewer where there are many."""
+    if images <= IMAGES:
+        return epochs
+    return max(min(LEAST_EPOCHS, epochs), round(epochs * math.sqrt(IMAGES / images)))
+
+
+def _first(base: Stage, lines: SearchLines, cost: EpochCost, budget_s: float) -> Candidate | None:
+    epochs = scaled_epochs(base.epochs, cost.images)
+    if lines.higher is not None and cost.images < FEW_IMAGES:
+        small = _made(replace(base, lr=0.3 * base.lr), lines.higher, epochs, cost)
+        return small if small.estimate_s <= budget_s else None
+    main = lines.main
+    longest = int(budget_s / max(cost.at(main), 1e-9))
+    enough = min(FEWEST_EPOCHS, epochs)
+    if longest >= enough or lines.higher is None:
+        return _fitted(base, main, min(epochs, longest), cost)
+    longest = int(budget_s / max(cost.at(lines.higher), 1e-9))
+    return _fitted(replace(base, lr=3 * base.lr), lines.higher, min(epochs, longest), cost)
+
+
+def _fitted(stage: Stage, line: Line, epochs: int, cost: EpochCost) -> Candidate | None:
+    if epochs < min(LEAST_EPOCHS, stage.epochs):
+        return None
+    return _made(stage, line, epochs, cost)
+
+
+def _others(
+    first: Candidate, base: Stage, lines: SearchLines, cost: EpochCost
+) -> Iterator[Candidate]:
+    """Yields what else to try, in order of promise."""
+    epochs, lr = first.stage.epochs, first.stage.lr
+    yield _made(replace(base, lr=0.3 * lr), first.line, epochs, cost)
+    if epochs < scaled_epochs(base.epochs, cost.images):
+        return  # There is not even time for the first one at its full length.
+    if cost.images < FEW_IMAGES:
+        return
+    yield _made(replace(base, lr=lr), first.line, 2 * epochs, cost)
+    lower = lines.lower
+    if lower is not None:
+        yield _made(replace(base, lr=lr), lower, epochs, cost)
+    if lines.higher is not None and lines.higher != first.line:
+        yield _made(replace(base, lr=3 * lr), lines.higher, epochs, cost)
+    if lower is not None:
+        yield _made(replace(base, lr=lr), lower, 2 * epochs, cost)
+        yield _made(replace(base, lr=0.3 * lr), lower, epochs, cost)
+    yield _made(replace(base, lr=lr, augment=False), first.line, epochs, cost)
+    yield _made(replace(base, lr=lr, mixup=0.2), first.line, 2 * epochs, cost)
+
+
+def _made(stage: Stage, line: Line, epochs: int, cost: EpochCost) -> Candidate:
+    # Rates are told with two digits, so that a recipe reads well.
+    lr = float(f"{stage.lr:.2g}")
+    made = replace(stage, line=line.name, epochs=epochs, steps=0, lr=lr)
+    return Candidate(made, line, epochs * cost.at(line))
