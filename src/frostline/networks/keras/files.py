@@ -4,6 +4,7 @@ from pathlib import Path
 
 from frostline.base.errors import BackboneError
 from frostline.networks.keras import archives, labels
+from frostline.networks.keras.arrays import roles_of
 from frostline.networks.keras.config import Reading, read
 from frostline.networks.keras.families import facts
 from frostline.networks.keras.matching import fill
@@ -48,7 +49,8 @@ def open_file(
     file = archives.read(path)
     reading = read(file.config, where, file.version, input_px)
     built = build(reading.graph, where)
-    fill(reading, built, file.weights, f"{where}, its weights into its own network")
+    if any(roles_of(layer.op, layer.settings) for layer in reading.layers):
+        fill(reading, built, file.weights, f"{where}, its weights into its own network")
     classifier = classifier_of(reading.graph, dict(built.shapes))
     beside = labels_file or (labels.beside(path) if classifier else None)
     named = labels.read(beside) if beside else None
