@@ -101,8 +101,9 @@ def test_pools_leave_padding_out(size: int, padding: str, kernel: int, stride: i
 
 @pytest.mark.parametrize("sides", [[[0, 1], [0, 1]], [[1, 1], [2, 2]], [[2, 0], [0, 3]]])
 @pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("op", ["conv2d", "depthwise_conv2d"])
 def test_a_padding_before_a_convolution_is_merged_and_gives_the_same(
-    size: int, sides: list[list[int]]
+    op: str, size: int, sides: list[list[int]]
 ) -> None:
     settings = {
         "kernel": [3, 3],
@@ -112,20 +113,22 @@ def test_a_padding_before_a_convolution_is_merged_and_gives_the_same(
         "bias": True,
         "filters": 4,
         "groups": 1,
+        "multiplier": 2,
     }
     nodes = (
         Node("input", "input", (), {}),
         Node("pad", "pad", ("input",), {"sides": sides}),
-        Node("conv", "conv2d", ("pad",), settings),
+        Node("conv", op, ("pad",), settings),
     )
     built = build(Graph(nodes, "conv", (3, size, size)), "test")
     images = torch.from_numpy(pictures(size).astype("float32")).permute(0, 3, 1, 2)
     (top, bottom), (left, right) = sides
     padded = torch.nn.functional.pad(images, (left, right, top, bottom))
     conv = built.module.get_submodule("conv")
-    expected = torch.nn.functional.conv2d(padded, conv.weight, conv.bias, 2)
+    expected = torch.nn.functional.conv2d(padded, conv.weight, conv.bias, 2, groups=conv.groups)
     torch.testing.assert_close(built.module(images), expected)
-    merged = all(after - before in (0, 1) for before, after in sides)
+    uneven = (0,) if op == "conv2d" else (0, 1)
+    merged = all(after - before in uneven for before, after in sides)
     assert isinstance(built.module.get_submodule("pad"), torch.nn.Identity) == merged
 
 

@@ -20,15 +20,17 @@ from frostline.networks.translate.modules import (
     Concatenate,
     DropExamples,
     GlobalPool,
-    KernelPaddedConv2d,
     Merge,
     Noise,
-    Pad,
     Permute,
     Reshape,
+    Standardise,
+)
+from frostline.networks.translate.padding import (
+    KernelPaddedConv2d,
+    Pad,
     SameAveragePool,
     SamePad,
-    Standardise,
 )
 
 Settings = Mapping[str, Any]
@@ -162,6 +164,8 @@ def _global_pool(settings: Settings, shapes: Sequence[Shape], layout: str) -> nn
 
 def _pad(settings: Settings, shapes: Sequence[Shape], layout: str) -> nn.Module:
     _maps(shapes)
+    if settings["sides"] == "same":
+        return SamePad(settings["kernel"], settings["stride"])
     return Pad(*settings["sides"])
 
 
