@@ -29,6 +29,8 @@ class Preprocessing:
         levels: What becomes black and white in pictures deeper than 8 bits; empty where a set has
             none of them.
         most_px: Pixels of the largest picture that is read; 0 for the decoder's own limit.
+        channel_order: How the network takes the three channels once they are normalised: `rgb`, or
+            `bgr` with blue first. Mean and std are always those of red, green and blue.
     """
 
     height_px: int = 224
@@ -40,6 +42,7 @@ class Preprocessing:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     levels: Levels = NO_LEVELS
     most_px: int = 0
+    channel_order: str = "rgb"
 
     def as_dict(self) -> dict[str, Any]:
         """Returns what pixels depend on as plain JSON values; `levels` only where there are any.

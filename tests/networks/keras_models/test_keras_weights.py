@@ -87,7 +87,7 @@ def test_keras_3_files_are_paired_by_path(tmp_path: Path) -> None:
     built, filled = loaded(model, tmp_path / "a.weights.h5")
     same(model, built)
     assert filled.way == "path"
-    assert filled.match.complete
+    assert not filled.match.missing
 
 
 def test_keras_3_files_without_names_and_with_the_older_group_are_paired_by_path(
@@ -250,7 +250,7 @@ def test_a_model_of_keras_1_with_channels_first_is_what_it_was(
     assert reading.age == 1
     built = build(reading.graph, "net")
     filled = fill(reading, built, weights.read_h5(path, "a.h5"), "a.h5")
-    assert filled.match.complete
+    assert not filled.match.missing
     same(model, built)
 
 
@@ -260,7 +260,7 @@ def test_kernels_of_theano_go_into_a_network_with_channels_last(tmp_path: Path) 
         tmp_path / "a.h5", first_age(model, True), keras_version="1.0.0", backend="theano"
     )
     built, filled = loaded(model, path)
-    assert filled.match.complete
+    assert not filled.match.missing
     same(model, built)
 
 
@@ -318,12 +318,11 @@ def test_a_mobilenet_that_lacks_a_layer_is_loaded_in_part_when_asked_for(assets:
     with pytest.raises(WeightsError, match=r"136 tensors match, 1 missing \(conv_pw_13.weight\)"):
         open_application("MobileNet", options)
     opened = open_application("MobileNet", options, partial=True)
-    assert opened.filled is not None
-    assert opened.filled.match.missing == ("conv_pw_13.weight",)
-    assert opened.filled.left_out == ()
+    assert opened.match is not None
+    assert (opened.match.missing, opened.match.unexpected) == (("conv_pw_13.weight",), ())
     with h5py.File(file) as known:
         kernel = known["conv_dw_6/conv_dw_6/kernel:0"][()]
-    ours = opened.network.module.get_submodule("conv_dw_6").weight.detach().numpy()
+    ours = opened.module.get_submodule("conv_dw_6").weight.detach().numpy()
     np.testing.assert_array_equal(ours[:, 0], kernel[..., 0].transpose(2, 0, 1))
 
 
@@ -331,6 +330,6 @@ def test_the_base_of_a_teachable_machine_goes_into_keras_s_own_network(assets: P
     file = assets / "weights" / "files" / "teachable_machine_keras_model.h5"
     options = {"alpha": 0.35, "include_top": False, "weights": str(file)}
     opened = open_application("MobileNetV2", options)
-    assert opened.filled is not None
-    assert opened.filled.match.complete
-    assert opened.filled.left_out == ("dense_Dense1", "dense_Dense2")
+    assert opened.match is not None
+    assert opened.match.missing == ()
+    assert opened.match.unexpected == ("dense_Dense1", "dense_Dense2")

@@ -198,6 +198,9 @@ def _reshape(settings: Settings, shapes: Sequence[Shape], layout: str) -> nn.Mod
     after = geometry.from_source(rank, layout)
     if _is_point(shapes[0]):
         before = None
+        if len(target) == 1:
+            # However many channels there are.
+            return nn.Flatten(1)
     if after is not None and target[:2] == [1, 1]:
         target, after = [target[2], 1, 1], None
     return _chain(
