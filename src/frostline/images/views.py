@@ -81,7 +81,8 @@ def normalise(batch: torch.Tensor, how: Preprocessing) -> torch.Tensor:
     """
     mean = torch.tensor(how.mean, device=batch.device).view(3, 1, 1)
     std = torch.tensor(how.std, device=batch.device).view(3, 1, 1)
-    return (batch.to(torch.float32) / 255 - mean) / std
+    normalised = (batch.to(torch.float32) / 255 - mean) / std
+    return normalised.flip(-3) if how.channel_order == "bgr" else normalised
 
 
 def resized_px(height: int, width: int, how: Preprocessing) -> tuple[int, int]:

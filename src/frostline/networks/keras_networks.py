@@ -11,7 +11,6 @@ Each is translated once into a plain module, which a model folder holds as a gra
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,8 @@ from frostline.networks.record import (
 )
 from frostline.networks.translate import classifier as last_layer
 from frostline.networks.translate.build import build
-from frostline.networks.translate.graph import Graph, from_dict as graph_from_dict, to_dict
+from frostline.networks.translate.graph import Graph, to_dict
+from frostline.networks.translate.graph import from_dict as graph_from_dict
 from frostline.networks.translate.network import PictureFacts, TranslatedNetwork
 
 _LABELS, _MODE, _SIZE, _CLASSES = "labels", "mode", "input_px", ("classes", "num_classes")
@@ -72,12 +72,13 @@ def open_named(name: BackboneName, local: LocalWeights | None) -> OpenedBackbone
         match = weights.apply(module, found.tensors, where=into, partial=local.partial)
     if count is not None and count != last_layer.outputs(module):
         _set_outputs(module, count, where)
+    file_name = f"{Path(name.path).name}@{network.digest[:_DIGEST_HEX]}"
     same = count in (None, len(network.labels or ()))
     trained = local is None and network.labels is not None and same
     record = BackboneRecord(
         name=where,
         kind="keras",
-        architecture=f"{Path(name.path).name}@{network.digest[:_DIGEST_HEX]}" if is_file else name.path,
+        architecture=file_name if is_file else name.path,
         arguments=arguments,
         pretrained_tag="",
         preprocessing=how,

@@ -89,8 +89,9 @@ def exported(assets: Path) -> Path:
 
 
 def test_its_probabilities_are_those_of_numpy(exported: Path) -> None:
-    coarse = np.random.default_rng(0).uniform(-1, 1, (2, 7, 7, 3))
-    images = np.kron(coarse, np.ones((1, 32, 32, 1)))
+    # Nine blocks of pale colour: the network is not sure what they are.
+    coarse = [np.random.default_rng(seed).uniform(-0.3, 0.3, (3, 3, 3)) for seed in (0, 3, 6)]
+    images = np.kron(np.stack(coarse), np.ones((1, 75, 75, 1)))[:, :224, :224]
     with h5py.File(exported) as file:
         model = json.loads(file.attrs["model_config"])
         # Both groups hold their layers under names that no other has.
@@ -101,7 +102,8 @@ def test_its_probabilities_are_those_of_numpy(exported: Path) -> None:
         scores = network.module(torch.from_numpy(images).float().permute(0, 3, 1, 2))
     given = torch.softmax(scores, 1).numpy()
     np.testing.assert_allclose(given, expected, rtol=0, atol=1e-5)
-    assert np.abs(expected[0] - expected[1]).max() > 0.01, "the pictures must differ"
+    assert np.ptp(expected, 0).max() > 0.1, "the pictures must differ"
+    assert expected.max(1).min() < 0.9, "and not be certain"
 
 
 def test_its_labels_names_and_preprocessing_come_along(exported: Path) -> None:

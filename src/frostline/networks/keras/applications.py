@@ -27,8 +27,8 @@ from frostline.networks.keras.families import APPLICATIONS, Application, facts
 from frostline.networks.keras.matching import fill
 from frostline.networks.keras.sizes import WORKED_OUT, for_every_size
 from frostline.networks.translate.build import Built, build
-from frostline.networks.translate.network import TranslatedNetwork, classifier_of
 from frostline.networks.translate.graph import Graph
+from frostline.networks.translate.network import TranslatedNetwork, classifier_of
 from frostline.networks.translate.place import Slot, place
 from frostline.networks.weights import Match
 
@@ -57,7 +57,9 @@ def open_application(
     where = f"keras:{name}"
     if name not in APPLICATIONS:
         near = did_you_mean(name, APPLICATIONS)
-        raise BackboneError(f"{where}: keras has no network of that name in its applications.{near}")
+        raise BackboneError(
+            f"{where}: keras has no network of that name in its applications.{near}"
+        )
     application, given = APPLICATIONS[name], dict(options or {})
     keras = _keras(where)
     function = _function(keras, name)

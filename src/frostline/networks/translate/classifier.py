@@ -70,7 +70,9 @@ def put(module: nn.Module, count: int) -> nn.Linear | None:
     """
     last, path = _last(module), path_of(module)
     if isinstance(last, nn.Conv2d):
-        module.set_submodule(path, nn.Conv2d(last.in_channels, count, 1, bias=last.bias is not None))
+        module.set_submodule(
+            path, nn.Conv2d(last.in_channels, count, 1, bias=last.bias is not None)
+        )
         return None
     if not isinstance(last, nn.Linear):
         return None
@@ -106,7 +108,8 @@ def _last(module: nn.Module) -> nn.Module | None:
 
 
 def _node(module: nn.Module) -> Node:
-    graph, name = _meta(module)[_GRAPH], name_of(module)
+    graph: Graph = _meta(module)[_GRAPH]
+    name = name_of(module)
     return next(node for node in graph.nodes if node.name == name)
 
 
