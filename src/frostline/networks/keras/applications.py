@@ -109,8 +109,8 @@ def _at_size(graph: Graph, application: Application, size: tuple[int, int]) -> G
 
 def _keras(where: str) -> Any:
     """Imports Keras on its torch backend, unless the process runs it already on another."""
-    if "keras" in sys.modules:
-        return sys.modules["keras"]
+    if (loaded := sys.modules.get("keras")) is not None:
+        return loaded
     before = os.environ.get("KERAS_BACKEND")
     os.environ["KERAS_BACKEND"] = "torch"
     try:
