@@ -80,7 +80,8 @@ def normalise(batch: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor
     """
     mean = torch.tensor(preprocessing.mean, device=batch.device).view(3, 1, 1)
     std = torch.tensor(preprocessing.std, device=batch.device).view(3, 1, 1)
-    return (batch.to(torch.float32) / 255 - mean) / std
+    normalised = (batch.to(torch.float32) / 255 - mean) / std
+    return normalised.flip(-3) if preprocessing.channel_order == "bgr" else normalised
 
 
 def resized_px(height: int, width: int, preprocessing: Preprocessing) -> tuple[int, int]:
