@@ -59,9 +59,7 @@ def test_photographs_are_class_folders(shown: Shown) -> None:
     assert listing.labels == KINDS
     assert not listing.problems
     assert (len(listing.of("train")), len(listing.of("test"))) == (70, 60)
-    assert {row.height_px for row in listing.rows} | {row.width_px for row in listing.rows} <= set(
-        range(193)
-    )
+    assert {max(row.width, row.height) for row in listing.rows} == {192}
 
 
 def test_photographs_are_small_and_their_source_is_told() -> None:

@@ -1,14 +1,41 @@
 """`frostline backbones`: which pretrained networks there are, and downloading one."""
 
+import argparse
 from argparse import Namespace
 from dataclasses import asdict
 
 from frostline.base.console import Console
 from frostline.base.errors import BackboneError, did_you_mean
+from frostline.base.paths import user_path
 from frostline.cli.output import print_json, print_table
 from frostline.networks.record import BackboneEntry
 
 GET = "get"
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Adds what can be typed."""
+    text = "list pretrained networks, or download one"
+    parser = commands.add_parser(
+        "backbones",
+        help=text,
+        description=f"{text.capitalize()}.",
+        usage="frostline backbones [-h] [--json] [PATTERN]\n"
+        "       frostline backbones get NAME [--out FOLDER] [--json]",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("pattern", nargs="?", default="", metavar="PATTERN", help="part of a name, or with * and ?")
+    add(
+        "name", nargs="?", default="", metavar="get NAME", help="download this one, size told first"
+    )
+    add(
+        "--out",
+        type=user_path,
+        metavar="FOLDER",
+        help="with get: write a model folder, which dir:FOLDER opens on any machine",
+    )
+    add("--json", action="store_true", help="print a list of objects; with get, an object")
 
 
 def backbones(arguments: Namespace) -> int:

@@ -4,6 +4,7 @@ import argparse
 
 from frostline import __version__
 from frostline.base.paths import user_path
+from frostline.cli.backbones import add_parser as _backbones
 from frostline.cli.weights import add_parser as _weights
 from frostline.recipe import (
     CACHES,
@@ -325,26 +326,6 @@ def _lines(commands: "_Commands[argparse.ArgumentParser]") -> None:
         "--all", action="store_true", help="every line, not only those between blocks"
     )
     _image_px(parser, 0)
-    _json(parser, "print a list of objects")
-
-
-def _backbones(commands: "_Commands[argparse.ArgumentParser]") -> None:
-    parser = _command(commands, "backbones", "list pretrained networks, or download one")
-    parser.usage = (
-        "frostline backbones [-h] [--json] [PATTERN]\n"
-        "       frostline backbones get NAME [--out FOLDER]"
-    )
-    add = parser.add_argument
-    add("pattern", nargs="?", default="", metavar="PATTERN", help="part of a name, or with * and ?")
-    add(
-        "name", nargs="?", default="", metavar="get NAME", help="download this one, size told first"
-    )
-    add(
-        "--out",
-        type=user_path,
-        metavar="FOLDER",
-        help="with get: write a model folder, which dir:FOLDER opens on any machine",
-    )
     _json(parser, "print a list of objects")
 
 
