@@ -1,6 +1,7 @@
 """The public surface, pinned."""
 
 import frostline
+import frostline.api
 
 
 def test_public_names() -> None:
@@ -18,6 +19,13 @@ def test_public_names() -> None:
         "train",
     ]
     assert all(getattr(frostline, name) is not None for name in frostline.__all__)
+
+
+def test_a_folder_does_not_hide_a_function_of_its_name() -> None:
+    from frostline.activations.extraction import pixels
+
+    assert callable(pixels)
+    assert frostline.activations is frostline.api.activations
 
 
 def test_unknown_name_is_an_attribute_error() -> None:

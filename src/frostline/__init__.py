@@ -12,7 +12,9 @@
 Nothing heavy is imported until a name is used.
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -48,6 +50,17 @@ __all__ = [
     "plan",
     "train",
 ]
+
+
+class _Package(ModuleType):
+    """Keeps public names: importing the folder `activations` would replace the function."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in _HOMES or not isinstance(value, ModuleType):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

@@ -119,7 +119,7 @@ def test_it_agrees_with_the_float32_weights(assets: Path) -> None:
     views = [augment.load(file.read_bytes(), how, [augment.CENTER], "")[0] for file in files]
     images = (torch.stack(views).float() - 127) / 128
     want, got = full.module(images), half.module(images)
-    assert (got - want).abs().max() < 0.05 * want.std()
+    assert (got - want).abs().max() < 0.1 * want.std()
     assert torch.equal(got.argmax(1), want.argmax(1))
 
 

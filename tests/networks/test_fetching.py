@@ -71,7 +71,7 @@ def test_what_is_here_is_written_for_another_machine(
     out = tmp_path / "bring"
     assert get(NAME, "--out", str(out), "--json") == 0
     printed = capsys.readouterr()
-    assert "on this machine already, 1.9 MB" in printed.err
+    assert "1.9 MB, on this machine already" in printed.err
     assert json.loads(printed.out) == {
         "name": NAME,
         "bytes": (hub / f"models--timm--test_resnet.r160_in1k/snapshots/{COMMIT}")
@@ -109,7 +109,12 @@ def test_without_a_connection_it_is_one_line(capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.parametrize(
     "name",
-    ["builtin:efficientnet_lite0", "timm:test_resnet?pretrained=false", "py:own_network:small"],
+    [
+        "builtin:efficientnet_lite0",
+        "timm:test_resnet?pretrained=false",
+        "py:own_network:small",
+        "transformers:./here",
+    ],
 )
 def test_some_networks_are_never_fetched(name: str) -> None:
     assert catalog.download_of(name) is None

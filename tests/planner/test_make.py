@@ -604,7 +604,7 @@ def test_nothing_is_measured_where_all_was_asked_for(
         (
             1e6,
             "eager",
-            r"must be finite .* Choose another --line, or use --precision bf16\.",
+            r"must be finite, .* Choose another --line, or use --precision bf16\.",
         ),
         (1.0, "openvino", r"differ from those in float32 by .* Use --engine eager\."),
     ],

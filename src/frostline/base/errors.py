@@ -5,6 +5,7 @@
     ├── RecipeError           a recipe or an option: unknown key, value out of range
     ├── BackboneError         a network: unknown name, refused by its library
     │   ├── DownloadError     a network that is not on this machine and cannot be downloaded
+    │   ├── EngineError       an engine whose activations are not those of the network
     │   ├── WeightsError      weights that do not match the network, or are not safe to read
     │   └── LineError         a line that does not exist, or at which the network cannot be cut
     ├── CacheError            a damaged cache
@@ -48,6 +49,10 @@ class DownloadError(BackboneError):
     def __init__(self, missing: str, advice: str) -> None:
         super().__init__(f"{missing}. {advice}")
         self.missing = missing
+
+
+class EngineError(BackboneError):
+    """An engine does not give the activations of the network."""
 
 
 class WeightsError(BackboneError):

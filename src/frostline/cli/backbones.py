@@ -97,11 +97,10 @@ def _get(given: Namespace) -> int:
     found = catalog.download_of(given.name)
     if found is None:
         console.say(f"{given.name}: nothing to download; it is on this machine")
-    elif found.here:
-        console.say(f"{given.name}: on this machine already, {megabytes(found.size_bytes)}")
     else:
         size = megabytes(found.size_bytes) if found.size_bytes else "of unknown size"
-        console.say(f"{given.name}: {size}, from {found.source}")
+        where = "on this machine already" if found.here else f"from {found.source}"
+        console.say(f"{given.name}: {size}, {where}")
     opened = fetching.fetch(given.name, given.out)
     if given.out is None:
         console.say(f"next: frostline train PHOTOS --out RUN --backbone {opened.record.name}")

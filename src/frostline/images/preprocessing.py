@@ -10,6 +10,7 @@ from frostline.images.levels import NO_LEVELS, Levels
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 CROP_MODES = ("center", "squash", "border")
+_OF_PICTURES = ("levels", "most_px")
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,13 @@ def from_timm(config: dict[str, Any], where: str) -> Preprocessing:
     )
 
 
+def network_facts(record: Preprocessing) -> dict[str, Any]:
+    """Returns what belongs to the network, not to a set of pictures, as plain JSON values."""
+    return {key: value for key, value in record.as_dict().items() if key not in _OF_PICTURES}
+
+
 def from_dict(facts: Mapping[str, Any], where: str) -> Preprocessing:
-    """Reads what `Preprocessing.as_dict` gave.
+    """Reads what `network_facts` gave.
 
     Args:
         facts: Its keys; those absent take the defaults.
@@ -93,7 +99,7 @@ def from_dict(facts: Mapping[str, Any], where: str) -> Preprocessing:
     Raises:
         BackboneError: Where a key is unknown, or a value does not hold.
     """
-    known = {field.name: field.default for field in fields(Preprocessing)}
+    known = {f.name: f.default for f in fields(Preprocessing) if f.name not in _OF_PICTURES}
     unknown = [key for key in facts if key not in known]
     if unknown:
         raise BackboneError(
@@ -103,8 +109,8 @@ def from_dict(facts: Mapping[str, Any], where: str) -> Preprocessing:
         key: tuple(v) if isinstance(v, list) else v for key, v in facts.items()
     }
     record = Preprocessing(**given)
-    for key, value in asdict(record).items():
-        if not _like(value, known[key]):
+    for key, default in known.items():
+        if not _like(value := getattr(record, key), default):
             raise BackboneError(f"{where}: preprocessing.{key} does not hold: {value!r}.")
     if record.interpolation not in INTERPOLATIONS or record.crop_mode not in CROP_MODES:
         raise BackboneError(

@@ -22,11 +22,16 @@ _HUB = "the Hugging Face hub"
 _TIMEOUT_S = 10.0
 
 
-def fetch(name: BackboneName) -> Path:
+def fetch(name: BackboneName, weights: Sequence[str] = WEIGHTS, more: Sequence[str] = ()) -> Path:
     """Returns the model folder of `hub:OWNER/NAME[@REVISION]`, downloaded where it is not here.
 
+    Args:
+        name: The parsed name.
+        weights: Files of which one holds the weights, in the order of preference.
+        more: Other files that must be there.
+
     Raises:
-        BackboneError: Where there is no such model, it is no timm model, or it is neither on
+        BackboneError: Where there is no such model, it is of another kind, or it is neither on
             this machine nor to be downloaded.
     """
     repository, _, revision = _repository(name).partition("@")
@@ -36,19 +41,21 @@ def fetch(name: BackboneName) -> Path:
     # Everything else is taken at the same commit, so that a push in between mixes nothing.
     commit = config.parent.name
     if name.pretrained:
-        _fetch(repository, WEIGHTS, commit, where)
+        _fetch(repository, weights, commit, where)
+    for file in more:
+        _fetch(repository, (file,), commit, where)
     if not here:
         _fetch_readme(repository, commit)
     return config.parent
 
 
-def download_of(name: BackboneName) -> Download:
-    """Returns what must be fetched for `hub:OWNER/NAME[@REVISION]`.
+def download_of(name: BackboneName, weights: Sequence[str] = WEIGHTS) -> Download:
+    """Returns what must be fetched for `hub:OWNER/NAME[@REVISION]`; see `fetch`.
 
     Raises:
         BackboneError: Where the hub has no such model, or cannot be asked.
     """
-    return check_reachable(_repository(name), WEIGHTS, str(name))
+    return check_reachable(_repository(name), weights, str(name))
 
 
 def is_here(repository: str, files: Sequence[str]) -> bool:
@@ -76,7 +83,7 @@ def check_reachable(
     repository, _, revision = repository.partition("@")
     cached = _cached(repository, files, revision or None)
     if cached is not None:
-        return Download(_HUB, cached.stat().st_size, here=True)
+        return Download(_HUB, _size(cached.name, cached.stat().st_size), here=True)
     for file in files:
         url = huggingface_hub.hf_hub_url(repository, file, revision=revision or None)
         try:
@@ -85,7 +92,7 @@ def check_reachable(
             continue  # It answers; another of the files may be there.
         except Exception as error:
             raise _translated(error, repository, where, about_bytes) from error
-        return Download(_HUB, found.size or 0, here=False)
+        return Download(_HUB, _size(file, found.size), here=False)
     raise _no_weights(where, files)
 
 
@@ -117,13 +124,20 @@ def _fetch_readme(repository: str, commit: str) -> None:
 
 def _repository(name: BackboneName) -> str:
     if _REPOSITORY.fullmatch(name.path) is None:
-        raise BackboneError(f"{name}: after hub: must stand OWNER/NAME, or OWNER/NAME@REVISION.")
+        raise BackboneError(
+            f"{name}: after {name.kind}: must stand OWNER/NAME, or OWNER/NAME@REVISION."
+        )
     return name.path
+
+
+def _size(file: str, size: int | None) -> int:
+    """Returns the size of the weights; an index names their files, and does not tell it."""
+    return 0 if file.endswith(".index.json") else size or 0
 
 
 def _no_weights(where: str, files: Sequence[str]) -> BackboneError:
     return BackboneError(
-        f"{where}: has no {' or '.join(files)} on the hub, so it is no timm model."
+        f"{where}: has no {' or '.join(files)} on the hub, so it is no model of that kind."
     )
 
 

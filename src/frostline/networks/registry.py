@@ -29,6 +29,12 @@ def _python() -> "NetworkKind":
     return python_networks
 
 
+def _transformers() -> "NetworkKind":
+    from frostline.networks import transformers_networks
+
+    return transformers_networks
+
+
 @dataclass(frozen=True)
 class RegisteredKind:
     """A kind of network.
@@ -36,15 +42,20 @@ class RegisteredKind:
     Attributes:
         form: How its names are written.
         load: Imports what opens it.
+        listed: Whether there is a list of its networks; where not, none is asked for.
     """
 
     form: NameForm
     load: "Callable[[], NetworkKind]"
+    listed: bool = False
 
 
 KINDS: Mapping[str, RegisteredKind] = {
-    "timm": RegisteredKind(NameForm("timm:mobilenetv4_conv_small.e2400_r224_in1k"), _timm),
-    "torchvision": RegisteredKind(NameForm("torchvision:resnet50"), _torchvision),
+    "timm": RegisteredKind(NameForm("timm:mobilenetv4_conv_small.e2400_r224_in1k"), _timm, True),
+    "torchvision": RegisteredKind(NameForm("torchvision:resnet50"), _torchvision, True),
+    "transformers": RegisteredKind(
+        NameForm("transformers:OWNER/NAME", path="sometimes"), _transformers
+    ),
     "py": RegisteredKind(NameForm("py:package.module:factory"), _python),
 }
 
