@@ -11,6 +11,7 @@ from frostline.images.levels import NO_LEVELS, Levels
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 CROP_MODES = ("center", "squash", "border")
 _OF_PICTURES = ("levels", "most_px")
+CHANNEL_ORDERS = ("rgb", "bgr")
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Preprocessing:
         levels: What becomes black and white in pictures deeper than 8 bits; empty where a set has
             none of them.
         most_px: Pixels of the largest picture that is read; 0 for the decoder's own limit.
+        channel_order: How the network takes the three channels once they are normalised: `rgb`, or
+            `bgr` with blue first. Mean and std are always those of red, green and blue.
     """
 
     height_px: int = 224
@@ -40,14 +43,17 @@ class Preprocessing:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     levels: Levels = NO_LEVELS
     most_px: int = 0
+    channel_order: str = "rgb"
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns what pixels depend on as plain JSON values; `levels` only where there are any.
+        """Returns what pixels depend on as plain JSON values; what is usual only where it is not.
 
-        It is part of cache keys, which must not change for pictures of 8 bits.
+        It is part of cache keys, which must not change for RGB pictures of 8 bits.
         """
         plain = {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
         del plain["most_px"], plain["levels"]
+        if self.channel_order == "rgb":
+            del plain["channel_order"]
         return {**plain, "levels": str(self.levels)} if self.levels.ranges else plain
 
 
@@ -117,6 +123,11 @@ def from_dict(facts: Mapping[str, Any], where: str) -> Preprocessing:
             f"{where}: preprocessing asks for interpolation {record.interpolation!r} and crop mode "
             f"{record.crop_mode!r}; known are {', '.join(INTERPOLATIONS)} and "
             f"{', '.join(CROP_MODES)}."
+        )
+    if record.channel_order not in CHANNEL_ORDERS:
+        raise BackboneError(
+            f"{where}: preprocessing.channel_order must be one of {', '.join(CHANNEL_ORDERS)}, not "
+            f"{record.channel_order!r}."
         )
     return record
 

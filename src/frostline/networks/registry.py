@@ -23,6 +23,12 @@ def _torchvision() -> "NetworkKind":
     return torchvision_networks
 
 
+def _keras() -> "NetworkKind":
+    from frostline.networks import keras_networks
+
+    return keras_networks
+
+
 def _python() -> "NetworkKind":
     from frostline.networks import python_networks
 
@@ -56,6 +62,7 @@ KINDS: Mapping[str, RegisteredKind] = {
     "transformers": RegisteredKind(
         NameForm("transformers:OWNER/NAME", path="sometimes"), _transformers
     ),
+    "keras": RegisteredKind(NameForm("keras:MobileNetV2", path="sometimes"), _keras, True),
     "py": RegisteredKind(NameForm("py:package.module:factory"), _python),
 }
 
