@@ -76,8 +76,8 @@ def test_dir_names_are_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         (
             "tim:resnet18",
             (
-                "unknown kind 'tim'; known are timm, torchvision, transformers, py, dir, hub, "
-                "builtin. Did you mean timm?"
+                "unknown kind 'tim'; known are timm, torchvision, transformers, keras, "
+                "py, dir, hub, builtin. Did you mean timm?"
             ),
         ),
         ("timm:", "a name must follow 'timm', such as timm:mobilenetv4"),

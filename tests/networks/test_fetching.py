@@ -113,6 +113,7 @@ def test_without_a_connection_it_is_one_line(capsys: pytest.CaptureFixture[str])
         "builtin:efficientnet_lite0",
         "timm:test_resnet?pretrained=false",
         "py:own_network:small",
+        "keras:MobileNetV2?weights=none",
         "transformers:./here",
     ],
 )

@@ -3,12 +3,15 @@
 import argparse
 from argparse import Namespace
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from frostline.base.console import Console
 from frostline.base.errors import BackboneError, did_you_mean
 from frostline.base.paths import user_path
 from frostline.cli.output import print_json, print_table
-from frostline.networks.record import BackboneEntry
+
+if TYPE_CHECKING:
+    from frostline.networks.record import BackboneEntry
 
 GET = "get"
 
@@ -77,7 +80,7 @@ def _list(pattern: str, as_json: bool) -> int:
     return 0
 
 
-def _remark(entry: BackboneEntry) -> str:
+def _remark(entry: "BackboneEntry") -> str:
     from frostline.networks import builtin_networks
 
     if entry.name.startswith(f"{builtin_networks.KIND}:"):
