@@ -21,7 +21,7 @@ EXAMPLES = """\
 examples:
   frostline demo                                   the whole way on built-in photographs
   frostline train photos/ --out runs/photos        a classifier from class folders
-  frostline train photos/ --out runs/deep --recipe thaw --set stages.1.lr=1e-4
+  frostline train photos/ --out runs/deep --recipe thaw --set stages.0.lr=1e-4
   frostline plan photos/ --time 10m                how would it go about it here?
   frostline predict runs/photos new.jpg folder/    what is on these pictures?
   frostline evaluate runs/photos other_photos/     how right is it there?
@@ -166,7 +166,7 @@ def _settings(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="one value of the recipe, such as stages.1.lr=1e-5; may be given again",
+        help="one value of the recipe, such as stages.0.lr=1e-5; may be given again",
     )
 
 

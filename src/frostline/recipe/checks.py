@@ -151,7 +151,7 @@ def _check_compute(recipe: Recipe, problems: list[str]) -> None:
     )
     most = recipe.search.candidates
     require(0 <= most <= 100, "search.candidates", "0 (as many as the time allows) to 100", most)
-    if recipe.search.enabled and len(recipe.stages) != 1:
+    if recipe.search.enabled and len(recipe.stages) > 1:
         problems.append(
             "search.enabled: a search varies a recipe's only stage, and this recipe has "
             f"{len(recipe.stages)}. Leave one, or write search.enabled = false (--no-search)."
