@@ -4,6 +4,7 @@ import argparse
 
 from frostline import __version__
 from frostline.base.paths import user_path
+from frostline.cli.backbones import add_parser as _backbones
 from frostline.cli.weights import add_parser as _weights
 from frostline.recipe import (
     CACHES,
@@ -18,7 +19,7 @@ from frostline.recipe import (
 
 EXAMPLES = """\
 examples:
-  frostline demo                                   the whole way on built-in pictures, no network
+  frostline demo                                   the whole way on built-in photographs
   frostline train photos/ --out runs/photos        a classifier from class folders
   frostline train photos/ --out runs/deep --recipe thaw --set stages.0.lr=1e-4
   frostline plan photos/ --time 10m                how would it go about it here?
@@ -210,7 +211,7 @@ def _recipe_options(parser: argparse.ArgumentParser, trains: bool = True) -> Non
     add(
         "--backbone",
         metavar="NAME",
-        help="timm:NAME, torchvision:NAME, dir:PATH or hub:OWNER/NAME; a default for the device",
+        help="timm:NAME, torchvision:NAME, dir:PATH, hub:OWNER/NAME … (a default for the device)",
     )
     add("--weights", metavar="FILE", help="local weights for the named architecture")
     add("--partial", action="store_true", default=None, help="let --weights fit in part only")
@@ -328,18 +329,6 @@ def _lines(commands: "_Commands[argparse.ArgumentParser]") -> None:
     _json(parser, "print a list of objects")
 
 
-def _backbones(commands: "_Commands[argparse.ArgumentParser]") -> None:
-    parser = _command(commands, "backbones", "list pretrained networks")
-    parser.add_argument(
-        "pattern",
-        nargs="?",
-        default="",
-        metavar="PATTERN",
-        help="part of a name, or a pattern with * and ?",
-    )
-    _json(parser, "print a list of objects")
-
-
 def _embed(commands: "_Commands[argparse.ArgumentParser]") -> None:
     parser = _command(commands, "embed", "write the activations of pictures at a line to a file")
     _backbone(parser)
@@ -385,7 +374,9 @@ def _cache(commands: "_Commands[argparse.ArgumentParser]") -> None:
 
 
 def _demo(commands: "_Commands[argparse.ArgumentParser]") -> None:
-    parser = _command(commands, "demo", "show the whole way on built-in pictures, without network")
+    parser = _command(
+        commands, "demo", "show the whole way on built-in photographs, without a connection"
+    )
     parser.add_argument(
         "--out",
         type=user_path,
@@ -393,7 +384,11 @@ def _demo(commands: "_Commands[argparse.ArgumentParser]") -> None:
         help="where to write; a new temporary folder if not given",
     )
     parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="decides which pictures are few"
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="decides new weights and the order of training",
     )
 
 
