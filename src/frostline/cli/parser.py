@@ -243,6 +243,20 @@ def _recipe_options(parser: argparse.ArgumentParser, trains: bool = True) -> Non
     add("--time", metavar="TIME", help="most time for passes and epochs, such as 90s, 10m or 2h")
     if trains:
         add(
+            "--no-search",
+            action="store_false",
+            dest="search",
+            default=None,
+            help="keep to the recipe as it is, and try nothing else",
+        )
+        add(
+            "--folds",
+            type=int,
+            metavar="K",
+            help="cross-validate in K parts; 1 for not at all (10 where pictures are few)",
+        )
+        add("--seeds", type=int, metavar="K", help="make the run K times, for mean and spread (1)")
+        add(
             "--tracker",
             action="append",
             metavar="NAME",

@@ -64,7 +64,8 @@ def finish(trained: Trained, run: RunFolder, frozen: str, content: str, took_s: 
     classifiers.save(model, run.model)
     evaluation.write_predictions(run.predictions, model.labels, scored.values())
     metrics = {name: result.metrics for name, result in scored.items()}
-    run.write_metrics({**metrics, "stages": progress.proofs})
+    more = {"cross_validation": progress.cross_validation} if progress.cross_validation else {}
+    run.write_metrics({**metrics, "stages": progress.proofs, **more})
     run.remove_checkpoints()
 
 

@@ -7,6 +7,7 @@ from frostline import planner
 from frostline import recipe as recipes
 from frostline.activations.sources import image_views_of
 from frostline.images.augment import View
+from frostline.pipeline.cross_validation import probe_facts
 from frostline.pipeline.fill import Filled
 from frostline.pipeline.head_probe import fit_probe, probe_score
 from frostline.pipeline.search import Found, is_solved, search, with_stage
@@ -74,6 +75,7 @@ def _begin(filled: Filled, progress: RunProgress) -> None:
     if recipe.head.start == "probe":
         views = _probe_views(filled)[:1] if recipe.search.enabled else []
         progress.note(fit_probe(filled, views))
+        progress.cross_validation = probe_facts(filled)
     if recipe.stages:
         progress.save(0, filled.sources.at(0)[0].trainable)
 

@@ -1,0 +1,100 @@
+"""The probe's cross-validated score, over all images of train and val."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from frostline.activations.sources import image_views_of
+from frostline.model import classifier as classifiers
+from frostline.pipeline.fill import Filled
+from frostline.pipeline.folds import OF_PROBE, Dealt, deal, fold_count
+from frostline.pipeline.head_probe import features
+from frostline.scores import evaluation
+from frostline.scores.sentences import percent
+from frostline.training.cross_validation import CrossValidated, cross_validate
+
+# What is told of the joined predictions; the rest is in the scores of val and test.
+_KEYS = ("n", "groups", "accuracy", "accuracy_ci95", "log_loss", "macro_f1")
+
+
+@dataclass(frozen=True)
+class FoldedProbes:
+    """A probe for each fold, fitted on the others.
+
+    Attributes:
+        dealt: The images in their folds.
+        features: [n, d], what the probes take, of the `center` views.
+        found: What they say of the images that they never saw.
+    """
+
+    dealt: Dealt
+    features: Tensor
+    found: CrossValidated
+
+
+def fold_probes(filled: Filled, count: int) -> FoldedProbes:
+    """Fits a probe without each fold, on the activations that are kept.
+
+    Args:
+        filled: The network as it was opened, with its activations.
+        count: How many folds.
+
+    Raises:
+        TrainingError: Where features are not finite.
+    """
+    model, source = filled.sources.at(-1)
+    dealt = deal(filled.listing, model, count, filled.planned.recipe.seed)
+    source.need(image_views_of(dealt.rows))
+    device = model.engine.device
+    held = features(model, source.fetch, dealt.examples, device)
+    targets = dealt.examples.targets.to(device)
+    seed, several = filled.planned.recipe.seed, dealt.stay_together
+    found = cross_validate(held, targets, len(model.labels), model.targets, count, several, seed)
+    return FoldedProbes(dealt, held, found)
+
+
+def probe_facts(filled: Filled) -> dict[str, Any] | None:
+    """Returns the probe's cross-validated score and says it; None where there is to be none.
+
+    Returns:
+        What `metrics.json` holds under `cross_validation`.
+    """
+    asked = filled.planned.recipe.search.folds
+    count = fold_count(filled.listing, asked, OF_PROBE)
+    if not count:
+        return None
+    folded = fold_probes(filled, count)
+    facts = _facts(filled, folded)
+    filled.planned.prepared.request.console.say(told(facts, bool(filled.listing.of("test"))))
+    return facts
+
+
+def told(facts: dict[str, Any], has_test: bool = False) -> str:
+    """Returns the score in one line, named for what it is."""
+    low, high = map(percent, facts["accuracy_ci95"])
+    correct = round(facts["accuracy"] * facts["n"])
+    which = f"the {facts['n']} images of train and val" if has_test else f"all {facts['n']} images"
+    right = "with every label right" if facts["several"] else "right"
+    by_group = f", by {facts['groups']} groups" if "groups" in facts else ""
+    return (
+        f"{facts['folds']}-fold cross-validation of the probe over {which}: {correct} {right}, "
+        f"{percent(facts['accuracy'])} ({low} to {high}{by_group})"
+    )
+
+
+def _facts(filled: Filled, folded: FoldedProbes) -> dict[str, Any]:
+    model, several = filled.planned.prepared.model, filled.listing.several
+    probabilities = classifiers.probabilities(folded.found.logits.cpu(), model.targets)
+    scored = evaluation.scored(
+        "cross-validation", folded.dealt.rows, probabilities, model.labels, several
+    )
+    mean, deviation = folded.found.accuracy
+    return {
+        "of": "probe",
+        "folds": folded.dealt.count,
+        "several": several,
+        **{key: scored.metrics[key] for key in _KEYS if key in scored.metrics},
+        "fold_accuracy_mean": mean,
+        "fold_accuracy_std": deviation,
+    }
