@@ -5,7 +5,6 @@ from typing import Any
 
 from torch import Tensor
 
-from frostline.activations.sources import image_views_of
 from frostline.model import classifier as classifiers
 from frostline.pipeline.fill import Filled
 from frostline.pipeline.folds import OF_PROBE, Dealt, deal, fold_count
@@ -45,7 +44,7 @@ def fold_probes(filled: Filled, count: int) -> FoldedProbes:
     """
     model, source = filled.sources.at(-1)
     dealt = deal(filled.listing, model, count, filled.planned.recipe.seed)
-    source.need(image_views_of(dealt.rows))
+    source.need(dealt.views)
     device = model.engine.device
     held = features(model, source.fetch, dealt.examples, device)
     targets = dealt.examples.targets.to(device)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from frostline.activations.extraction import ImageView
+from frostline.activations.sources import image_views_of
 from frostline.base.errors import RecipeError
 from frostline.images.listing import Listing, Row
 from frostline.model.classifier import Classifier
@@ -44,6 +46,11 @@ class Dealt:
     fold: Tensor
     count: int
     stay_together: tuple[str, ...] | None
+
+    @property
+    def views(self) -> dict[bytes, ImageView]:
+        """The `center` views of all of them."""
+        return image_views_of(self.rows)
 
     def held_out(self, number: int) -> tuple[Row, ...]:
         """Returns the images of one fold."""

@@ -53,7 +53,7 @@ def fit_probe(filled: Filled, views: Sequence[View] = ()) -> dict[str, Any]:
         fitted.append(_fit(filled, [CENTER, *views]))
     scores = [one.score for one in fitted if one.score is not None]
     best = fitted[scoring.best_of(scores)] if scores else fitted[0]
-    _put(filled.sources.at(-1)[0], best.probe)
+    put(filled.sources.at(-1)[0], best.probe)
     record = _record(best)
     console = filled.planned.prepared.request.console
     several = f", on {best.views} views of each image" if best.views > 1 else ""
@@ -104,12 +104,13 @@ def _fit(filled: Filled, views: Sequence[View]) -> FittedProbe:
     if validation is None:
         return FittedProbe(found, len(views), None)
     # Scored as the finished network is, so that what chooses is what is told in the end.
-    _put(model, found)
+    put(model, found)
     score = scoring.score(model.trainable, source.fetch, validation, device, model.targets)
     return FittedProbe(found, len(views), score)
 
 
-def _put(model: Classifier, found: Probe) -> None:
+def put(model: Classifier, found: Probe) -> None:
+    """Puts a probe in place of the head's last layer."""
     last = model.trainable.head[-1]  # type: ignore[index]
     assert isinstance(last, nn.Linear)
     with torch.no_grad():
