@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import html
 import io
 import json
 import os
@@ -38,6 +39,7 @@ from frostline.recipe import (
     Search,
     Stage,
 )
+from frostline.report import build as report
 from frostline.run.folder import RunFolder
 from frostline.training.scoring import Score
 
@@ -86,6 +88,10 @@ def said(photos: Path, out: Path, recipe: Recipe) -> str:
     return stream.getvalue()
 
 
+def page_of(made: RunFolder) -> str:
+    return report.write(made).read_text("utf-8")
+
+
 def searched(made: RunFolder) -> dict[str, Any]:
     found = made.read_search()
     assert found is not None
@@ -106,7 +112,10 @@ def test_few_pictures_are_cross_validated_beside_the_held_out_ones(
     assert 0 <= scores["fold_accuracy_std"] <= 0.6
     # Folds of two or three pictures: their mean is near the whole, and not the same.
     assert scores["fold_accuracy_mean"] == pytest.approx(scores["accuracy"], abs=0.1)
-    assert f"10-fold cross-validation of the probe over all 24 images: {correct:.0f} right" in words
+    line = "10-fold cross-validation of the probe over all 24 images of train and val"
+    assert f"{line}: {correct:.0f} right, " in words
+    page = html.unescape(page_of(RunFolder(tmp_path / "run")))
+    assert f"{line}: {correct:.0f} right, " in page
     assert found["val"]["n"] < 24
 
 

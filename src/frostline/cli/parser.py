@@ -4,6 +4,7 @@ import argparse
 
 from frostline import __version__
 from frostline.base.paths import user_path
+from frostline.cli.run_options import run_options
 from frostline.cli.weights import add_parser as _weights
 from frostline.recipe import (
     CACHES,
@@ -242,32 +243,7 @@ def _recipe_options(parser: argparse.ArgumentParser, trains: bool = True) -> Non
     add("--memory", metavar="SIZE", help="most memory of the process, such as 2GiB")
     add("--time", metavar="TIME", help="most time for passes and epochs, such as 90s, 10m or 2h")
     if trains:
-        add(
-            "--no-search",
-            action="store_false",
-            dest="search",
-            default=None,
-            help="keep to the recipe as it is, and try nothing else",
-        )
-        add(
-            "--folds",
-            type=int,
-            metavar="K",
-            help="cross-validate in K parts; 1 for not at all (10 where pictures are few)",
-        )
-        add("--seeds", type=int, metavar="K", help="make the run K times, for mean and spread (1)")
-        add(
-            "--tracker",
-            action="append",
-            metavar="NAME",
-            help="tensorboard, mlflow, wandb …; may be given again",
-        )
-        add(
-            "--histograms",
-            action="store_true",
-            default=None,
-            help="of weights and gradients, to TensorBoard",
-        )
+        run_options(group)
         _flip(group)
 
 

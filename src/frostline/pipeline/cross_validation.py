@@ -10,7 +10,7 @@ from frostline.pipeline.fill import Filled
 from frostline.pipeline.folds import OF_PROBE, Dealt, deal, fold_count
 from frostline.pipeline.head_probe import features
 from frostline.scores import evaluation
-from frostline.scores.sentences import percent
+from frostline.scores.sentences import cross_validated
 from frostline.training.cross_validation import CrossValidated, cross_validate
 
 # What is told of the joined predictions; the rest is in the scores of val and test.
@@ -65,21 +65,8 @@ def probe_facts(filled: Filled) -> dict[str, Any] | None:
         return None
     folded = fold_probes(filled, count)
     facts = _facts(filled, folded)
-    filled.planned.prepared.request.console.say(told(facts, bool(filled.listing.of("test"))))
+    filled.planned.prepared.request.console.say(cross_validated(facts))
     return facts
-
-
-def told(facts: dict[str, Any], has_test: bool = False) -> str:
-    """Returns the score in one line, named for what it is."""
-    low, high = map(percent, facts["accuracy_ci95"])
-    correct = round(facts["accuracy"] * facts["n"])
-    which = f"the {facts['n']} images of train and val" if has_test else f"all {facts['n']} images"
-    right = "with every label right" if facts["several"] else "right"
-    by_group = f", by {facts['groups']} groups" if "groups" in facts else ""
-    return (
-        f"{facts['folds']}-fold cross-validation of the probe over {which}: {correct} {right}, "
-        f"{percent(facts['accuracy'])} ({low} to {high}{by_group})"
-    )
 
 
 def _facts(filled: Filled, folded: FoldedProbes) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from frostline.report import views_sheet
 from frostline.run.folder import RunFolder
 from frostline.scores import evaluation
 from frostline.scores.evaluation import ScoredSplit
+from frostline.scores.sentences import over_seeds
 from frostline.training import scoring
 from frostline.training.progress import RunProgress
 
@@ -87,7 +88,7 @@ def _beside(
     if others:
         planned = trained.filled.planned
         more["seeds"] = seeds.facts_of({planned.recipe.seed: metrics, **others})
-        for line in seeds.told(more["seeds"]):
+        for line in over_seeds(more["seeds"]):
             planned.prepared.request.console.say(line)
     return more
 

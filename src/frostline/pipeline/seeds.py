@@ -37,17 +37,6 @@ def facts_of(by_seed: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     return facts
 
 
-def told(facts: Mapping[str, Any]) -> list[str]:
-    """Returns the facts in words, a line for each split."""
-    count = len(facts["seeds"])
-    return [
-        f"{count} seeds: {split} accuracy {one['mean']:.4f} on average, {min(one['accuracy']):.4f} "
-        f"to {max(one['accuracy']):.4f}, standard deviation {one['std']:.4f}"
-        for split in ("val", "test")
-        if (one := facts.get(split))
-    ]
-
-
 def _spread(each: Sequence[float]) -> dict[str, Any]:
     std = statistics.stdev(each) if len(each) > 1 else 0.0
     return {"accuracy": list(each), "mean": statistics.fmean(each), "std": std}

@@ -20,7 +20,7 @@ from frostline.report.stages import StageResult, choices, prices, results
 from frostline.run import about as run_about
 from frostline.run.folder import RunFolder
 from frostline.scores import metrics
-from frostline.scores.sentences import guess_of
+from frostline.scores.sentences import cross_validated, guess_of, over_seeds
 
 # How those remarks on pictures begin that tell of nothing wrong.
 _HARMLESS = ("converted ", "passed over", "without a label", "groups stay together")
@@ -116,6 +116,7 @@ def _page(run: RunFolder) -> Page:
     return Page(
         title=run.path.resolve().name,
         byline=facts.byline(about),
+        besides=_besides(found),
         parts=parts_of(scores, rows, names, listing.several),
         mistakes=examples.mistakes(rows, names, listing.several),
         warnings=[*prices(stages, counts["val"]), *worrying],
@@ -126,6 +127,14 @@ def _page(run: RunFolder) -> Page:
         views=run.views.read_bytes() if run.views.is_file() else b"",
         facts=facts.of_run(made, listing, plan, found, about),
     )
+
+
+def _besides(found: Mapping[str, Any]) -> list[str]:
+    crossed = found.get("cross_validation")
+    return [
+        *([cross_validated(crossed)] if crossed else []),
+        *over_seeds(found.get("seeds", {"seeds": []})),
+    ]
 
 
 def sorted_notes(notes: Iterable[str]) -> tuple[list[str], list[str]]:

@@ -19,7 +19,6 @@ from frostline.scores.group_interval import grouped_wilson
 # `metrics.summarise_multilabel`, everything goes there.
 KEYS = (
     "n",
-    "groups",
     "accuracy",
     "accuracy_ci95",
     "log_loss",
@@ -76,8 +75,8 @@ def scored(
         return ScoredSplit(split, tuple(rows), values, summary, several)
     targets = np.array([column[row.label] for row in rows], dtype=np.int64)
     summary = metrics.summarise(values, targets, labels)
-    summary |= _by_group(rows, values.argmax(1) == targets)
-    kept = {key: summary[key] for key in KEYS if key in summary}
+    kept = {key: summary[key] for key in KEYS}
+    kept |= _by_group(rows, values.argmax(1) == targets)
     return ScoredSplit(split, tuple(rows), values, kept)
 
 
