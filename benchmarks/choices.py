@@ -21,7 +21,7 @@ from PIL import Image
 
 from frostline.activations import engines
 from frostline.activations.engines import eager
-from frostline.images import augment, listing
+from frostline.images import augment, listing, warp
 from frostline.images.preprocessing import Preprocessing
 from frostline.model import classifier
 from frostline.networks import catalog
@@ -49,13 +49,13 @@ def gradients(view: torch.Tensor) -> float:
 
 def sharpness(files: list[bytes], settings: Preprocessing, oversample: float) -> float:
     """Returns the squared gradients of turned views over those of `center`: the median."""
-    usual, augment._OVERSAMPLE = augment._OVERSAMPLE, oversample
+    usual, warp.OVERSAMPLE = warp.OVERSAMPLE, oversample
     turned = augment.View(0, augment.Policy(rotate=15.0))
     found = []
     for number, file in enumerate(files):
         center, view = augment.load(file, settings, [augment.CENTER, turned], str(number))
         found.append(gradients(view) / max(gradients(center), 1.0))
-    augment._OVERSAMPLE = usual
+    warp.OVERSAMPLE = usual
     return statistics.median(found)
 
 

@@ -80,14 +80,14 @@ def main() -> None:
             whole, alone = (middle(column) for column in zip(*rates[name], strict=True))
             gained = middle(a / b for (a, _), (b, _) in zip(rates[name], rates[first], strict=True))
             agrees = engines.agreement(reference, engine(sample), engine.compute)
-            verdict = f"{agrees.mean_relative:.4f}, {agrees.worst_relative:.4f}"
+            verdict = f"{agrees.turn:.4f}, {agrees.scale:.4f}"
             pays = f"{setup_s / (1 / slow - 1 / whole):.0f}" if whole > slow else "never"
             cells = [f"{whole:.0f}", f"{alone:.0f}", f"{gained:.2f}", f"{setup_s:.1f}"]
             cells.append(pays if setup_s else "-")
             cells += [verdict, "yes" if agrees.agrees else "NO"]
             rows.append([name, *cells, args.rounds])
     header = ["engine", "files: images/s", "network: images/s", f"over {first}", "conversion s"]
-    header += ["pays after images", "relative error: mean, worst", "agrees", "rounds"]
+    header += ["pays after images", "error: across, along", "agrees", "rounds"]
     table(header, rows)
     print(f"\nLine {args.line}, {len(items)} images, errors on {len(sample)} of them.")
 

@@ -359,7 +359,10 @@ def test_csv_faults(tmp_path: Path, capsys: Capture) -> None:
         ("timm:resnet5O", "no architecture 'resnet5O'. Did you mean resnet50"),
         (
             "tim:resnet50",
-            "unknown kind 'tim'; known are timm, torchvision, py, dir, hub. Did you mean timm?",
+            (
+                "unknown kind 'tim'; known are timm, torchvision, transformers, py, dir, hub. "
+                "Did you mean timm?"
+            ),
         ),
         ("resnet50", "For timm's network write timm:resnet50"),
         ("timm:test_resnet?pretrained=false&depth=3", "takes no argument 'depth'"),

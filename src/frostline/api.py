@@ -130,8 +130,9 @@ def backbone(
     """Opens a backbone.
 
     Args:
-        name: `timm:NAME[?key=value&…]`, `torchvision:NAME`, `py:MODULE:FACTORY`, `dir:PATH` or
-            `hub:OWNER/NAME`; or a network of your own, which is put in eval mode.
+        name: `timm:NAME[?key=value&…]`, `torchvision:NAME`, `transformers:OWNER/NAME`,
+            `py:MODULE:FACTORY`, `dir:PATH` or `hub:OWNER/NAME`; or a network of your own, which is
+            put in eval mode.
         pretrained: False for random weights.
         weights: A local weights file for the named architecture.
         partial: Whether that file may fit in part only.

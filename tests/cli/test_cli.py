@@ -314,6 +314,17 @@ def test_lines(capsys: Capture) -> None:
     assert few[0]["kib_half"] == 3 * 64 * 64 * 2 / 1024
 
 
+def test_lines_say_what_is_packed_and_what_is_shared(capsys: Capture) -> None:
+    words = ("lines", "timm:efficientvim_m1", "--image-px", 128)
+    table = printed(capsys, *words, "--all")
+    (row,) = [line for line in table.splitlines() if line.startswith("stages.0.downsample ")]
+    assert "128 × 49 + 192 × 4 × 4" in row
+    shared = ["stages.0.blocks.0.alpha", "stages.0.blocks.1.alpha"]
+    assert table.splitlines()[-1].endswith("which stay frozen: " + ", ".join(shared) + ".")
+    found = json.loads(printed(capsys, *words, "--all", "--json"))
+    assert {name for line in found for name in line["shared"]} == set(shared)
+
+
 def test_backbones(capsys: Capture) -> None:
     table = printed(capsys, "backbones", "test_resnet")
     assert table.splitlines()[1].split()[:3] == ["timm:test_resnet.r160_in1k", "160", "1000"]

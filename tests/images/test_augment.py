@@ -16,7 +16,7 @@ from PIL import Image
 
 from frostline.base.errors import RecipeError
 from frostline.base.files import digest
-from frostline.images import augment, decode, views
+from frostline.images import augment, decode, policies, views, warp
 from frostline.images.augment import CENTER, PRESETS, Policy, View
 from frostline.images.preprocessing import CROP_MODES, INTERPOLATIONS, Preprocessing
 
@@ -56,8 +56,8 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Fix:
     """Lets a test say what chance gives: fields of `_Drawn`; those not named do nothing."""
 
     def fix(**fields: Any) -> None:
-        nothing = augment._draw(View(0, Policy()), "")
-        monkeypatch.setattr(augment, "_draw", lambda view, content: replace(nothing, **fields))
+        nothing = policies.draw(View(0, Policy()), "")
+        monkeypatch.setattr(augment, "draw", lambda view, content: replace(nothing, **fields))
 
     return fix
 
@@ -139,7 +139,7 @@ GOLDEN: dict[tuple[str, int], list[float]] = {
 
 
 def test_names_of_views() -> None:
-    assert CENTER.name == views.VIEW_CENTER == "center"
+    assert CENTER.name == policies.VIEW_CENTER == "center"
     policy = Policy(flip=True)
     assert View(3, policy).name == f"{policy.digest}:3"
     assert View(3).name == "center"
@@ -161,7 +161,7 @@ def test_a_digest_tells_policies_apart_and_not_their_spelling() -> None:
 def test_a_digest_is_worked_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
     policy = Policy(flip=True, rotate=12.25)
     first = policy.digest
-    monkeypatch.setattr(augment, "digest_json", lambda _: pytest.fail("worked out again"))
+    monkeypatch.setattr(policies, "digest_json", lambda _: pytest.fail("worked out again"))
     assert Policy(flip=True, rotate=12.25).digest == first
 
 
@@ -256,7 +256,7 @@ def test_rotate_agrees_with_pillow(drawn: Fix) -> None:
 
 
 def test_angles_fill_their_range() -> None:
-    angles = [augment._draw(View(n, Policy(rotate=30)), "c").rotate for n in range(300)]
+    angles = [policies.draw(View(n, Policy(rotate=30)), "c").rotate for n in range(300)]
     assert math.radians(-30) <= min(angles) < math.radians(-28)
     assert math.radians(28) < max(angles) <= math.radians(30)
     assert abs(float(np.mean(angles))) < math.radians(3)
@@ -319,7 +319,7 @@ def test_crop_keeps_shares_of_the_whole_image_as_asked() -> None:
 def test_crop_in_squash_mode_keeps_the_aspect_of_the_image() -> None:
     how = Preprocessing(64, 64, 1.0, "squash")
     boxes = [
-        augment._crop_box(100, 400, how, augment._draw(View(n, Policy(crop=0.9)), "c"))
+        warp.crop_box(100, 400, how, policies.draw(View(n, Policy(crop=0.9)), "c"))
         for n in range(50)
     ]
     assert all(2.9 < (right - left) / (bottom - top) < 5.5 for top, left, bottom, right in boxes)

@@ -8,6 +8,7 @@ from frostline.images import listing as listings
 from images.made import fails, labelled, picture, splits_of, table
 
 TWO = ("0.png", "1.png")
+TAGS = {"clear", "haze", "once", "primary", "road"}
 FOUR = ("0.png", "1.png", "2.png", "3.png")
 
 
@@ -82,8 +83,8 @@ def test_of_folds_the_lowest_is_for_validation(tmp_path: Path) -> None:
     source = table(tmp_path, rows("path,label,fold", "a,2", "b,2", "a,1", "b,1"), *FOUR)
     (told,) = listings.scan(source).notes
     assert told == (
-        "splits are those of the column fold: the pictures of fold 1 are for validation, those "
-        "of the other 1 for training."
+        "splits are those of the column fold: the pictures of fold 1 are for validation, all "
+        "others for training."
     )
 
 
@@ -186,6 +187,7 @@ def test_columns_of_0_and_1_with_any_number_of_ones_are_several_labels(tmp_path:
         ("tags", ("haze primary", "haze", "clear primary road", "clear road")),
         ("labels", ("haze|primary", "haze", "clear|primary|road", "clear|road")),
         ("label", ("haze|primary", "haze", "clear|primary|road", "clear|road")),
+        ("tags", ('"haze,primary"', '"haze,clear"', '"clear,primary"', '"clear,once,road"')),
         ("tags", ('"haze,primary"', "haze", '"clear, primary,road"', '"clear,road"')),
     ],
 )
@@ -195,7 +197,7 @@ def test_tags_are_taken_apart_where_they_plainly_are_some(
     source = table(tmp_path, rows(f"path,{head}", *cells), *FOUR)
     listing = listings.scan(source)
     assert listing.several
-    assert listing.labels == ["clear", "haze", "primary", "road"]
+    assert {"clear", "haze", "primary", "road"} <= set(listing.labels) <= TAGS
     assert any(note.startswith("labels in a cell are taken apart at ") for note in listing.notes)
     assert not listings.scan(source, targets="multiclass").several
 
@@ -214,12 +216,30 @@ def test_names_of_several_words_stay_whole(tmp_path: Path, cells: tuple[str, ...
     assert len(listing.labels) == 4
 
 
+def test_tags_that_may_be_several_are_told_where_they_stay_whole(tmp_path: Path) -> None:
+    source = table(tmp_path, rows("path,tags", "red car", "blue bus", "car", "bus"), *FOUR)
+    listing = listings.scan(source)
+    assert not listing.several
+    assert listing.notes[-1] == (
+        "each cell of tags is taken as one class; where it holds several labels, say what stands "
+        "between them, such as --separator space."
+    )
+    assert listings.scan(source, separator="space").labels == ["blue", "bus", "car", "red"]
+
+
 @pytest.mark.parametrize(("separator", "cell"), [("space", "a b"), ("/", "a/b"), ("|", "a|b")])
 def test_a_separator_may_be_asked_for(tmp_path: Path, separator: str, cell: str) -> None:
     source = table(tmp_path, rows("path,label", cell, "c"), *TWO)
     listing = listings.scan(source, separator=separator)
     assert listing.several
     assert listing.labels == ["a", "b", "c"]
+
+
+def test_a_semicolon_within_a_label_among_several_is_refused(tmp_path: Path) -> None:
+    source = table(tmp_path, rows("path,label", "a;b|c", "c"), *TWO)
+    assert "line 2: label 'a;b' has a ; in its name" in fails(source, separator="|")
+    source = table(tmp_path, rows("path,a;b,c", "1,1", "0,1"), *TWO)
+    assert "line 2: label 'a;b' has a ; in its name" in fails(source)
 
 
 @pytest.mark.parametrize("word", ["nan", "NaN", "None", "NULL", "N/A", "<NA>"])

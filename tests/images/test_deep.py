@@ -142,6 +142,14 @@ def test_many_bands_are_told(bands: int) -> None:
             use(data)
 
 
+def test_two_deep_bands_are_told_where_neither_is_transparency() -> None:
+    values = np.zeros((4, 4, 2), "uint16")
+    with pytest.raises(decode.Unreadable, match=r"^a TIFF of 2 bands"):
+        decode.probe(tiff(values, photometric="minisblack", planarconfig="contig"))
+    alpha = tiff(values, photometric="minisblack", planarconfig="contig", extrasamples=[2])
+    assert decode.decode(alpha).pixels[0, 0].tolist() == [255, 255, 255]
+
+
 def test_three_bands_that_are_called_grey_are_colours() -> None:
     values = np.array([[[1, 2, 3], [250, 251, 252]]], dtype=np.uint8)
     data = tiff(values, photometric="minisblack", planarconfig="contig")
@@ -169,6 +177,18 @@ def test_a_deep_bomb_is_refused_by_its_header() -> None:
         data[at + 8 : at + 12] = struct.pack("<I", 60_000)
     with pytest.raises(decode.Unreadable, match="too large: 60000 x 60000"):
         decode.decode(bytes(data))
+
+
+def test_a_tiff_that_says_more_than_it_holds_takes_no_memory() -> None:
+    data = tiff(np.zeros((16, 16), "uint16"))
+    counts = data.index(struct.pack("<HH", 279, 4))
+    beyond = data[: counts + 8] + struct.pack("<I", 2**31) + data[counts + 12 :]
+    tall = bytearray(tiff(np.zeros((32, 32), "uint16"), tile=(16, 16)))
+    at = tall.index(struct.pack("<HH", 257, 4))
+    tall[at + 8 : at + 12] = struct.pack("<I", 1_000_000)
+    for broken, told in ((beyond, "beyond the end of the file"), (bytes(tall), "fewer strips")):
+        with pytest.raises(decode.Unreadable, match=told):
+            decode.decode(broken)
 
 
 def test_odd_tags_say_nothing(capfd: pytest.CaptureFixture[str]) -> None:

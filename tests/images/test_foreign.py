@@ -125,6 +125,15 @@ def test_heic_is_read_and_upright_where_its_decoder_is_installed() -> None:
         decode.probe(HEIC, most_px=100)
 
 
+def test_a_heic_whose_items_have_no_names_does_not_end_the_process() -> None:
+    pytest.importorskip("pi_heif")
+    at = HEIC.index(b"Exif")
+    broken = HEIC[:at] + b"\xe0" + HEIC[at + 1 :]
+    for use in (decode.probe, decode.decode):
+        with pytest.raises(decode.Unreadable, match="the names of its items are no text"):
+            use(broken)
+
+
 def test_avif_is_read_and_is_no_heic() -> None:
     data = imagecodecs.avif_encode(np.full((16, 16, 3), 90, np.uint8))
     assert decode.decode(data).pixels.shape == (16, 16, 3)

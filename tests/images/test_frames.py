@@ -61,6 +61,11 @@ def test_lists_of_labels_are_several(frame: Any, photos: list[str]) -> None:
     assert [row.label for row in listing.rows] == ["a;b", "b", "", "a"]
 
 
+def test_a_semicolon_in_a_list_of_labels_is_refused(photos: list[str]) -> None:
+    table = Frame({"path": photos, "label": [["a;b", "b"], ["b"], [], ["a"]]})
+    assert "'a;b' in a list has a ; in it" in fails(table)
+
+
 @pytest.mark.parametrize("missing", [None, float("nan")])
 def test_a_missing_label_is_told_with_its_row(
     frame: Any, photos: list[str], missing: object

@@ -144,14 +144,14 @@ def test_what_is_shared_counts_once() -> None:
     opened = replace(opened, record=record, module=Twice().eval())
     made = summary.summarise(assembled(opened, "act"))
     counts = [(row.name, row.parameters, row.trainable) for row in made.rows]
-    # What the suffix trains is not frozen, wherever else it is read.
+    # What is read below the line is frozen, wherever else it is read.
     assert counts[:4] == [
-        ("conv", 84, True),
+        ("conv", 84, False),
         ("act", 0, None),
-        ("conv", 0, True),
+        ("conv", 0, False),
         ("shift", 3, True),
     ]
-    assert made.totals == summary.Totals(84 + 3 + 8, 84 + 3 + 8, 0, 5, 5, 0)
+    assert made.totals == summary.Totals(84 + 3 + 8, 3 + 8, 84, 5, 3, 2)
 
 
 def test_a_run_has_its_own_head_and_line(finished_run: FinishedRun) -> None:

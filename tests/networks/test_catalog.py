@@ -74,7 +74,10 @@ def test_dir_names_are_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     [
         (
             "tim:resnet18",
-            "unknown kind 'tim'; known are timm, torchvision, py, dir, hub. Did you mean timm?",
+            (
+                "unknown kind 'tim'; known are timm, torchvision, transformers, py, dir, hub. "
+                "Did you mean timm?"
+            ),
         ),
         ("timm:", "a name must follow 'timm', such as timm:mobilenetv4"),
         ("timm:a?b", "after the question mark must stand key=value, joined by &; got 'b'"),

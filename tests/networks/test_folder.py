@@ -222,7 +222,10 @@ def test_a_config_that_does_not_hold(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("[]")
     assert "must name timm's 'architecture', and does not. Folders" in refusal(name)
     (tmp_path / "config.json").write_text('{"model_type": "vit"}')
-    assert "It seems to be a transformers model ('vit')." in refusal(name)
+    assert (
+        f"It seems to be a transformers model ('vit'). Name it transformers:{tmp_path}."
+        in refusal(name)
+    )
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,7 @@ def made(kind: str, folder: Path) -> Page:
         parts=(part,),
         mistakes=[one for one in shown if not one.is_right],
         warnings=["Stage 2 was kept, but its probabilities got worse."],
-        remarks=["Chosen on the 40 val pictures: the strength of the first fit."],
+        remarks=["Chosen on the 40 val pictures: the penalty of the first fit."],
         stages=results(lines, proofs),
         history=lines,
         trained=dict.fromkeys(labels, 30),

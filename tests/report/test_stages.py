@@ -54,16 +54,16 @@ def test_what_was_chosen_on_which_pictures_is_said() -> None:
     found = results(HISTORY, PROOFS)
     on_val, free = choices(found, {"val": 100, "test": 0})
     assert on_val == (
-        "Chosen on the 100 val pictures: the strength of the first fit, the epoch taken of each "
+        "Chosen on the 100 val pictures: the penalty of the first fit, the epoch taken of each "
         "stage, whether a stage is kept. Their score is therefore a little too kind."
     )
-    assert free == "A score free of that needs pictures kept aside for the end: --test 0.2."
+    assert free == "A score free of that needs a test set: --test 0.2, or a folder test/."
     assert choices(found, {"val": 100, "test": 20})[-1] == (
         "Nothing was chosen on the test pictures: their score is free of that."
     )
     alone = results([{"stage": 0, "kind": "probe", "cv_loss": 0.1, "cv_accuracy": 0.9}], [])
     (line,) = choices(alone, {"val": 0})
-    assert line.startswith("Chosen by cross-validation among the training pictures: the strength")
+    assert line.startswith("Chosen by cross-validation among the training pictures: the penalty")
     assert choices([], {"val": 3}) == []
 
 

@@ -13,7 +13,7 @@ from frostline.images.rows import Row
 from frostline.report import views_sheet
 from frostline.run.folder import RunFolder
 
-HOW = Preprocessing(height_px=96, width_px=96)
+HOW = Preprocessing(height_px=128, width_px=128)
 CELL, GAP, LEFT, TOP = 128, 6, 168, 34
 
 
@@ -28,7 +28,7 @@ def rows(tmp_path: Path) -> list[Row]:
     return made
 
 
-def cell(sheet: Image.Image, row: int, column: int, side_px: int = 96) -> np.ndarray:
+def cell(sheet: Image.Image, row: int, column: int, side_px: int = CELL) -> np.ndarray:
     left, top = LEFT + column * (CELL + GAP), TOP + row * (CELL + GAP)
     return np.asarray(sheet.crop((left, top, left + side_px, top + side_px)))
 

@@ -390,7 +390,8 @@ def cache_key(model: CutNetwork, compute: str = "") -> CacheKey:
     settings = model.preprocessing.as_dict()
     if line.name == "pixels":
         # Pixels do not depend on the network, so networks with the same preprocessing share them.
-        settings = {key: value for key, value in settings.items() if key not in ("mean", "std")}
+        normalised = ("mean", "std", "channel_order")
+        settings = {key: value for key, value in settings.items() if key not in normalised}
     return CacheKey(
         architecture="any" if line.name == "pixels" else model.architecture,
         line=line.node,

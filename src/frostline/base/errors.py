@@ -4,6 +4,7 @@
     ├── ListingError          images: no folder, no images, a single class, labels that do not match
     ├── RecipeError           a recipe or an option: unknown key, value out of range
     ├── BackboneError         a network: unknown name, not available offline
+    │   ├── EngineError       an engine whose activations are not those of the network
     │   ├── WeightsError      weights that do not match the network, or are not safe to read
     │   └── LineError         a line that does not exist, or at which the network cannot be cut
     ├── CacheError            a damaged cache
@@ -35,6 +36,10 @@ class RecipeError(FrostlineError):
 
 class BackboneError(FrostlineError):
     """A backbone cannot be found or opened."""
+
+
+class EngineError(BackboneError):
+    """An engine does not give the activations of the network."""
 
 
 class WeightsError(BackboneError):

@@ -222,7 +222,7 @@ def _recipe_options(parser: argparse.ArgumentParser, trains: bool = True) -> Non
     add("--targets", choices=TARGETS, help="one class an image, one of two, or several (auto)")
     add("--separator", metavar="SIGN", help="between labels in a cell: space, or the sign (auto)")
     add("--layout", choices=LAYOUTS, help="`classes`: the folders on top are classes (auto)")
-    add("--levels", metavar="BLACK:WHITE", help="of pictures deeper than 8 bits: 0:4095 (auto)")
+    add("--levels", metavar="BLACK:WHITE", help="of deep pictures: 0:4095, or =-1000:3000 (auto)")
     add("--max-megapixels", type=float, metavar="N", help="of the largest picture read (89)")
     add("--augment", choices=PRESETS, help="how training images are varied")
     add("--views", type=int, metavar="K", help="varied views kept of each training image")

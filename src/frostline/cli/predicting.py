@@ -54,10 +54,11 @@ def predict(arguments: Namespace) -> int:
 def evaluate(arguments: Namespace) -> int:
     """Prints the scores of a model on labelled pictures."""
     from frostline.images import listing as listings
+    from frostline.images.rows import shown_label
     from frostline.model import predict as predicting
     from frostline.report import evaluation as reporting
     from frostline.scores import evaluation as scoring
-    from frostline.scores.sentences import doubts, verdict
+    from frostline.scores.sentences import doubts, guess_of, verdict
 
     given, console = arguments, Console()
     if given.out:
@@ -72,7 +73,8 @@ def evaluate(arguments: Namespace) -> int:
         print_json({scored.split: scored.metrics})
     else:
         print_text(scoring.summary(scored.split, scored.metrics))
-        for line in (verdict(scored.metrics), *doubts(scored.metrics)):
+        guess = guess_of(shown_label(row.label, scored.several) for row in scored.rows)
+        for line in (verdict(scored.metrics, guess), *doubts(scored.metrics, guess)):
             print_text(line)
         _print_classes(scored)
     _report(given, scored, listing, judge, console)

@@ -5,7 +5,7 @@ that tensor is the activation. Where blocks hand on several, as NASNet's cells d
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import accumulate, pairwise
 from math import prod
 
@@ -29,11 +29,13 @@ class LiveTensor:
         node: The name of the node that gives it.
         rows: How many rows an image has in it, such as patches: its first size, by image.
         shape: Of one row.
+        order: Its dimensions as they lie in memory, the slowest first; empty for as they are.
     """
 
     node: str
     rows: int
     shape: tuple[int, ...]
+    order: tuple[int, ...] = field(default=(), compare=False)
 
     @property
     def size(self) -> int:
@@ -161,7 +163,7 @@ def packed_at(order: Sequence[GraphStep], live: frozenset[str], at: int) -> CutP
     for step in steps:
         if step.rows is None:
             return None
-        tensors.append(LiveTensor(step.node.name, *step.rows))
+        tensors.append(LiveTensor(step.node.name, *step.rows, step.values[0].order))
     # Two that share memory which is written later would come apart.
     later = [index for step in steps for index in step.written if index > at]
     types = {step.values[0].dtype for step in steps}

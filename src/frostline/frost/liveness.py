@@ -4,7 +4,7 @@ Graphs are run on the meta device, where tensors have shapes and no values.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -20,10 +20,17 @@ FEW, MORE = 2, 3
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """A tensor's shape and type."""
+    """A tensor's shape, type and layout.
+
+    Attributes:
+        shape: Its sizes.
+        dtype: Its type.
+        order: Its dimensions as they lie in memory, the slowest first.
+    """
 
     shape: tuple[int, ...]
     dtype: torch.dtype
+    order: tuple[int, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -279,7 +286,9 @@ def _specs(value: Any) -> Iterator[TensorSpec]:
 def _spec(value: Any) -> Any:
     """Replaces each tensor in `value` by its shape and type, so that nothing is kept alive."""
     if isinstance(value, torch.Tensor):
-        return TensorSpec(tuple(value.shape), value.dtype)
+        strides = value.stride()
+        order = tuple(sorted(range(value.ndim), key=lambda dim: -strides[dim]))
+        return TensorSpec(tuple(value.shape), value.dtype, order)
     if isinstance(value, dict):
         return {key: _spec(part) for key, part in value.items()}
     if isinstance(value, torch.Size):

@@ -83,13 +83,24 @@ class _Segment:
         self.made[self.start.node] = value
 
     def _unpack(self) -> None:
-        """Takes the tensors out of the vectors, contiguous as the network has them."""
+        """Takes the tensors out of the vectors, laid out in memory as the network has them.
+
+        Another layout would be another kernel, which rounds in another way.
+        """
         begin = 0
         for tensor in self.start.tensors:
             piece = self.graph.call_method("narrow", (self.raw, 1, begin, tensor.size))
             shaped = self.graph.call_method("reshape", (piece, (-1, *tensor.shape)))
-            copy = "clone" if self._is_written(tensor.node) else "contiguous"
-            self.made[tensor.node] = self.graph.call_method(copy, (shaped,))
+            is_plain = list(tensor.order) == sorted(tensor.order)
+            if not is_plain:
+                shaped = self.graph.call_method("permute", (shaped, tensor.order))
+            made = self.graph.call_method("contiguous", (shaped,))
+            if not is_plain:
+                back = tuple(tensor.order.index(dim) for dim in range(len(tensor.order)))
+                made = self.graph.call_method("permute", (made, back))
+            if self._is_written(tensor.node):
+                made = self.graph.call_method("clone", (made,))
+            self.made[tensor.node] = made
             begin += tensor.size
 
     def _output(self) -> Any:

@@ -103,7 +103,7 @@ def _split(table: Table, header: Sequence[str]) -> tuple[int | None, SplitOf, st
         if lowest is not None and len(values) > 1:
             told = (
                 f"splits are those of the column {name}: the pictures of fold {lowest} are for "
-                f"validation, those of the other {len(values) - 1} for training."
+                "validation, all others for training."
             )
             return column, _of_fold(lowest), told
         if name in FLAGS and values and all(split_names.is_true(v) is not None for v in values):

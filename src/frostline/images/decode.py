@@ -133,8 +133,12 @@ def decode(
     return found or _decode_pillow(data, levels, most_px)
 
 
-def samples(data: bytes) -> NDArray[Any]:
+def samples(data: bytes, most_px: int = 0) -> NDArray[Any]:
     """Returns the values of a picture deeper than 8 bits as they are in the file.
+
+    Args:
+        data: The content of the file.
+        most_px: As for `probe`.
 
     Returns:
         `[h, w, c]` or `[h, w]`, without alpha.
@@ -144,9 +148,10 @@ def samples(data: bytes) -> NDArray[Any]:
     """
     about = deep.describe(data)
     if about is not None:
+        _check_size(about.width_px, about.height_px, most_px or PIXEL_LIMIT)
         values = deep.read(data, about)
         return values[:, :, : values.shape[2] - (values.shape[2] + 1) % 2]
-    with _open(data, 0) as image:
+    with _open(data, most_px) as image:
         try:
             image.load()
             return np.asarray(image)

@@ -7,6 +7,7 @@ polarity are read from the file: PNG by its header, TIFF by its tags.
 
 import io
 import logging
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,7 @@ _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
 _ALPHAS = (1, 2)
 _DEEP_COLOURS = {"LA", "RGB", "RGBA", "RGBX", "CMYK"}
 _MOST_BANDS = 4
+_LARGEST_TILE = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -121,42 +123,66 @@ def _png(data: bytes) -> NDArray[Any]:
     return decoded
 
 
+@dataclass(frozen=True)
+class _Tags:
+    """What the first page of a TIFF says of itself."""
+
+    width_px: int
+    height_px: int
+    bits: int
+    sign: str  # Empty for numbers that are neither whole nor real.
+    bands: int
+    colours: int
+    has_alpha: bool
+    orientation: int
+
+
 def _of_tiff(data: bytes) -> Samples | None:
+    tags = _tags(data)
+    if tags is None:
+        return None
+    bands, colours = tags.bands, tags.colours
+    size = tags.width_px, tags.height_px
+    if bands == 3 and colours == _BLACK_IS_ZERO and tags.sign:  # As surveys write colours.
+        return Samples(*size, "RGB", f"{tags.sign}{tags.bits}", orientation=tags.orientation)
+    is_grey = colours in (_WHITE_IS_ZERO, _BLACK_IS_ZERO)
+    is_odd = is_grey and (bands > 2 or (bands == 2 and tags.bits > 8 and not tags.has_alpha))
+    if bands > _MOST_BANDS or is_odd:
+        raise Unreadable(
+            f"a TIFF of {bands} bands, and a picture has 3 (red, green, blue) or 1: write those "
+            "that matter to a TIFF or PNG of their own"
+        )
+    if (tags.bits <= 8 and tags.sign == "uint") or not (is_grey or colours == _RGB):
+        return None
+    if not tags.sign:
+        raise Unreadable("a TIFF of complex numbers: write their magnitude or phase instead")
+    plain = "RGB" if colours == _RGB else "L"
+    alpha = "A" if bands > len(plain) and tags.has_alpha else ""
+    inverted = colours == _WHITE_IS_ZERO
+    return Samples(*size, plain + alpha, f"{tags.sign}{tags.bits}", inverted, tags.orientation)
+
+
+def _tags(data: bytes) -> _Tags | None:
+    """Reads the tags of the first page; None where they cannot be read."""
     import tifffile
 
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
             page: Any = file.pages[0]
-            bits, sign = page.bitspersample, _SIGNS.get(page.sampleformat or 1)
-            bands, colours = int(page.samplesperpixel), int(page.photometric)
-            alphas = [int(one) for one in page.extrasamples]
-            turned = page.tags.get(274)
-            size = int(page.imagewidth), int(page.imagelength)
+            bits, turned = page.bitspersample, page.tags.get(274)
+            return _Tags(
+                width_px=int(page.imagewidth),
+                height_px=int(page.imagelength),
+                bits=bits if isinstance(bits, int) else max(bits),
+                sign=_SIGNS.get(page.sampleformat or 1, ""),
+                bands=int(page.samplesperpixel),
+                colours=int(page.photometric),
+                has_alpha=any(int(one) in _ALPHAS for one in page.extrasamples[:1]),
+                orientation=int(turned.value) if turned and turned.value in range(1, 9) else 1,
+            )
     except Exception:
         # Pillow has the last word on a damaged one.
         return None
-    if bands == 3 and colours == _BLACK_IS_ZERO:  # As surveys write red, green and blue.
-        return Samples(*size, "RGB", f"{sign or 'uint'}{_most(bits)}")
-    is_grey = colours in (_WHITE_IS_ZERO, _BLACK_IS_ZERO)
-    if bands > _MOST_BANDS or (is_grey and bands > 2):
-        raise Unreadable(
-            f"a TIFF of {bands} bands, and a picture has 3 (red, green, blue) or 1: write those "
-            "that matter to a TIFF or PNG of their own"
-        )
-    bits = _most(bits)
-    if (bits <= 8 and sign == "uint") or not (is_grey or colours == _RGB):
-        return None
-    if sign is None:
-        raise Unreadable("a TIFF of complex numbers: write their magnitude or phase instead")
-    plain = "RGB" if colours == _RGB else "L"
-    alpha = "A" if bands > len(plain) and alphas[:1] and alphas[0] in _ALPHAS else ""
-    inverted = colours == _WHITE_IS_ZERO
-    number = int(turned.value) if turned is not None and turned.value in range(1, 9) else 1
-    return Samples(*size, plain + alpha, f"{sign}{bits}", inverted, number)
-
-
-def _most(bits: int | tuple[int, ...]) -> int:
-    return bits if isinstance(bits, int) else max(bits)
 
 
 def _tiff(data: bytes) -> NDArray[Any]:
@@ -164,11 +190,29 @@ def _tiff(data: bytes) -> NDArray[Any]:
 
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         page: Any = file.pages[0]
+        _check_segments(page, len(data))
         decoded: NDArray[Any] = page.asarray(maxworkers=1)
         axes = page.axes
     if axes.startswith("S") and decoded.ndim == 3:  # A plane for each channel.
         decoded = np.moveaxis(decoded, 0, -1)
     return decoded
+
+
+def _check_segments(page: Any, size: int) -> None:
+    """Refuses before anything is decoded what would take more memory than its pixels.
+
+    Raises:
+        ValueError: Where strips or tiles lie beyond the end of the file, are too few, or are far
+            larger than the picture.
+    """
+    spans = zip(page.dataoffsets, page.databytecounts, strict=True)
+    if any(offset + count > size for offset, count in spans):
+        raise ValueError("its pixels lie beyond the end of the file")
+    if len(page.dataoffsets) < math.prod(page.chunked):
+        raise ValueError("it has fewer strips or tiles than its size takes")
+    tile = max(1, page.tilewidth) * max(1, page.tilelength) * max(1, page.tiledepth)
+    if page.imagedepth > 1 or (page.is_tiled and tile > max(_LARGEST_TILE, 4 * page.size)):
+        raise ValueError("its tiles are larger than the picture")
 
 
 def _tag(image: Image.Image, number: int) -> tuple[int, ...]:

@@ -112,14 +112,13 @@ def group_shares(listing: Listing) -> list[str]:
         held = Counter(tag for row in rows for tag in listing.tags(row))
         if not rows or not totals:
             continue
-        least, most = (find(totals, key=lambda tag: held[tag] / totals[tag]) for find in (min, max))
-        ends = " to ".join(
-            f"{held[tag] / totals[tag]:.0%} ({held[tag]} of {totals[tag]}, {tag!r})"
-            for tag in (least, most)
-        )
+        ends = sorted(totals, key=lambda tag: held[tag] / totals[tag])
+        told = [
+            f"{held[tag]} of {totals[tag]} {tag!r}" for tag in dict.fromkeys((ends[0], ends[-1]))
+        ]
         lines.append(
             f"groups stay together, {groups} of them: {split} has {len(rows)} of "
-            f"{len(listing.usable)} images; of the classes from {ends}."
+            f"{len(listing.usable)} images, from {' to '.join(told)}."
         )
     return lines
 

@@ -7,7 +7,7 @@ from typing import Any
 from frostline.base.errors import ListingError
 from frostline.images import table_rows
 from frostline.images.csv_text import Table
-from frostline.images.found import FoundImages, ReadOptions
+from frostline.images.found import FoundImages, ReadOptions, torn_label
 from frostline.images.rows import SEPARATOR
 
 NAME = "the DataFrame"
@@ -45,7 +45,12 @@ def _text(cell: Any) -> str:
     if isinstance(cell, Path):
         return str(cell)
     if isinstance(cell, list | tuple | set | frozenset):
-        return SEPARATOR.join(map(_text, cell))
+        texts = [_text(one) for one in cell]
+        if torn := torn_label(texts):
+            raise ListingError(
+                f"{NAME}: {torn!r} in a list has a ; in it, which stands between labels. Rename it."
+            )
+        return SEPARATOR.join(texts)
     plain = cell.item() if hasattr(cell, "item") else cell
     if plain is None or plain != plain or str(plain) in ("<NA>", "NaT"):
         return ""

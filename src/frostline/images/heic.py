@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import re
 from collections.abc import Callable
 
 from PIL.ImageFile import ImageFile
@@ -26,8 +27,10 @@ def open_image(data: bytes, check: Callable[[tuple[int, int]], None]) -> ImageFi
     """
     from pi_heif import HeifImageFile
 
+    if _has_odd_items(data):
+        raise Unreadable("damaged or cut short: the names of its items are no text")
     try:
-        image: ImageFile = HeifImageFile(io.BytesIO(data), "")  # type: ignore[no-untyped-call]
+        image: ImageFile = HeifImageFile(io.BytesIO(data), "")
     except Exception as error:
         said = " ".join(str(error).split())
         raise Unreadable(f"damaged or cut short: {said}") from error
@@ -36,3 +39,18 @@ def open_image(data: bytes, check: Callable[[tuple[int, int]], None]) -> ImageFi
     image.info.pop("exif", None)
     image.info.pop("xmp", None)
     return image
+
+
+def _has_odd_items(data: bytes) -> bool:
+    """Says whether the kind or name of an item is no UTF-8, which ends the process in pi-heif."""
+    start = data.find(b"meta")
+    end = start - 4 + int.from_bytes(data[start - 4 : start], "big")
+    for found in re.finditer(b"infe", data[start:end]):
+        at = start + found.start()
+        box = data[at + 4 : at - 4 + int.from_bytes(data[at - 4 : at], "big")]
+        # Version and flags, the item's number of two bytes or four, its protection, then texts.
+        try:
+            box[4 + (2 if box[:1] < b"\3" else 4) + 2 :].decode("utf-8")
+        except UnicodeDecodeError:
+            return True
+    return False

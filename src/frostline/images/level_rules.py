@@ -20,6 +20,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -38,7 +39,11 @@ _THREADS = 4
 
 
 def settle(
-    rows: Iterable[Row], asked: str = AUTO, known: Levels = NO_LEVELS, console: Console = QUIET
+    rows: Iterable[Row],
+    asked: str = AUTO,
+    known: Levels = NO_LEVELS,
+    console: Console = QUIET,
+    most_px: int = 0,
 ) -> tuple[Levels, tuple[str, ...]]:
     """Returns the levels for a set of pictures, and what to tell of them.
 
@@ -47,6 +52,7 @@ def settle(
         asked: `auto`, or what `levels.parse` reads, which goes before all else.
         known: Those that a model was trained with; they are kept.
         console: Shows the progress of looking at values.
+        most_px: Pixels of the largest picture that is read; 0 for the decoder's own limit.
 
     Returns:
         Ranges for the kinds of samples that are there, none where no picture is deep; and a line
@@ -66,7 +72,7 @@ def settle(
         if given.knows(kind):
             found.append((kind, *given.of(kind)))
             continue
-        low, high, looked = _extent(members, console)
+        low, high, looked = _extent(members, most_px, console)
         black, white = _range(kind, low, high)
         found.append((kind, black, white))
         notes.append(_told(kind, len(members), looked, (low, high), (black, white)))
@@ -74,12 +80,12 @@ def settle(
 
 
 def preprocessing_for(
-    how: Preprocessing, listing: Listing, asked: str, most_px: int, console: Console
+    base: Preprocessing, listing: Listing, asked: str, most_px: int, console: Console
 ) -> Preprocessing:
     """Returns a backbone's preprocessing with what the pictures of a listing need, and says it.
 
     Args:
-        how: Of the backbone; its own levels are kept for the kinds of samples it has them for.
+        base: Of the backbone; its own levels are kept for the kinds of samples it has them for.
         listing: The pictures.
         asked: `data.levels` of the recipe.
         most_px: Pixels of the largest picture that is read; 0 for the decoder's own limits.
@@ -88,26 +94,26 @@ def preprocessing_for(
     Raises:
         RecipeError: Where `asked` does not hold.
     """
-    levels, notes = settle(listing.usable, asked, how.levels, console)
+    levels, notes = settle(listing.usable, asked, base.levels, console, most_px)
     for note in notes:
         console.say(note)
-    return replace(how, levels=levels, most_px=most_px)
+    return replace(base, levels=levels, most_px=most_px)
 
 
-def _extent(rows: Sequence[Row], console: Console) -> tuple[float, float, int]:
+def _extent(rows: Sequence[Row], most_px: int, console: Console) -> tuple[float, float, int]:
     """Returns the lowest and highest value of a sample of pictures, and how many it has."""
     chosen = sorted(rows, key=lambda row: row.digest)[:SAMPLE]
     low, high = math.inf, -math.inf
     with console.bar(len(chosen), "reading levels") as bar, ThreadPoolExecutor(_THREADS) as pool:
-        for one in pool.map(_extent_of, chosen):
+        for one in pool.map(partial(_extent_of, most_px=most_px), chosen):
             low, high = min(low, one[0]), max(high, one[1])
             bar.advance()
     return (low, high, len(chosen)) if low <= high else (0.0, 0.0, len(chosen))
 
 
-def _extent_of(row: Row) -> tuple[float, float]:
+def _extent_of(row: Row, most_px: int) -> tuple[float, float]:
     try:
-        values = decode.samples(decode.read(row.path))
+        values = decode.samples(decode.read(row.path), most_px)
     except decode.Unreadable:  # It is left out, and said, in the pass over all pictures.
         return math.inf, -math.inf
     finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values

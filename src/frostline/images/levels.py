@@ -181,13 +181,17 @@ def _scaled(values: NDArray[Any], limits: tuple[float, float], samples: str) -> 
         table = _linear(np.arange(1 << 16, dtype=np.float64), limits)
         looked_up: Pixels = table[values]
         return looked_up
-    return _linear(values.astype(np.float64), limits)
+    with np.errstate(all="ignore"):  # Of signalling NaNs.
+        return _linear(values.astype(np.float64), limits)
 
 
 def _linear(values: NDArray[np.float64], limits: tuple[float, float]) -> Pixels:
     low, high = limits
-    known = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
-    shown: Pixels = np.clip(np.rint((known - low) * (255 / (high - low))), 0, 255).astype(np.uint8)
+    # Values beyond all limits are clipped; how they got there is nobody's concern.
+    with np.errstate(all="ignore"):
+        known = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
+        scaled = np.rint((known - low) * (255 / (high - low)))
+        shown: Pixels = np.clip(scaled, 0, 255).astype(np.uint8)
     return shown
 
 

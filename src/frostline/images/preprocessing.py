@@ -10,6 +10,8 @@ from frostline.images.levels import NO_LEVELS, Levels
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 CROP_MODES = ("center", "squash", "border")
+_OF_PICTURES = ("levels", "most_px")
+CHANNEL_ORDERS = ("rgb", "bgr")
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Preprocessing:
         levels: What becomes black and white in pictures deeper than 8 bits; empty where a set has
             none of them.
         most_px: Pixels of the largest picture that is read; 0 for the decoder's own limit.
+        channel_order: How the network takes the three channels once they are normalised: `rgb`, or
+            `bgr` with blue first. Mean and std are always those of red, green and blue.
     """
 
     height_px: int = 224
@@ -39,14 +43,17 @@ class Preprocessing:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     levels: Levels = NO_LEVELS
     most_px: int = 0
+    channel_order: str = "rgb"
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns what pixels depend on as plain JSON values; `levels` only where there are any.
+        """Returns what pixels depend on as plain JSON values; what is usual only where it is not.
 
-        It is part of cache keys, which must not change for pictures of 8 bits.
+        It is part of cache keys, which must not change for RGB pictures of 8 bits.
         """
         plain = {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
         del plain["most_px"], plain["levels"]
+        if self.channel_order == "rgb":
+            del plain["channel_order"]
         return {**plain, "levels": str(self.levels)} if self.levels.ranges else plain
 
 
@@ -83,8 +90,13 @@ def from_timm(config: dict[str, Any], where: str) -> Preprocessing:
     )
 
 
+def network_facts(record: Preprocessing) -> dict[str, Any]:
+    """Returns what belongs to the network, not to a set of pictures, as plain JSON values."""
+    return {key: value for key, value in record.as_dict().items() if key not in _OF_PICTURES}
+
+
 def from_dict(facts: Mapping[str, Any], where: str) -> Preprocessing:
-    """Reads what `Preprocessing.as_dict` gave.
+    """Reads what `network_facts` gave.
 
     Args:
         facts: Its keys; those absent take the defaults.
@@ -93,7 +105,7 @@ def from_dict(facts: Mapping[str, Any], where: str) -> Preprocessing:
     Raises:
         BackboneError: Where a key is unknown, or a value does not hold.
     """
-    known = {field.name: field.default for field in fields(Preprocessing)}
+    known = {f.name: f.default for f in fields(Preprocessing) if f.name not in _OF_PICTURES}
     unknown = [key for key in facts if key not in known]
     if unknown:
         raise BackboneError(
@@ -103,14 +115,19 @@ def from_dict(facts: Mapping[str, Any], where: str) -> Preprocessing:
         key: tuple(v) if isinstance(v, list) else v for key, v in facts.items()
     }
     record = Preprocessing(**given)
-    for key, value in asdict(record).items():
-        if not _like(value, known[key]):
+    for key, default in known.items():
+        if not _like(value := getattr(record, key), default):
             raise BackboneError(f"{where}: preprocessing.{key} does not hold: {value!r}.")
     if record.interpolation not in INTERPOLATIONS or record.crop_mode not in CROP_MODES:
         raise BackboneError(
             f"{where}: preprocessing asks for interpolation {record.interpolation!r} and crop mode "
             f"{record.crop_mode!r}; known are {', '.join(INTERPOLATIONS)} and "
             f"{', '.join(CROP_MODES)}."
+        )
+    if record.channel_order not in CHANNEL_ORDERS:
+        raise BackboneError(
+            f"{where}: preprocessing.channel_order must be one of {', '.join(CHANNEL_ORDERS)}, not "
+            f"{record.channel_order!r}."
         )
     return record
 

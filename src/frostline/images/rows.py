@@ -94,6 +94,11 @@ def split_tags(text: str) -> tuple[str, ...]:
     return tuple(sorted({tag.strip() for tag in text.split(SEPARATOR)} - {""}))
 
 
+def shown_label(label: str, several: bool) -> str:
+    """Returns a row's label for a person: of several labels all, with commas between them."""
+    return ", ".join(split_tags(label)) if several else label
+
+
 def join_tags(tags: Iterable[str]) -> str:
     """Returns labels as one text, sorted: `cat;dog`. `split_tags` takes it apart again."""
     return SEPARATOR.join(sorted(tags))

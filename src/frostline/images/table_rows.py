@@ -8,11 +8,13 @@ from frostline.images import columns, label_names, split_names
 from frostline.images.columns import Columns
 from frostline.images.csv_text import Table
 from frostline.images.file_names import FileFinder
-from frostline.images.found import FoundImages, ReadOptions
+from frostline.images.found import FoundImages, ReadOptions, torn_label
 from frostline.images.rows import SEPARATOR, Row, join_tags
 
 _SHOWN = 20
 _GUESSED = ("|", ",", " ")
+# Of the names in a cell of tags, so many come back elsewhere where a space stands between them.
+_MOSTLY = 0.8
 _WORDS = {"|": "bars", ",": "commas", " ": "spaces"}
 
 
@@ -49,6 +51,11 @@ def read(table: Table, options: ReadOptions) -> FoundImages:
             f"labels in a cell are taken apart at {_WORDS.get(separator, repr(separator))}, so a "
             "picture may have several; --targets multiclass takes each cell as one class."
         )
+    if not separator and _may_be_tags(table, where, options):
+        notes.append(
+            f"each cell of {table.header[where.label or 0]} is taken as one class; where it holds "
+            "several labels, say what stands between them, such as --separator space."
+        )
     found = FoundImages(rows, several=several, notes=[note for note in notes if note])
     found.has_splits = any(row.split for row in rows)
     found.sort()
@@ -75,22 +82,36 @@ def _separator(table: Table, where: Columns, options: ReadOptions) -> tuple[str,
     return asked or (SEPARATOR if is_asked else ""), is_asked or bool(asked)
 
 
+def _may_be_tags(table: Table, where: Columns, options: ReadOptions) -> bool:
+    """Says whether a column whose name says several labels has cells of several words."""
+    if options.targets != "auto" or where.label is None:
+        return False
+    column = where.label
+    return table.header[column] in columns.PLURALS and any(
+        len(line[column].split()) > 1 for _, line in table.lines if column < len(line)
+    )
+
+
 def _guess(cells: Sequence[str], header: str) -> str:
     """Returns the sign that plainly stands between labels; empty where none does.
 
-    Taken apart, the cells must be made of few names that come back in other cells: so they are
-    where tags are meant, and not in `golden retriever` or `Paris, France`.
+    A bar always; a comma in a column called `tags` or the like, a space there where the names come
+    back in other cells. In a column for one label, a comma only where each part is a class of its
+    own, too: so `golden retriever` and `Paris, France` stay whole.
     """
     distinct = {cell.strip() for cell in cells}
     for sign in _GUESSED:
-        parts = {cell: [part for part in cell.split(sign) if part.strip()] for cell in distinct}
-        torn = [part.strip() for found in parts.values() if len(found) > 1 for part in found]
-        uses = Counter(part.strip() for found in parts.values() for part in found)
-        is_plain = header in columns.PLURALS or (sign == "|" and bool(torn))
-        if torn and sign != " " and not is_plain:
-            # A comma in a column for one label: only where each part is a class of its own, too.
-            is_plain = all(part in distinct for part in torn)
-        if torn and is_plain and (sign == "|" or all(uses[part] > 1 for part in torn)):
+        parts = [[part.strip() for part in cell.split(sign) if part.strip()] for cell in distinct]
+        torn = {part for found in parts if len(found) > 1 for part in found}
+        uses = Counter(part for found in parts for part in set(found))
+        again = sum(uses[part] > 1 for part in torn)
+        if sign == "|":
+            is_plain = bool(torn)
+        elif header in columns.PLURALS:
+            is_plain = bool(torn) and (sign == "," or again >= _MOSTLY * len(torn))
+        else:
+            is_plain = sign == "," and bool(torn) and again == len(torn) and torn <= distinct
+        if is_plain:
             return sign
     return ""
 
@@ -158,6 +179,9 @@ def _label_faults(path: str, texts: Sequence[str], several: bool, one_hot: bool)
             else ("leave the picture out of the table")
         )
         return [f"label is {missing!r}, which means that it is missing; {rest}, or rename it."]
+    torn = torn_label(texts) if several else ""
+    if torn:
+        return [f"label {torn!r} has a ; in its name, which stands between labels. Rename it."]
     if any(label_names.has_control(text) for text in texts):
         return [
             'label holds a line break or another control character. Is a quotation mark (") open?'

@@ -20,7 +20,6 @@ from frostline.images import decode
 from frostline.images.levels import Pixels
 from frostline.images.preprocessing import Preprocessing
 
-VIEW_CENTER = "center"
 # Part of every cache key. Change it whenever a pixel of any view would change, decoding included.
 VERSION = "1"
 
@@ -35,90 +34,100 @@ _PILLOW = {
 _WHOLE_PX = 4_194_304
 
 
-def center(pixels: Pixels, how: Preprocessing) -> torch.Tensor:
+def center(pixels: Pixels, preprocessing: Preprocessing) -> torch.Tensor:
     """Makes the `center` view: resize, crop in the middle, pad where the crop is larger.
 
     Args:
         pixels: uint8 `[h, w, 3]`, of any size from one pixel on.
-        how: Of the backbone.
+        preprocessing: Of the backbone.
 
     Returns:
         uint8 `[3, height_px, width_px]`, contiguous.
     """
-    height, width = resized_px(pixels.shape[0], pixels.shape[1], how)
-    top, left = _offset(height, how.height_px), _offset(width, how.width_px)
+    height, width = resized_px(pixels.shape[0], pixels.shape[1], preprocessing)
+    top, left = _offset(height, preprocessing.height_px), _offset(width, preprocessing.width_px)
     kept = (
         max(top, 0),
         max(left, 0),
-        min(height, max(top, 0) + how.height_px),
-        min(width, max(left, 0) + how.width_px),
+        min(height, max(top, 0) + preprocessing.height_px),
+        min(width, max(left, 0) + preprocessing.width_px),
     )
-    part = resize(pixels, (height, width), how.interpolation, kept)
-    if part.shape[1:] == (how.height_px, how.width_px):
+    part = resize(pixels, (height, width), preprocessing.interpolation, kept)
+    if part.shape[1:] == (preprocessing.height_px, preprocessing.width_px):
         return part.contiguous()
-    return _pad(part, how)
+    return _pad(part, preprocessing)
 
 
-def center_source_px(how: Preprocessing) -> tuple[int, int]:
+def center_source_px(preprocessing: Preprocessing) -> tuple[int, int]:
     """Returns the `min_px` that `decode.decode` may be given for this view: height, width.
 
     For `nearest`, which picks single pixels of the full image, it is too large ever to matter.
     """
-    if how.interpolation == "nearest":
+    if preprocessing.interpolation == "nearest":
         return decode.PIXEL_LIMIT, decode.PIXEL_LIMIT
-    return _scale_px(how)
+    return _scale_px(preprocessing)
 
 
-def normalise(batch: torch.Tensor, how: Preprocessing) -> torch.Tensor:
+def normalise(batch: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:
     """Scales to [0, 1], subtracts the mean and divides by the standard deviation.
 
     Args:
         batch: uint8 `[n, 3, h, w]` or `[3, h, w]`, on any device.
-        how: Of the backbone.
+        preprocessing: Of the backbone.
 
     Returns:
         float32 of the same shape.
     """
-    mean = torch.tensor(how.mean, device=batch.device).view(3, 1, 1)
-    std = torch.tensor(how.std, device=batch.device).view(3, 1, 1)
-    return (batch.to(torch.float32) / 255 - mean) / std
+    mean = torch.tensor(preprocessing.mean, device=batch.device).view(3, 1, 1)
+    std = torch.tensor(preprocessing.std, device=batch.device).view(3, 1, 1)
+    normalised = (batch.to(torch.float32) / 255 - mean) / std
+    return normalised.flip(-3) if preprocessing.channel_order == "bgr" else normalised
 
 
-def resized_px(height: int, width: int, how: Preprocessing) -> tuple[int, int]:
+def resized_px(height: int, width: int, preprocessing: Preprocessing) -> tuple[int, int]:
     """Returns the height and width that an image of this size is resized to before the crop."""
-    wanted = _scale_px(how)
-    if how.crop_mode == "squash":
+    wanted = _scale_px(preprocessing)
+    if preprocessing.crop_mode == "squash":
         return wanted
-    if how.crop_mode == "center" and wanted[0] == wanted[1]:
+    if preprocessing.crop_mode == "center" and wanted[0] == wanted[1]:
         # torchvision cuts the long side down to whole pixels here; below, timm rounds.
         short, long = sorted((height, width))
         stretched = int(wanted[0] * long / short)
         return (wanted[0], stretched) if height <= width else (stretched, wanted[0])
-    choose = max if how.crop_mode == "border" else min
+    choose = max if preprocessing.crop_mode == "border" else min
     ratio = choose(height / wanted[0], width / wanted[1])
     return max(1, round(height / ratio)), max(1, round(width / ratio))
 
 
-def center_box(height: int, width: int, how: Preprocessing) -> tuple[float, float, float, float]:
+def center_box(
+    height: int, width: int, preprocessing: Preprocessing
+) -> tuple[float, float, float, float]:
     """Returns the part of an image that its `center` view shows.
 
     Args:
         height: Of the image, in pixels.
         width: Of the image, in pixels.
-        how: Of the backbone.
+        preprocessing: Of the backbone.
 
     Returns:
         Top, left, bottom and right in pixels of the image. Where the view is padded, the box
         reaches beyond the image.
     """
-    tall, wide = resized_px(height, width, how)
-    top, left = _offset(tall, how.height_px), _offset(wide, how.width_px)
+    tall, wide = resized_px(height, width, preprocessing)
+    top, left = _offset(tall, preprocessing.height_px), _offset(wide, preprocessing.width_px)
     down, across = height / tall, width / wide
-    return top * down, left * across, (top + how.height_px) * down, (left + how.width_px) * across
+    return (
+        top * down,
+        left * across,
+        (top + preprocessing.height_px) * down,
+        (left + preprocessing.width_px) * across,
+    )
 
 
-def _scale_px(how: Preprocessing) -> tuple[int, int]:
-    return math.floor(how.height_px / how.crop_pct), math.floor(how.width_px / how.crop_pct)
+def _scale_px(preprocessing: Preprocessing) -> tuple[int, int]:
+    return math.floor(preprocessing.height_px / preprocessing.crop_pct), math.floor(
+        preprocessing.width_px / preprocessing.crop_pct
+    )
 
 
 def _offset(size: int, crop: int) -> int:
@@ -169,12 +178,12 @@ def _tensor(pixels: Pixels) -> torch.Tensor:
     return torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy()).permute(2, 0, 1)
 
 
-def _pad(part: torch.Tensor, how: Preprocessing) -> torch.Tensor:
+def _pad(part: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:
     """Puts `[3, h, w]` into the middle: on the mean colour for `border`, else on black."""
-    colour = how.mean if how.crop_mode == "border" else (0.0, 0.0, 0.0)
+    colour = preprocessing.mean if preprocessing.crop_mode == "border" else (0.0, 0.0, 0.0)
     levels = torch.tensor([round(255 * level) for level in colour], dtype=torch.uint8)
-    whole = levels.view(3, 1, 1).repeat(1, how.height_px, how.width_px)
-    top = -min(0, _offset(part.shape[1], how.height_px))
-    left = -min(0, _offset(part.shape[2], how.width_px))
+    whole = levels.view(3, 1, 1).repeat(1, preprocessing.height_px, preprocessing.width_px)
+    top = -min(0, _offset(part.shape[1], preprocessing.height_px))
+    left = -min(0, _offset(part.shape[2], preprocessing.width_px))
     whole[:, top : top + part.shape[1], left : left + part.shape[2]] = part
     return whole

@@ -340,7 +340,9 @@ def _rows(
         path, is_between = str(step.node.target), first < step.index <= last
         if step.node.op == "call_module" and path in modules:
             module = modules[path]
-            kind, shape, own = type(module).__name__, _shape(step), list(module.parameters())
+            # Those of the network: what both halves use holds no parameters in the upper one.
+            own = list(traced.net.get_submodule(path).parameters())
+            kind, shape = type(module).__name__, _shape(step)
             is_shown = is_between and not isinstance(module, nn.Identity)
         elif step.node.op == "get_attr" and path in tensors:
             kind, shape, own = "Parameter", tuple(tensors[path].shape), [tensors[path]]

@@ -7,6 +7,8 @@ A name is `KIND:NAME[?key=value&…]`:
     timm:resnet50?pretrained=false      random weights
     torchvision:resnet50                torchvision's architecture with its best weights
     torchvision:resnet50?weights=IMAGENET1K_V1  with others of its weights
+    transformers:OWNER/NAME             an image classifier of transformers, or PATH
+    py:MODULE:FACTORY                   a network of one's own
     dir:PATH                            a model folder, or a run
     hub:OWNER/NAME[@REVISION]           a model folder on the Hugging Face hub
 
@@ -115,7 +117,7 @@ def search(pattern: str = "") -> list[BackboneEntry]:
             kind before it (`torchvision:res`) only networks of that kind are listed.
     """
     kind, colon, rest = pattern.partition(":")
-    chosen = [kind] if colon and kind in KINDS else list(KINDS)
+    chosen = [kind] if colon and kind in KINDS else _listed()
     wanted = (rest if len(chosen) == 1 else pattern).lower()
     wanted = wanted if any(sign in wanted for sign in "*?[") else f"*{wanted}*"
     defaults = {name: device for device, name in DEFAULTS.items()}
@@ -126,6 +128,10 @@ def search(pattern: str = "") -> list[BackboneEntry]:
         if fnmatch.fnmatchcase(entry.name.partition(":")[2].lower(), wanted)
     ]
     return sorted(entries, key=lambda entry: not entry.default)
+
+
+def _listed() -> list[str]:
+    return [name for name, kind in KINDS.items() if kind.listed]
 
 
 def _named_kinds() -> str:
@@ -143,7 +149,7 @@ def _bare(name: str) -> str:
         return f"{name}: {rule}. For a weights file write timm:ARCHITECTURE --weights {name}"
     short = name.partition("?")[0]
     known: dict[str, str] = {}
-    for kind in KINDS:
+    for kind in _listed():
         for architecture in kind_of(kind).architectures():
             known.setdefault(architecture, kind)
     if short in known:

@@ -4,6 +4,8 @@ from huggingface_hub import errors as hub_errors
 
 from frostline.base.errors import BackboneError
 
+# Kinds of names that are those of weights, too.
+_BRING_WEIGHTS = ("hub", "transformers")
 _CLIENTS = {"huggingface_hub", "httpx", "httpx2", "requests", "urllib3"}
 
 
@@ -17,7 +19,7 @@ def not_downloaded(where: str, error: Exception) -> BackboneError:
     kind, _, _ = where.partition(":")
     query = "&" if "?" in where else "?"
     ways = ["Connect once", "name a model folder on this machine with dir:PATH"]
-    if kind != "hub":
+    if kind not in _BRING_WEIGHTS:
         ways.insert(1, "give a local file with --weights FILE")
     return BackboneError(
         f"{where}: its weights are not on this machine and could not be downloaded "

@@ -21,8 +21,13 @@ _REPOSITORY = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]
 _TIMEOUT_S = 10.0
 
 
-def fetch(name: BackboneName) -> Path:
+def fetch(name: BackboneName, weights: Sequence[str] = WEIGHTS, more: Sequence[str] = ()) -> Path:
     """Returns the model folder of `hub:OWNER/NAME[@REVISION]`, downloaded where it is not here.
+
+    Args:
+        name: The parsed name.
+        weights: Files of which one holds the weights, in the order of preference.
+        more: Other files that must be there.
 
     Raises:
         BackboneError: Where there is no such model, it is no timm model, or it is neither on
@@ -30,14 +35,18 @@ def fetch(name: BackboneName) -> Path:
     """
     parts = _REPOSITORY.fullmatch(name.path)
     if parts is None:
-        raise BackboneError(f"{name}: after hub: must stand OWNER/NAME, or OWNER/NAME@REVISION.")
+        raise BackboneError(
+            f"{name}: after {name.kind}: must stand OWNER/NAME, or OWNER/NAME@REVISION."
+        )
     where = str(name)
     here = _cached(parts["repository"], ("config.json",), parts["revision"]) is not None
     config = _fetch(parts["repository"], ("config.json",), parts["revision"], where)
     # Everything else is taken at the same commit, so that a push in between mixes nothing.
     commit = config.parent.name
     if name.pretrained:
-        _fetch(parts["repository"], WEIGHTS, commit, where)
+        _fetch(parts["repository"], weights, commit, where)
+    for file in more:
+        _fetch(parts["repository"], (file,), commit, where)
     if not here:
         _fetch_readme(parts["repository"], commit)
     return config.parent
@@ -77,7 +86,9 @@ def _fetch(repository: str, files: Sequence[str], revision: str | None, where: s
             local = isinstance(error, hub_errors.LocalEntryNotFoundError)
             if local or not isinstance(error, hub_errors.EntryNotFoundError):
                 raise _translated(error, repository, where) from error
-    raise BackboneError(f"{where}: has no {' or '.join(files)} on the hub, so it is no timm model.")
+    raise BackboneError(
+        f"{where}: has no {' or '.join(files)} on the hub, so it is no model of that kind."
+    )
 
 
 def _fetch_readme(repository: str, commit: str) -> None:

@@ -1,5 +1,6 @@
 """Opening a network at an input size of the user's, and without weights where none matter."""
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,13 +44,15 @@ def open_at_size(
     own = (size.height_px, size.width_px)
     argument = kind_of(opened.record.kind).size_argument(opened.module)
     if own != (image_px, image_px) and argument:
+        if argument in parsed.arguments:
+            raise BackboneError(
+                f"{name}: is built for {own[1]} × {own[0]} px by its name, and images of "
+                f"{image_px} px are asked for. Leave one of the two away."
+            )
         arguments = {**parsed.arguments, argument: image_px}
-        try:
+        # Not every such architecture can be told; whether it takes the size shows in tracing.
+        with suppress(BackboneError):
             opened = catalog.find(str(replace(parsed, arguments=arguments)), **given)
-        except BackboneError:
-            # Not every such architecture can be told; whether it takes the size shows in tracing.
-            if argument in parsed.arguments:
-                raise
     sized = replace(opened.record.preprocessing, height_px=image_px, width_px=image_px)
     return replace(opened, record=replace(opened.record, preprocessing=sized))
 

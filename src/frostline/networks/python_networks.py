@@ -26,7 +26,7 @@ from torch import nn
 
 from frostline import frost
 from frostline.base.errors import BackboneError, did_you_mean
-from frostline.images.preprocessing import Preprocessing, from_dict
+from frostline.images.preprocessing import Preprocessing, from_dict, network_facts
 from frostline.networks import weights
 from frostline.networks.folder_config import ModelFolder
 from frostline.networks.names import BackboneName
@@ -162,7 +162,7 @@ def configuration(
             "kind": "py",
             "architecture": record.architecture,
             "arguments": dict(record.arguments),
-            "preprocessing": record.preprocessing.as_dict(),
+            "preprocessing": network_facts(record.preprocessing),
             "licence": record.licence,
         },
     }

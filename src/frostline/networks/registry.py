@@ -23,10 +23,22 @@ def _torchvision() -> "NetworkKind":
     return torchvision_networks
 
 
+def _keras() -> "NetworkKind":
+    from frostline.networks import keras_networks
+
+    return keras_networks
+
+
 def _python() -> "NetworkKind":
     from frostline.networks import python_networks
 
     return python_networks
+
+
+def _transformers() -> "NetworkKind":
+    from frostline.networks import transformers_networks
+
+    return transformers_networks
 
 
 @dataclass(frozen=True)
@@ -36,15 +48,21 @@ class RegisteredKind:
     Attributes:
         form: How its names are written.
         load: Imports what opens it.
+        listed: Whether there is a list of its networks; where not, none is asked for.
     """
 
     form: NameForm
     load: "Callable[[], NetworkKind]"
+    listed: bool = False
 
 
 KINDS: Mapping[str, RegisteredKind] = {
-    "timm": RegisteredKind(NameForm("timm:mobilenetv4_conv_small.e2400_r224_in1k"), _timm),
-    "torchvision": RegisteredKind(NameForm("torchvision:resnet50"), _torchvision),
+    "timm": RegisteredKind(NameForm("timm:mobilenetv4_conv_small.e2400_r224_in1k"), _timm, True),
+    "torchvision": RegisteredKind(NameForm("torchvision:resnet50"), _torchvision, True),
+    "transformers": RegisteredKind(
+        NameForm("transformers:OWNER/NAME", path="sometimes"), _transformers
+    ),
+    "keras": RegisteredKind(NameForm("keras:MobileNetV2", path="sometimes"), _keras, True),
     "py": RegisteredKind(NameForm("py:package.module:factory"), _python),
 }
 

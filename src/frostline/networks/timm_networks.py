@@ -283,7 +283,11 @@ def _configured(folder: ModelFolder) -> tuple[str, dict[str, Any]]:
     architecture = config.pop("architecture", None)
     if not isinstance(architecture, str):
         kind = config.get("model_type")
-        note = f" It seems to be a transformers model ({kind!r})." if kind else ""
+        note = (
+            f" It seems to be a transformers model ({kind!r}). Name it transformers:{folder.path}."
+            if kind
+            else ""
+        )
         raise BackboneError(
             f"{folder.config_file}: must name timm's 'architecture', and does not.{note} "
             "Folders of timm models are read."

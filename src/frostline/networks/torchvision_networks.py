@@ -28,7 +28,7 @@ from torchvision.models.vision_transformer import interpolate_embeddings
 
 from frostline import frost
 from frostline.base.errors import BackboneError, did_you_mean
-from frostline.images.preprocessing import Preprocessing, crop_share, from_dict
+from frostline.images.preprocessing import Preprocessing, crop_share, from_dict, network_facts
 from frostline.networks import downloads, weights
 from frostline.networks.folder_config import ModelFolder
 from frostline.networks.names import BackboneName
@@ -179,7 +179,7 @@ def configuration(
             "kind": "torchvision",
             "architecture": record.architecture,
             "arguments": {k: v for k, v in record.arguments.items() if k != "num_classes"},
-            "preprocessing": record.preprocessing.as_dict(),
+            "preprocessing": network_facts(record.preprocessing),
             "tag": record.pretrained_tag,
             "licence": record.licence,
         },

@@ -10,7 +10,6 @@ from frostline.activations import extraction
 from frostline.activations.cut_network import prefix_digest
 from frostline.activations.sources import ImageViews, Source, image_views_of
 from frostline.base import files
-from frostline.images.augment import Policy
 from frostline.model import classifier as classifiers
 from frostline.model.classifier import Classifier
 from frostline.pipeline import messages, seeds
@@ -67,9 +66,8 @@ def finish(
         "listing": content,
     }
     files.write_json(run.plan, {**filled.planned.plan.facts, **facts})
-    recipe = filled.planned.recipe
-    varied = policy_of(recipe) if any(stage.augment for stage in recipe.stages) else Policy()
-    views_sheet.write(run.views, filled.listing.of("train"), model.preprocessing, varied)
+    policy = policy_of(filled.planned.recipe)
+    views_sheet.write(run.views, filled.listing.of("train"), model.preprocessing, policy)
     classifiers.save(model, run.model)
     evaluation.write_predictions(run.predictions, model.labels, scored.values())
     metrics = {name: result.metrics for name, result in scored.items()}

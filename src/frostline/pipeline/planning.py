@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import torch
+
 from frostline import planner
 from frostline import recipe as recipes
+from frostline.base.errors import EngineError
 from frostline.frost import Line
 from frostline.model import classifier as classifiers
 from frostline.model.classifier import Classifier
 from frostline.pipeline.folds import OF_CANDIDATES, fold_count
-from frostline.pipeline.prepare import Prepared, stage_lines
+from frostline.pipeline.prepare import Prepared, stage_lines, with_precision
 from frostline.planner import Plan, candidates, measure
 from frostline.planner.candidates import Candidate, EpochCost, SearchLines
 from frostline.recipe import Recipe, Stage
@@ -62,6 +65,19 @@ def make_plan(prepared: Prepared) -> Planned:
         DiskError: Where the disk has no room for any.
         BackboneError: Where an engine was asked for that cannot run this network.
     """
+    try:
+        return _plan(prepared)
+    except EngineError as error:
+        precision = prepared.request.recipe.compute.precision
+        if precision != "auto" or prepared.precision == torch.float32:
+            raise
+        prepared.request.console.say(
+            f"{str(error).partition(':')[0]}: too inexact, so fp32 is used"
+        )
+        return _plan(with_precision(prepared, torch.float32))
+
+
+def _plan(prepared: Prepared) -> Planned:
     recipe = prepared.request.recipe
     if recipe.search.enabled and prepared.listing.of("val"):
         return _plan_search(prepared)

@@ -139,6 +139,13 @@ def with_labels(prepared: Prepared, labels: Sequence[str]) -> Prepared:
     return replace(one, model=assemble(one.request, one.opened, one.precision, one.targets, labels))
 
 
+def with_precision(prepared: Prepared, precision: torch.dtype) -> Prepared:
+    """Returns the same, computed in another type."""
+    one = replace(prepared, precision=precision)
+    model = assemble(one.request, one.opened, precision, one.targets, one.model.labels)
+    return replace(one, model=model)
+
+
 def assemble(
     request: Request,
     opened: OpenedBackbone,

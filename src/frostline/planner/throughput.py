@@ -12,7 +12,7 @@ from frostline.activations.cache.fill import check_finite
 from frostline.activations.cut_network import row_bytes
 from frostline.activations.extraction import ImageView
 from frostline.activations.sources import image_views_of
-from frostline.base.errors import BackboneError
+from frostline.base.errors import BackboneError, EngineError
 from frostline.frost import Line
 from frostline.images.augment import View
 from frostline.images.listing import Listing
@@ -178,7 +178,7 @@ def trust(case: PlanInputs, base: Classifier) -> None:
         base: The network, with the engine.
 
     Raises:
-        BackboneError: Where it does not agree.
+        EngineError: Where it does not agree.
     """
     if base.engine.module is None or is_kept(case, base):
         return
@@ -194,17 +194,18 @@ def trust(case: PlanInputs, base: Classifier) -> None:
     check_finite(got, base.line.node, base.engine.name)
     found = engines.agreement(exact(batch), got, base.engine.compute)
     if not found.agrees:
-        limit = engines.TOLERANCE[base.engine.compute]
         advice = "Use --precision fp32."
         if base.engine.compute == torch.float32:
             advice = (
                 "Choose another --line." if base.engine.runner is None else "Use --engine eager."
             )
-        raise BackboneError(
+        limit = engines.TOLERANCE[base.engine.compute]
+        raise EngineError(
             f"engine {base.engine.name}: its activations at {base.line.name} differ from those in "
-            f"float32 by {found.worst_relative:.2g} of their size, above {limit:g}. {advice}"
+            f"float32 by {found.turn:.2g} across and {found.scale:.2g} along them (at most "
+            f"{limit.turn:g} and {limit.scale:g}). {advice}"
         )
     case.console.say(
-        f"engine {base.engine.name}: agrees with float32 to {found.worst_relative:.1%} on "
-        f"{len(batch)} images (at most {engines.TOLERANCE[base.engine.compute]:.1%})"
+        f"engine {base.engine.name}: agrees with float32 to {found.turn:.1%} on "
+        f"{len(batch)} images (at most {engines.TOLERANCE[base.engine.compute].turn:.0%})"
     )

@@ -13,7 +13,8 @@ from frostline import recipe
 from frostline.base.errors import RunError
 from frostline.images import listing as listings
 from frostline.images.listing import Listing
-from frostline.report import examples, facts, page
+from frostline.images.rows import shown_label
+from frostline.report import examples, facts, page, search
 from frostline.report.names import short_names
 from frostline.report.page import Page, SplitPart
 from frostline.report.stages import StageResult, choices, prices, results
@@ -68,7 +69,7 @@ def parts_of(
         shown = examples.by_class(chosen, names, list(found["labels"]), several)
         # What is told of the winning class means nothing where there are several.
         more = {} if several or not chosen else _of_the_winner(chosen, found["labels"])
-        guess = guess_of(row["label"].replace(";", ", ") for row in chosen)
+        guess = guess_of(shown_label(row["label"], several) for row in chosen)
         parts.append(SplitPart(split, {**found, **more}, guess, shown))
     return parts
 
@@ -120,11 +121,13 @@ def _page(run: RunFolder) -> Page:
         parts=parts_of(scores, rows, names, listing.several),
         mistakes=examples.mistakes(rows, names, listing.several),
         warnings=[*prices(stages, counts["val"]), *worrying],
-        remarks=[*choices(stages, counts), *harmless],
+        remarks=[*choices(stages, counts, search.count(run.read_search())), *harmless],
         stages=stages,
+        search=run.read_search(),
         history=history,
         trained=Counter(tag for row in listing.of("train") for tag in listing.tags(row)),
         views=run.views.read_bytes() if run.views.is_file() else b"",
+        is_varied=_is_varied(made.views),
         facts=facts.of_run(made, listing, plan, found, about),
     )
 
@@ -135,6 +138,12 @@ def _besides(found: Mapping[str, Any]) -> list[str]:
         *([cross_validated(crossed)] if crossed else []),
         *over_seeds(found.get("seeds", {"seeds": []})),
     ]
+
+
+def _is_varied(views: recipe.Views) -> bool:
+    own = views.policy()
+    named = any(value for name, value in own.items() if name not in ("fill", "crop"))
+    return views.preset != "none" or named or own.get("crop", 1) < 1
 
 
 def sorted_notes(notes: Iterable[str]) -> tuple[list[str], list[str]]:

@@ -58,8 +58,10 @@ class Page:
         remarks: What else there is to say of the pictures and of what was chosen on which.
         stages: What each stage came to.
         history: The lines of `history.jsonl`; keys may be absent.
+        search: What `search.json` holds; None where there was no search.
         trained: How many training pictures each class has; None where nothing tells.
         views: A sheet of what the network was fed, as a JPEG; empty where there is none.
+        is_varied: Whether training saw the pictures in varied views.
         facts: What the run was made of, as names and values, in the order to show them.
     """
 
@@ -72,8 +74,10 @@ class Page:
     remarks: Sequence[str] = ()
     stages: Sequence[StageResult] = ()
     history: Sequence[Mapping[str, Any]] = ()
+    search: Mapping[str, Any] | None = None
     trained: Mapping[str, int] | None = None
     views: bytes = b""
+    is_varied: bool = True
     facts: Sequence[tuple[str, str]] = ()
 
 
@@ -86,8 +90,8 @@ def render(page: Page) -> str:
     sections = [
         ("mistakes", "What it gets wrong", _mistakes(page)),
         *(part for split in page.parts for part in _split_sections(page, split)),
-        ("training", "How training went", training(page.history, page.stages)),
-        ("views", "What the network was shown", _views(page.views)),
+        ("training", "How training went", training(page.history, page.stages, page.search)),
+        ("views", "What the network was shown", _views(page.views, page.is_varied)),
         ("facts", "Facts", _facts(page)),
     ]
     sections = [one for one in sections if one[2]]
@@ -229,13 +233,19 @@ def _confusion(part: SplitPart, several: bool) -> str:
     )
 
 
-def _views(jpeg: bytes) -> str:
+def _views(jpeg: bytes, is_varied: bool) -> str:
     if not jpeg:
         return ""
-    told = "Pictures of each class, as they are judged and as they were varied in training"
+    told = "Pictures of each class, as they are judged"
+    said = "Can a person tell the classes on these pictures? If not, the network cannot either."
+    if is_varied:
+        told += " and as they were varied in training"
+        said = (
+            "Is anything on these pictures turned, mirrored or cropped in a way that makes it "
+            "another class, or hides what tells it? Then vary less: <code>--augment light</code>."
+        )
     return (
-        "<p>Is anything on these pictures turned, mirrored or cropped in a way that makes it "
-        "another class, or hides what tells it? Then vary less: <code>--augment light</code>.</p>"
+        f"<p>{said}</p>"
         '<div class="views" role="region" aria-label="Views" tabindex="0">'
         f"{inline(jpeg, told)}</div>"
     )

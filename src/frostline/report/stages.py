@@ -125,15 +125,20 @@ def prices(stages: Sequence[StageResult], n: int) -> list[str]:
     return found
 
 
-def choices(stages: Sequence[StageResult], images: Mapping[str, int]) -> list[str]:
+def choices(
+    stages: Sequence[StageResult], images: Mapping[str, int], candidates: int = 0
+) -> list[str]:
     """Says what was chosen on which pictures, and which score is free of it.
 
     Args:
         stages: From `results`.
         images: How many pictures each split has.
+        candidates: How many a search tried beside the probe.
     """
-    fit, said = "the strength of the first fit", []
+    fit, said = "the penalty of the first fit", []
     on_val = [fit] if _probed_on(stages, "val") else []
+    if candidates:
+        on_val.append(f"which of {candidates + 1} candidates is taken")
     if any(one.number and one.scored_on for one in stages):
         on_val += ["the epoch taken of each stage", "whether a stage is kept"]
     if _probed_on(stages, "cv"):
@@ -144,7 +149,7 @@ def choices(stages: Sequence[StageResult], images: Mapping[str, int]) -> list[st
             "Their score is therefore a little too kind."
         )
         free = "Nothing was chosen on the test pictures: their score is free of that."
-        keep = "A score free of that needs pictures kept aside for the end: --test 0.2."
+        keep = "A score free of that needs a test set: --test 0.2, or a folder test/."
         said.append(free if images.get("test") else keep)
     return said
 

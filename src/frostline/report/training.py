@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from frostline.report.charts import Series, Span, line_chart
+from frostline.report.search import candidates
 from frostline.report.stages import StageResult
 from frostline.report.tables import make_table
 from frostline.report.text import escape, number, plain
@@ -15,7 +16,11 @@ _KEYS = (
 )
 
 
-def training(history: Sequence[Mapping[str, Any]], stages: Sequence[StageResult]) -> str:
+def training(
+    history: Sequence[Mapping[str, Any]],
+    stages: Sequence[StageResult],
+    search: Mapping[str, Any] | None = None,
+) -> str:
     """Returns the section's HTML; nothing where nothing was trained.
 
     Args:
@@ -23,8 +28,14 @@ def training(history: Sequence[Mapping[str, Any]], stages: Sequence[StageResult]
             begins, each other line is one epoch. Two epochs make a chart.
         stages: What each stage came to; those that were left out are shaded, and what was kept
             has a ring.
+        search: What `search.json` holds; None where there was none.
     """
-    parts = [_stages_table(stages), _charts(history, stages), _epochs(history)]
+    parts = [
+        _stages_table(stages),
+        candidates(search),
+        _charts(history, stages),
+        _epochs(history),
+    ]
     return "\n".join(part for part in parts if part)
 
 
@@ -42,7 +53,9 @@ def _stages_table(stages: Sequence[StageResult]) -> str:
         rows.append([escape(one.name), escape(what), kept, shown, number(one.loss_after)])
     heads = ["stage", "trained", "kept", "right on validation", "log-loss"]
     caption = "A stage is left out unless validation gets better by it."
-    return make_table(heads, rows, caption if any(one.number for one in stages) else "", True, 3)
+    return make_table(
+        heads, rows, caption if any(one.number and one.scored_on for one in stages) else "", True, 3
+    )
 
 
 def _charts(history: Sequence[Mapping[str, Any]], stages: Sequence[StageResult]) -> str:

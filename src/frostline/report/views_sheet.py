@@ -155,12 +155,19 @@ def _drawn(lines: Sequence[_Line], heads: Sequence[str], words: str) -> Image.Im
             draw.text((10, y + 4), name, INK, font)
         earlier = line.label
         for column, pixels in enumerate(line.pixels):
-            view = Image.fromarray(pixels.permute(1, 2, 0).numpy())
-            view.thumbnail((_CELL_PX, _CELL_PX), Image.Resampling.LANCZOS)
+            view = _fitted(Image.fromarray(pixels.permute(1, 2, 0).numpy()))
             sheet.paste(view, (_NAME_PX + column * step, y))
     foot = _fitting(draw, words, font, width - 20)
     draw.text((10, sheet.height - _HEAD_PX + 6), foot, DIM, font)
     return sheet
+
+
+def _fitted(view: Image.Image) -> Image.Image:
+    """Returns a view as large as its cell; a small one with its pixels to be seen."""
+    factor = _CELL_PX / max(view.size)
+    how = Image.Resampling.NEAREST if factor > 1 else Image.Resampling.LANCZOS
+    size = (max(1, round(view.width * factor)), max(1, round(view.height * factor)))
+    return view.resize(size, how)
 
 
 def _font() -> FreeTypeFont:

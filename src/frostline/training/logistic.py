@@ -18,7 +18,7 @@ from frostline.training import features as sources
 from frostline.training.features import Features, Held
 
 # Up to so many images and features, coordinates are found; they cost the cube of it.
-_MOST_COORDINATES = 3072
+_MOST_COORDINATES = 2048
 # Of fewer images than features, up to so many values are turned in float64.
 _MOST_VALUES = 32 << 20
 # Up to so many images, features are brought into the coordinates once and held in them.

@@ -119,7 +119,7 @@ class Path:
             begin = self.begin if near is None else self.models[near]
             # The best of a walk is the first, or among the last.
             first, *others = [*self.models, c]
-            kept = [first, *others[-PATIENCE - 1 :]]
+            kept = [first, *others[-PATIENCE - 2 :]]
             tolerance = _TOLERANCE if self.task.is_turned else _TOLERANCE_OF_MANY
             model = logistic.fit(self.task, c, begin, tolerance)
             self.models = {one: self.models.get(one, model) for one in kept}
@@ -138,19 +138,19 @@ def own_cores(device: torch.device) -> Iterator[int]:
         yield cores
 
 
-def c_of(step: int) -> float:
+def c_of(step: float) -> float:
     """Returns the C of a step: √10 to the power of it."""
     return float(10 ** (step / 2))
 
 
-def step_of(c: float) -> int:
+def step_of(c: float) -> float:
     """Returns the step of a C."""
-    return round(2 * math.log10(c))
+    return 2 * math.log10(c)
 
 
-def first_step(width: int) -> int:
+def first_step(width: int) -> float:
     """Returns the step of the first C to try: with 1 / features, scores vary by about 1."""
-    return step_of(1 / width)
+    return float(round(step_of(1 / width)))
 
 
 def best(tried: Iterable[Tried]) -> float:
@@ -160,8 +160,10 @@ def best(tried: Iterable[Tried]) -> float:
     return next(row.inverse_penalty for row in rows if row.loss <= least * (1 + _LEAST_GAIN))
 
 
-def walk(score: Callable[[float], Tried], first: int, patience: int = PATIENCE) -> list[Tried]:
+def walk(score: Callable[[float], Tried], first: float, patience: int = PATIENCE) -> list[Tried]:
     """Tries weaker and weaker penalties, and stronger ones where the first was the best.
+
+    In the end it tries one between the best and a neighbour, where their losses point to.
 
     Args:
         score: Tries a C.
@@ -178,7 +180,23 @@ def walk(score: Callable[[float], Tried], first: int, patience: int = PATIENCE) 
             left = patience if tried[-1].loss < least * (1 - _LEAST_GAIN) else left - 1
         if best(tried) != c_of(first):
             break
-    return tried
+    between = _least_between(tried)
+    return tried if between is None else [*tried, score(c_of(between))]
+
+
+def _least_between(tried: Sequence[Tried]) -> float | None:
+    """Returns the step, to a quarter, where the parabola through the best three is least.
+
+    None where that is at one of them, or the best is at an end.
+    """
+    rows = sorted(tried)
+    here = min(range(len(rows)), key=lambda index: rows[index].loss)
+    if not 0 < here < len(rows) - 1:
+        return None
+    before, least, after = (row.loss for row in rows[here - 1 : here + 2])
+    bend = before - 2 * least + after
+    quarters = round(2 * (before - after) / bend) if bend > 0 else 0
+    return step_of(rows[here].inverse_penalty) + quarters / 4 if quarters else None
 
 
 def pairs_of(examples: LabelledFeatures, fold: Tensor) -> list[Pair]:

@@ -14,19 +14,20 @@ from frostline.networks import catalog
 BF16, FP32 = torch.bfloat16, torch.float32
 
 
-def test_the_error_is_relative_to_each_image() -> None:
-    reference = torch.tensor([[3.0, 4.0], [300.0, 400.0]])
-    got = torch.tensor([[3.0, 4.5], [300.0, 400.0]])
-    found = agreement(reference, got, BF16)
-    assert found.worst_relative == pytest.approx(0.1)
-    assert found.mean_relative == pytest.approx(0.05)
+def test_direction_and_length_are_told_apart() -> None:
+    reference = torch.tensor([[3.0, 4.0], [300.0, 400.0], [30.0, 40.0]])
+    across = torch.tensor([[-4.0, 3.0], [-400.0, 300.0], [-40.0, 30.0]])
+    found = agreement(reference, 1.02 * reference + 0.1 * across, BF16)
+    assert found.turn == pytest.approx(0.1)
+    assert found.scale == pytest.approx(0.02)
     assert found.agrees
+    assert not agreement(reference, reference + 0.4 * across, BF16).agrees
 
 
 def test_the_tolerance_is_that_of_the_type() -> None:
     reference = torch.ones(2, 4, 3, 3)
-    assert agreement(reference, reference * 1.05, BF16).agrees
-    assert not agreement(reference, reference * 1.05, FP32).agrees
+    assert agreement(reference, reference * 1.04, BF16).agrees
+    assert not agreement(reference, reference * 1.04, FP32).agrees
     assert agreement(reference, reference * 1.001, FP32).agrees
     assert not agreement(reference, reference * 1.3, BF16).agrees
 
@@ -37,7 +38,15 @@ def test_one_bad_image_among_many_is_enough() -> None:
     got[7] = 0
     found = agreement(reference, got, BF16)
     assert not found.agrees
-    assert found.mean_relative == pytest.approx(0.01)
+    assert (found.turn, found.scale) == pytest.approx((0.0, 0.0), abs=1e-9)
+
+
+def test_a_dark_image_among_ordinary_ones_does_not_decide() -> None:
+    reference = torch.ones(9, 8)
+    reference[4] = 0.01
+    got = reference.clone()
+    got[4, ::2] = 0.0
+    assert agreement(reference, got, BF16).agrees
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

@@ -1,16 +1,18 @@
 """Damaged and hostile files of every format are refused or read: no code, no hang, no way out."""
 
 import json
+import random
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from frostline.base.errors import WeightsError
-from frostline.networks.weights_files import guarded
-from networks.weights_files.makers import IN_HDF5, MAKERS, mutants
+from frostline.networks.weights_files import guarded, look
+from networks.weights_files.makers import IN_HDF5, MAKERS, make, mutants
 
 READING = Path(__file__).resolve().parent / "reading.py"
 MEMORY_BYTES = 768 << 20
@@ -78,3 +80,55 @@ def test_three_hundred_damaged_files_of_each_kind_are_refused_or_read(
     kind: str, tmp_path: Path
 ) -> None:
     print(kind, check(kind, tmp_path / "mutants", 300))  # noqa: T201
+
+
+STRANGE = (
+    None,
+    True,
+    -1,
+    0,
+    1 << 70,
+    1.5,
+    "",
+    "x",
+    [],
+    [[]],
+    {},
+    {"name": {}},
+    [None],
+    ["x", 0, 0],
+)
+
+
+def with_another_value(whole: Any, random_: random.Random) -> Any:
+    """Puts something else in one place of a nest of tables and lists."""
+    if not isinstance(whole, (dict, list)) or not whole or random_.random() < 0.1:
+        return random_.choice(STRANGE)
+    copied = dict(whole) if isinstance(whole, dict) else list(whole)
+    key = (
+        random_.choice(list(copied)) if isinstance(copied, dict) else random_.randrange(len(whole))
+    )
+    copied[key] = with_another_value(copied[key], random_)
+    return copied
+
+
+@pytest.mark.parametrize("kind", ["tfjs_layers", "tfjs_graph", "safetensors"])
+def test_values_of_the_wrong_kind_in_json_are_refused_or_read(kind: str, tmp_path: Path) -> None:
+    path = make(kind, tmp_path / kind)
+    file = path / "model.json" if path.is_dir() else path
+    data = file.read_bytes()
+    length = 0 if path.is_dir() else int.from_bytes(data[:8], "little")
+    whole = json.loads(data[8 : 8 + length] if length else data)
+    random_ = random.Random(0)
+    refused = 0
+    for _ in range(400):
+        text = json.dumps(with_another_value(whole, random_)).encode()
+        file.write_bytes(
+            len(text).to_bytes(8, "little") + text + data[8 + length :] if length else text
+        )
+        try:
+            look.inspect(path)
+        except WeightsError as error:
+            assert "\n" not in str(error)  # noqa: PT017
+            refused += 1
+    assert refused > 40

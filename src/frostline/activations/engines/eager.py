@@ -26,13 +26,18 @@ class Normalise(nn.Module):
 
     def __init__(self, preprocessing: Preprocessing) -> None:
         super().__init__()
+        self.reverse = preprocessing.channel_order == "bgr"
         std = torch.tensor(preprocessing.std).reshape(1, 3, 1, 1)
         mean = torch.tensor(preprocessing.mean).reshape(1, 3, 1, 1)
+        if self.reverse:
+            std, mean = std.flip(1), mean.flip(1)
         self.register_buffer("scale", 1 / (255 * std), persistent=False)
         self.register_buffer("shift", -mean / std, persistent=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Returns float32 [n, 3, h, w] in channels-last order."""
+        if self.reverse:
+            pixels = pixels.flip(1)
         floats = pixels.to(torch.float32, memory_format=torch.channels_last)
         return torch.addcmul(self.shift, floats, self.scale)
 
@@ -151,6 +156,8 @@ def fold_batch_norm(part: GraphPart) -> GraphPart:
     """
     from timm.layers import BatchNormAct2d, Conv2dSame
 
+    from frostline.networks.translate.padding import KernelPaddedConv2d
+
     nodes = [node for node in part.graph.nodes if node.op == "call_module"]
     calls = Counter(node.target for node in nodes)
     modules = dict(part.named_modules())
@@ -159,7 +166,7 @@ def fold_batch_norm(part: GraphPart) -> GraphPart:
         if feeder not in nodes or len(feeder.users) > 1:
             continue
         conv, norm = modules[feeder.target], modules[node.target]
-        if type(conv) not in (nn.Conv2d, Conv2dSame):
+        if type(conv) not in (nn.Conv2d, Conv2dSame, KernelPaddedConv2d):
             continue
         if type(norm) not in (nn.BatchNorm2d, BatchNormAct2d) or norm.running_mean is None:
             continue

@@ -12,7 +12,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,32 +24,22 @@ from frostline.networks.keras import archives
 from frostline.networks.keras.arrays import as_tensor, roles_of
 from frostline.networks.keras.config import MODELS, Reading, read
 from frostline.networks.keras.families import APPLICATIONS, Application, facts
-from frostline.networks.keras.matching import Filled, fill
+from frostline.networks.keras.matching import fill
+from frostline.networks.keras.sizes import WORKED_OUT, for_every_size
 from frostline.networks.translate.build import Built, build
+from frostline.networks.translate.graph import Graph
 from frostline.networks.translate.network import TranslatedNetwork, classifier_of
 from frostline.networks.translate.place import Slot, place
+from frostline.networks.weights import Match
 
 # What a name may ask for besides the arguments of Keras's own function.
 _OWN = ("input_px", "channels", "weights")
 _NOT_ASKED = ("input_tensor", "input_shape", "name", "classifier_activation", "weights")
 
 
-@dataclass(frozen=True)
-class Opened:
-    """A network of keras.applications.
-
-    Attributes:
-        network: The network.
-        filled: What became of the weights file; None where none was given.
-    """
-
-    network: TranslatedNetwork
-    filled: Filled | None = None
-
-
 def open_application(
     name: str, options: Mapping[str, Any] | None = None, partial: bool = False
-) -> Opened:
+) -> TranslatedNetwork:
     """Opens a network of keras.applications.
 
     Args:
@@ -66,51 +56,61 @@ def open_application(
     """
     where = f"keras:{name}"
     if name not in APPLICATIONS:
+        near = did_you_mean(name, APPLICATIONS)
         raise BackboneError(
-            f"{where}: keras.applications has no such network.{did_you_mean(name, APPLICATIONS)}"
+            f"{where}: keras has no network of that name in its applications.{near}"
         )
     application, given = APPLICATIONS[name], dict(options or {})
     keras = _keras(where)
     function = _function(keras, name)
     _check_options(function, given, where)
-    height, width = _input_px(given.pop("input_px", None), application, where)
+    size = _input_px(given.pop("input_px", None), application, where)
     channels = given.pop("channels", 3)
     if not isinstance(channels, int) or channels < 1:
         raise BackboneError(
             f"{where}: channels must be a whole number from 1 up, not {channels!r}."
         )
     asked = given.pop("weights", None)
-    weights = "imagenet" if str(asked).lower() == "imagenet" else None
-    given |= {"weights": weights, "input_shape": (height, width, channels)}
+    pretrained = str(asked).lower() == "imagenet"
+    # With ImageNet's top, Keras builds for one size alone; the weights are the same for all.
+    fixed = pretrained and given.get("include_top", True)
+    own = (application.input_px, application.input_px) if fixed else size
+    given |= {"weights": "imagenet" if pretrained else None, "input_shape": (*own, channels)}
     model, said = _built(keras, function, given, where)
-    reading = read(json.loads(model.to_json()), where, str(keras.__version__), (height, width))
+    reading = read(json.loads(model.to_json()), where, str(keras.__version__), own)
+    reading = replace(reading, graph=_at_size(reading.graph, application, size))
     built = build(reading.graph, where)
-    filled = None
-    if weights:
-        _take_weights(keras, model, reading, built)
+    match: Match | None = None
+    if pretrained:
+        _take_weights(keras, model, reading, built, where)
     elif asked not in (None, "none"):
         file = Path(str(asked)).expanduser()
         into = f"{file} into {where}"
-        filled = fill(reading, built, archives.weights_of(file), into, partial)
+        match = fill(reading, built, archives.weights_of(file), into, partial).match
     inside = given.get("include_preprocessing", True) or not application.outside
-    mode = application.mode if inside else application.outside
-    network = TranslatedNetwork(
+    return TranslatedNetwork(
         module=built.module,
         graph=reading.graph,
-        preprocessing=facts(mode, channels),
-        labels=_labels(built, reading) if weights else None,
-        classifier=classifier_of(reading.graph, dict(built.shapes)),
+        shapes=built.shapes,
+        preprocessing=facts(application.mode if inside else application.outside, channels),
+        labels=_labels(built, reading) if pretrained else None,
+        classifier=classifier_of(reading.graph, built.shapes),
         source=f"{where} (Keras {keras.__version__})",
         digest=reading.graph.digest,
         notes=said,
+        match=match,
     )
-    return Opened(network, filled)
+
+
+def _at_size(graph: Graph, application: Application, size: tuple[int, int]) -> Graph:
+    graph = for_every_size(graph) if application.family in WORKED_OUT else graph
+    return replace(graph, input_shape=(graph.input_shape[0], *size))
 
 
 def _keras(where: str) -> Any:
     """Imports Keras on its torch backend, unless the process runs it already on another."""
-    if "keras" in sys.modules:
-        return sys.modules["keras"]
+    if (loaded := sys.modules.get("keras")) is not None:
+        return loaded
     before = os.environ.get("KERAS_BACKEND")
     os.environ["KERAS_BACKEND"] = "torch"
     try:
@@ -165,18 +165,28 @@ def _check_options(function: Callable[..., Any], given: Mapping[str, Any], where
     for key in given:
         if key not in known:
             raise BackboneError(
-                f"{where}: takes no option {key!r}; known are {', '.join(known)}."
+                f"{where}: the architecture takes no argument {key!r}; known are "
+                f"{', '.join(known)}."
                 f"{did_you_mean(key, known)}"
             )
+
+
+def read_size(value: Any, where: str) -> tuple[int, int]:
+    """Reads a size: a side in pixels, or `HEIGHTxWIDTH`.
+
+    Raises:
+        BackboneError: Where it is neither.
+    """
+    told = re.fullmatch(r"(\d+)(?:x(\d+))?", str(value))
+    if told is None:
+        raise BackboneError(f"{where}: input_px must be a side or HEIGHTxWIDTH, not {value!r}.")
+    return int(told[1]), int(told[2] or told[1])
 
 
 def _input_px(value: Any, application: Application, where: str) -> tuple[int, int]:
     if value is None:
         return application.input_px, application.input_px
-    told = re.fullmatch(r"(\d+)(?:x(\d+))?", str(value))
-    if told is None:
-        raise BackboneError(f"{where}: input_px must be a side or HEIGHTxWIDTH, not {value!r}.")
-    height, width = int(told[1]), int(told[2] or told[1])
+    height, width = read_size(value, where)
     if min(height, width) < application.smallest_px:
         raise BackboneError(
             f"{where}: input_px must be at least {application.smallest_px}, not {value}."
@@ -205,7 +215,7 @@ def _built(
     return model, tuple(" ".join(str(one.message).split()) for one in caught)
 
 
-def _take_weights(keras: Any, model: Any, reading: Reading, built: Built) -> None:
+def _take_weights(keras: Any, model: Any, reading: Reading, built: Built, where: str) -> None:
     """Copies a Keras model's weights into the network that was translated from it."""
     sources = [layer for layer in _leaves(model) if layer.weights]
     layers = [layer for layer in reading.layers if roles_of(layer.op, layer.settings)]
@@ -215,7 +225,14 @@ def _take_weights(keras: Any, model: Any, reading: Reading, built: Built) -> Non
             arrays[(layer.path, role)] = as_tensor(
                 layer.op, role, _array(keras, variable), False, False
             )
-    built.module.load_state_dict(place(reading.graph, built, arrays), strict=False)
+    state, own = place(reading.graph, built, arrays), built.module.state_dict()
+    if any(own[name].shape != tensor.shape for name, tensor in state.items()):
+        h, w = reading.graph.input_shape[1:]
+        raise BackboneError(
+            f"{where}: its top was trained at another size than {h} × {w} px and fits no other. "
+            "Leave it out with include_top=false."
+        )
+    built.module.load_state_dict(state, strict=False)
 
 
 def _array(keras: Any, variable: Any) -> NDArray[Any]:

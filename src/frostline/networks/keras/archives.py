@@ -156,6 +156,13 @@ def _model(config: Any, where: str) -> Mapping[str, Any]:
     return config
 
 
+def _is_h5(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(4) == b"\x89HDF"
+
+
 def weights_of(path: Path) -> weights.WeightsFile:
     """Reads the weights of any file that this module opens, or of a weights-only `.h5` file.
 
@@ -163,11 +170,7 @@ def weights_of(path: Path) -> weights.WeightsFile:
         BackboneError: Where it holds none.
         WeightsError: Where its arrays are damaged, or lead elsewhere.
     """
-    if path.is_file():
-        with path.open("rb") as file:
-            if file.read(4) == b"\x89HDF":
-                return weights.read_h5(path, str(path))
-    found: weights.WeightsFile = read(path).weights
+    found = weights.read_h5(path, str(path)) if _is_h5(path) else read(path).weights
     if not found.layers:
         raise WeightsError(f"{path}: holds no weights.")
     return found

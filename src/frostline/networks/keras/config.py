@@ -1,6 +1,7 @@
 """From a Keras model's configuration, of any age, to the translator's graph.
 
-Nested models are put in line: a layer's name is its path, `sequential_1.model1.Conv1`.
+Nested models are put in line. Layers keep their names, and where one name occurs in several models
+all get their paths: `sequential_1.model1.Conv1`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -86,7 +87,9 @@ def read(
     age = ages.age_of(config, version)
     plain = ages.modern(config, age, where)
     _refuse_unknown(plain, where)
-    reader = _Reader(age=age, where=where)
+    inner = [one for one in _walk(plain) if one["class_name"] != "InputLayer"]
+    names = [_input_name(plain), *(_safe(layer["config"]["name"]) for layer in inner)]
+    reader = _Reader(age=age, where=where, short=len(set(names)) == len(names))
     shape = _input_shape(plain, where)
     layout = _layout(plain, where)
     first = Node("input", "input", (), {})
@@ -110,6 +113,7 @@ class _Reader:
 
     age: int
     where: str
+    short: bool
     nodes: list[Node] = field(default_factory=list)
     layers: list[Layer] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
@@ -167,6 +171,7 @@ class _Reader:
     ) -> str:
         name, kind, config = str(layer["config"]["name"]), layer["class_name"], layer["config"]
         own = f"{path}.{_safe(name)}" if path else _safe(name)
+        called = _safe(name) if self.short else own
         if kind in MODELS:
             if len(fed) != 1:
                 raise BackboneError(f"{self.where}: the model {own!r} takes {len(fed)} inputs.")
@@ -188,10 +193,10 @@ class _Reader:
         if count == 1:
             trainable = bool(config.get("trainable", True))
             group = own.partition(".")[0]
-            self.layers.append(Layer(own, kind, stores[name], op, settings, trainable, group))
-            node = Node(own, op, tuple(fed), settings)
+            self.layers.append(Layer(called, kind, stores[name], op, settings, trainable, group))
+            node = Node(called, op, tuple(fed), settings)
         else:
-            node = Node(f"{own}#{count}", op, tuple(fed), settings, module=own)
+            node = Node(f"{called}#{count}", op, tuple(fed), settings, module=called)
         self.nodes.append(node)
         return node.name
 

@@ -6,6 +6,7 @@ Sizes and modes are those of Keras 3.15's own functions (`input_shape` and `prep
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from frostline.base.errors import BackboneError
 from frostline.networks.translate.network import PictureFacts
 
 
@@ -69,13 +70,24 @@ APPLICATIONS: Mapping[str, Application] = {
     **_sized("convnext", {f"ConvNeXt{size}": 224 for size in _CONVNEXTS}, 32, "inside", "torch"),
 }
 
+# Keras's words for how pixels become an input.
+MODES = ("tf", "caffe", "torch", "inside")
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 # Red, green and blue of what is subtracted from pixels of 0 to 255, which are not scaled.
 _CAFFE = ((123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255, 1 / 255, 1 / 255))
 
 
 def facts(mode: str, channels: int = 3) -> PictureFacts | None:
-    """Returns what a mode of `preprocess_input` means; None where it speaks of other channels."""
+    """Returns what a mode of `preprocess_input` means; None where it speaks of other channels.
+
+    Raises:
+        BackboneError: Where there is no such mode.
+    """
+    if mode not in MODES:
+        raise BackboneError(
+            f"mode {mode!r}: must be one of {', '.join(MODES)}, Keras's words for how pixels "
+            "become an input."
+        )
     how = "squash"
     if mode == "tf":
         half = (0.5,) * channels

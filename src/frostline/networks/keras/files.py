@@ -4,6 +4,7 @@ from pathlib import Path
 
 from frostline.base.errors import BackboneError
 from frostline.networks.keras import archives, labels
+from frostline.networks.keras.arrays import roles_of
 from frostline.networks.keras.config import Reading, read
 from frostline.networks.keras.families import facts
 from frostline.networks.keras.matching import fill
@@ -14,6 +15,7 @@ from frostline.networks.translate.network import (
     check_labels,
     classifier_of,
 )
+from frostline.networks.weights import Match
 
 # A square is cut out of the middle and resized to 224 px, as its own example code does it.
 _TEACHABLE_MACHINE = PictureFacts(
@@ -26,7 +28,13 @@ _TEACHABLE_MACHINE = PictureFacts(
 
 
 def open_file(
-    path: Path, input_px: tuple[int, int] | None = None, labels_file: Path | None = None
+    path: Path,
+    input_px: tuple[int, int] | None = None,
+    labels_file: Path | None = None,
+    mode: str = "",
+    pretrained: bool = True,
+    weights: Path | None = None,
+    partial: bool = False,
 ) -> TranslatedNetwork:
     """Opens a `.keras` archive, a full-model `.h5` file or a TF.js layers-model.
 
@@ -35,9 +43,14 @@ def open_file(
         input_px: Height and width of the input, where the model leaves them open.
         labels_file: Its classes, one a line; where it is not given, a file beside the model is
             looked for.
+        mode: How pixels become its input: one of `families.MODES`; what the file tells where
+            empty.
+        pretrained: False for random weights.
+        weights: A Keras file whose weights are loaded instead of its own.
+        partial: Load what matches of it, and leave the rest random.
 
     Returns:
-        The network with the file's weights, in eval mode.
+        The network, in eval mode.
 
     Raises:
         BackboneError: Where the file holds no model that can be translated, or its labels are not
@@ -48,25 +61,32 @@ def open_file(
     file = archives.read(path)
     reading = read(file.config, where, file.version, input_px)
     built = build(reading.graph, where)
-    fill(reading, built, file.weights, f"{where}, its weights into its own network")
-    classifier = classifier_of(reading.graph, dict(built.shapes))
+    match: Match | None = None
+    if weights is not None:
+        into = f"{weights} into {where}"
+        match = fill(reading, built, archives.weights_of(weights), into, partial).match
+    elif pretrained and any(roles_of(layer.op, layer.settings) for layer in reading.layers):
+        fill(reading, built, file.weights, f"{where}, its weights into its own network")
+    classifier = classifier_of(reading.graph, built.shapes)
     beside = labels_file or (labels.beside(path) if classifier else None)
     named = labels.read(beside) if beside else None
     if named is not None:
         if not classifier:
             raise BackboneError(f"{beside}: names classes, and {path.name} gives none.")
         check_labels(named, built.shapes[reading.graph.output], str(beside))
-    told = _facts(reading)
+    told = facts(mode, reading.graph.input_shape[0]) if mode else _facts(reading)
     notes = _notes(reading, told)
     return TranslatedNetwork(
         module=built.module,
         graph=reading.graph,
+        shapes=built.shapes,
         preprocessing=told,
         labels=named,
         classifier=classifier,
         source=f"keras:{path.name} ({file.made_by})",
         digest=reading.graph.digest,
         notes=notes,
+        match=match,
     )
 
 
@@ -82,7 +102,7 @@ def _facts(reading: Reading) -> PictureFacts | None:
 
 
 def _notes(reading: Reading, told: PictureFacts | None) -> tuple[str, ...]:
-    dropped = [f"{one} is left out: views are varied instead." for one in reading.left_out]
+    dropped = tuple(f"{one} is left out: views are varied instead." for one in reading.left_out)
     if told is None:
         return (
             *dropped,
@@ -90,4 +110,4 @@ def _notes(reading: Reading, told: PictureFacts | None) -> tuple[str, ...]:
         )
     if told is _TEACHABLE_MACHINE:
         return (*dropped, "Taken for an export of Teachable Machine: pixels from -1 to 1.")
-    return (*dropped, "Its first layers scale the pixels, which go in from 0 to 255.")
+    return dropped

@@ -1,7 +1,7 @@
 """Which layer of a weights file belongs to which layer of a network."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
@@ -21,7 +21,7 @@ class Filled:
     """What became of a weights file.
 
     Attributes:
-        match: Which of the network's tensors were filled.
+        match: Which of the network's tensors were filled; `unexpected` holds `left_out`.
         way: How layers were paired: `name`, `path` (of a Keras 3 file) or `order`.
         left_out: Layers of the file that the network does not have.
         rows: A table of both, for people.
@@ -79,6 +79,7 @@ def fill(
         _refuse_left_over(file.layers, paired, built.module, state, where)
         _refuse_misfit(built.module, state, where)
     match = apply(built.module, state, where=where, partial=True)
+    match = replace(match, unexpected=left_out)
     return Filled(match, used, left_out, tuple(_rows(match, left_out, used)))
 
 

@@ -102,8 +102,6 @@ def read_group(root: Any, where: str) -> WeightsFile:
         raise WeightsError(
             f"{where}: holds no weights of Keras: there must be layer_names, nb_layers or layers."
         )
-    if not layers:
-        raise WeightsError(f"{where}: holds layers of Keras, and no weights in them.")
     return WeightsFile(
         layers=tuple(layers),
         version=hdf5.text(group, "keras_version") or hdf5.text(root, "keras_version"),

@@ -28,7 +28,7 @@ class Function(nn.Module):
 
     def extra_repr(self) -> str:
         """Returns what stands between the brackets when it is printed."""
-        return self.name
+        return f"{self.name}, {self.settings}"
 
 
 def bent_relu(

@@ -1,108 +1,13 @@
 """The parts that other frameworks have and PyTorch lacks, as small modules without children."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from frostline.networks.translate.geometry import same_padding
-
 # What Keras divides by at least.
 SMALLEST = 1e-7
-
-
-class SamePad(nn.Module):
-    """Pads [n, c, h, w] as TensorFlow's `same` asks, which depends on the size.
-
-    Args:
-        kernel: Of what comes next: height and width.
-        stride: Likewise.
-        dilation: Likewise.
-        value: What to pad with.
-    """
-
-    def __init__(
-        self,
-        kernel: Sequence[int],
-        stride: Sequence[int],
-        dilation: Sequence[int] = (1, 1),
-        value: float = 0.0,
-    ) -> None:
-        super().__init__()
-        self.kernel, self.stride, self.dilation = tuple(kernel), tuple(stride), tuple(dilation)
-        self.value = value
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Returns the padded values."""
-        return _pad_same(x, self.kernel, self.stride, self.dilation, self.value)
-
-
-class KernelPaddedConv2d(nn.Conv2d):
-    """A convolution that pads one more after than before, without a copy of the map.
-
-    The kernel gets a first row and column of zeros instead, and the map the larger padding on
-    both sides, which a convolution does by itself. That costs little where each output reads few
-    channels.
-
-    Args:
-        sides: Rows and columns: what to pad before and after. None for TensorFlow's `same`, which
-            depends on the size.
-        channels: Of what it reads.
-        filters: Of what it gives.
-        settings: Those of `nn.Conv2d`.
-    """
-
-    def __init__(
-        self,
-        sides: Sequence[Sequence[int]] | None,
-        channels: int,
-        filters: int,
-        **settings: Any,
-    ) -> None:
-        super().__init__(channels, filters, **settings)
-        self.sides = None if sides is None else tuple(tuple(pair) for pair in sides)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Returns [n, c, h, w]."""
-        (top, bottom), (left, right) = self.sides or (self._same(x, 0), self._same(x, 1))
-        weight = functional.pad(self.weight, (right - left, 0, bottom - top, 0))
-        return functional.conv2d(
-            x, weight, self.bias, self.stride, (bottom, right), self.dilation, self.groups
-        )
-
-    def _same(self, x: Tensor, axis: int) -> tuple[int, int]:
-        return same_padding(x.shape[2 + axis], self.kernel_size[axis], self.stride[axis])
-
-
-class SameAveragePool(nn.Module):
-    """Average pooling with `same`, in which padding takes no part in the mean."""
-
-    def __init__(self, kernel: Sequence[int], stride: Sequence[int]) -> None:
-        super().__init__()
-        self.kernel, self.stride = tuple(kernel), tuple(stride)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Returns means over what lies inside [n, c, h, w]."""
-        shares = self._pool(torch.ones_like(x[:1, :1]))
-        return self._pool(x) / shares
-
-    def _pool(self, x: Tensor) -> Tensor:
-        padded = _pad_same(x, self.kernel, self.stride, (1, 1), 0.0)
-        return functional.avg_pool2d(padded, self.kernel, self.stride)
-
-
-class Pad(nn.Module):
-    """Pads height and width with zeros, or crops them where a number is negative."""
-
-    def __init__(self, rows: Sequence[int], columns: Sequence[int]) -> None:
-        super().__init__()
-        self.sides = (columns[0], columns[1], rows[0], rows[1])
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Returns [n, c, h, w] with other h and w."""
-        return functional.pad(x, self.sides)
 
 
 class Permute(nn.Module):
@@ -116,6 +21,10 @@ class Permute(nn.Module):
         """Returns a view."""
         return x.permute(self.order)
 
+    def extra_repr(self) -> str:
+        """Returns what stands between the brackets when it is printed."""
+        return str(self.order)
+
 
 class Reshape(nn.Module):
     """Gives each example another shape; one size may be −1."""
@@ -127,6 +36,10 @@ class Reshape(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Returns [n, *shape]."""
         return torch.unflatten(x.flatten(1), 1, self.shape)
+
+    def extra_repr(self) -> str:
+        """Returns what stands between the brackets when it is printed."""
+        return str(self.shape)
 
 
 class GlobalPool(nn.Module):
@@ -141,6 +54,10 @@ class GlobalPool(nn.Module):
         if self.reduce == "max":
             return x.amax((2, 3), keepdim=self.keep_axes)
         return x.mean((2, 3), keepdim=self.keep_axes)
+
+    def extra_repr(self) -> str:
+        """Returns what stands between the brackets when it is printed."""
+        return f"{self.reduce}, keep_axes={self.keep_axes}"
 
 
 class Merge(nn.Module):
@@ -175,6 +92,10 @@ class Merge(nn.Module):
             return a * b
         return torch.maximum(a, b) if self.how == "maximum" else torch.minimum(a, b)
 
+    def extra_repr(self) -> str:
+        """Returns what stands between the brackets when it is printed."""
+        return f"{self.how}, spread={self.spread}, scale={self.scale}"
+
 
 class Concatenate(nn.Module):
     """Puts tensors one after the other along an axis."""
@@ -186,6 +107,10 @@ class Concatenate(nn.Module):
     def forward(self, *parts: Tensor) -> Tensor:
         """Returns one tensor."""
         return torch.cat(parts, self.axis)
+
+    def extra_repr(self) -> str:
+        """Returns what stands between the brackets when it is printed."""
+        return f"axis={self.axis}"
 
 
 class Affine(nn.Module):
@@ -203,6 +128,10 @@ class Affine(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Returns x · scale + offset."""
         return x * self.scale + self.offset
+
+    def extra_repr(self) -> str:
+        """Returns what stands between the brackets when it is printed."""
+        return f"{self.scale.flatten().tolist()}, {self.offset.flatten().tolist()}"
 
 
 class Standardise(nn.Module):
@@ -232,6 +161,10 @@ class ChannelScale(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Returns the scaled channels."""
         return x * self.weight
+
+    def extra_repr(self) -> str:
+        """Returns what stands between the brackets when it is printed."""
+        return str(len(self.weight))
 
 
 class ChannelLayerNorm(nn.LayerNorm):
@@ -265,6 +198,11 @@ class AxisBatchNorm(nn.BatchNorm1d):
         )
         return normed.transpose(1, self.axis)
 
+    def extra_repr(self) -> str:
+        """Returns what stands between the brackets when it is printed."""
+        told = super().extra_repr()  # type: ignore[no-untyped-call]
+        return f"{told}, axis={self.axis}"
+
 
 class DropExamples(nn.Module):
     """Stochastic depth: in training, sets whole examples to zero and scales up the others.
@@ -283,6 +221,10 @@ class DropExamples(nn.Module):
         kept = x.new_full((x.shape[0], *self.ones), 1 - self.rate)
         return x * torch.bernoulli(kept) / (1 - self.rate)
 
+    def extra_repr(self) -> str:
+        """Returns what stands between the brackets when it is printed."""
+        return str(self.rate)
+
 
 class Noise(nn.Module):
     """In training, adds normal noise, or multiplies with noise around one."""
@@ -298,14 +240,6 @@ class Noise(nn.Module):
         noise = torch.randn_like(x) * self.deviation
         return x * (1 + noise) if self.multiply else x + noise
 
-
-def _pad_same(
-    x: Tensor,
-    kernel: Sequence[int],
-    stride: Sequence[int],
-    dilation: Sequence[int],
-    value: float,
-) -> Tensor:
-    top, bottom = same_padding(x.shape[2], kernel[0], stride[0], dilation[0])
-    left, right = same_padding(x.shape[3], kernel[1], stride[1], dilation[1])
-    return functional.pad(x, (left, right, top, bottom), value=value)
+    def extra_repr(self) -> str:
+        """Returns what stands between the brackets when it is printed."""
+        return f"{self.deviation}, multiply={self.multiply}"

@@ -1,5 +1,6 @@
 """A network that was translated, with all that is known of it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,6 +8,7 @@ from torch import fx
 
 from frostline.base.errors import BackboneError
 from frostline.networks.translate.graph import Graph
+from frostline.networks.weights import Match
 
 CHANNEL_ORDERS = ("rgb", "bgr")
 
@@ -41,6 +43,7 @@ class TranslatedNetwork:
     Attributes:
         module: Takes [n, c, h, w] and gives scores, before any softmax or sigmoid.
         graph: What it was built from; a model folder holds it as JSON.
+        shapes: What each node gives for one example.
         preprocessing: How pictures become its input, or None where nobody tells.
         labels: Its classes in order, or None.
         classifier: The path of the layer that gives the scores; empty where it gives a map or
@@ -48,16 +51,19 @@ class TranslatedNetwork:
         source: Where it comes from, for people: `keras:MobileNet, Keras 3.15.1`.
         digest: Of the graph: SHA-256, in hexadecimal.
         notes: What was left out or deserves a word, a sentence each.
+        match: What became of each tensor of a weights file that was asked for.
     """
 
     module: fx.GraphModule
     graph: Graph
+    shapes: Mapping[str, tuple[int, ...]]
     preprocessing: PictureFacts | None
     labels: tuple[str, ...] | None
     classifier: str
     source: str
     digest: str
     notes: tuple[str, ...] = ()
+    match: Match | None = None
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -65,7 +71,7 @@ class TranslatedNetwork:
         return self.graph.input_shape
 
 
-def classifier_of(graph: Graph, shapes: dict[str, tuple[int, ...]]) -> str:
+def classifier_of(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> str:
     """Returns the layer whose output becomes the scores; empty where the last is a map."""
     by_name = {node.name: node for node in graph.nodes}
     last = by_name[graph.output]

@@ -20,15 +20,17 @@ from frostline.networks.translate.modules import (
     Concatenate,
     DropExamples,
     GlobalPool,
-    KernelPaddedConv2d,
     Merge,
     Noise,
-    Pad,
     Permute,
     Reshape,
+    Standardise,
+)
+from frostline.networks.translate.padding import (
+    KernelPaddedConv2d,
+    Pad,
     SameAveragePool,
     SamePad,
-    Standardise,
 )
 
 Settings = Mapping[str, Any]
@@ -162,6 +164,8 @@ def _global_pool(settings: Settings, shapes: Sequence[Shape], layout: str) -> nn
 
 def _pad(settings: Settings, shapes: Sequence[Shape], layout: str) -> nn.Module:
     _maps(shapes)
+    if settings["sides"] == "same":
+        return SamePad(settings["kernel"], settings["stride"])
     return Pad(*settings["sides"])
 
 
@@ -194,6 +198,9 @@ def _reshape(settings: Settings, shapes: Sequence[Shape], layout: str) -> nn.Mod
     after = geometry.from_source(rank, layout)
     if _is_point(shapes[0]):
         before = None
+        if len(target) == 1:
+            # However many channels there are.
+            return nn.Flatten(1)
     if after is not None and target[:2] == [1, 1]:
         target, after = [target[2], 1, 1], None
     return _chain(

@@ -50,6 +50,10 @@ class GRU(nn.Module):
             states.append(state)
         return torch.stack(states, 1) if self.all_steps else state
 
+    def extra_repr(self) -> str:
+        """Returns what stands between the brackets when it is printed."""
+        return f"{self.units}, {self.reset_after}, {self.all_steps}, {self.backwards}"
+
     def _step(self, fed: Tensor, state: Tensor) -> Tensor:
         size = self.units
         gates, candidate = fed[:, : 2 * size], fed[:, 2 * size :]

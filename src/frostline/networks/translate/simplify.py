@@ -6,7 +6,7 @@ from dataclasses import replace
 from frostline.networks.translate.graph import Graph, Node
 from frostline.networks.translate.operators import OPERATORS
 
-_CONVS = ("conv2d", "depthwise_conv2d")
+_CONVS = ("conv2d", "depthwise_conv2d", "separable_conv2d")
 # These give new tensors, and need nothing of them in the backward pass.
 _FRESH = (
     *("conv2d", "depthwise_conv2d", "separable_conv2d", "conv2d_transpose", "dense"),
@@ -37,11 +37,11 @@ def with_merged_pads(graph: Graph) -> Graph:
         if node.op != "pad" or len(readers) != 1 or {node.name, readers[0].name} & again:
             continue
         conv = by_name[readers[0].name]
-        sides = node.settings["sides"]
-        if conv.op not in _CONVS or conv.settings["padding"] != "valid" or not _fits(sides):
+        if conv.op not in _CONVS or conv.settings["padding"] != "valid" or not _fits(node, conv):
             continue
         changed[node.name] = replace(node, op="identity", settings={})
-        changed[conv.name] = replace(conv, settings={**conv.settings, "padding": sides})
+        settings = {**conv.settings, "padding": node.settings["sides"]}
+        changed[conv.name] = replace(conv, settings=settings)
     return replace(graph, nodes=tuple(changed.get(node.name, node) for node in graph.nodes))
 
 
@@ -90,9 +90,12 @@ def readers_of_order(flatten: Node, graph: Graph) -> set[str] | None:
     return readers
 
 
-def _fits(sides: list[list[int]]) -> bool:
-    """Whether a convolution can pad so: alike on both sides, or by one more after."""
-    return all(after - before in (0, 1) for before, after in sides)
+def _fits(pad: Node, conv: Node) -> bool:
+    """Whether a convolution can pad so: alike on both sides, or, by channel, by one more after."""
+    if pad.settings["sides"] == "same":
+        return all(pad.settings[key] == conv.settings[key] for key in ("kernel", "stride"))
+    uneven = (0,) if conv.op == "conv2d" else (0, 1)
+    return all(after - before in uneven for before, after in pad.settings["sides"])
 
 
 def _by_name(graph: Graph) -> Mapping[str, Node]:

@@ -1,0 +1,260 @@
+"""Networks of transformers: image classifiers, from a folder or the hub.
+
+`transformers:PATH` opens a folder as `save_pretrained` writes it, `transformers:OWNER/NAME` a model
+of the hub. Weights are read from safetensors alone, and code that a model brings along is never
+run. The network gives its logits; its layers keep the names that transformers has for them.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from frostline import frost
+from frostline.base.errors import BackboneError, WeightsError
+from frostline.images.preprocessing import from_dict, network_facts
+from frostline.networks import hub, weights
+from frostline.networks.folder_config import ModelFolder, licence_of, read
+from frostline.networks.names import BackboneName
+from frostline.networks.record import BackboneEntry, BackboneRecord, LocalWeights, OpenedBackbone
+from frostline.networks.transformers_processor import PROCESSOR, preprocessing_of
+
+try:
+    import transformers
+except ImportError as error:
+    raise BackboneError(
+        "transformers: is not installed. Run: pip install 'frostline[transformers]'"
+    ) from error
+
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+# What Frostline writes into `config.json` besides what transformers does.
+_OURS = ("frostline", "num_classes", "label_names", "library_name")
+
+
+class ImageClassifier(nn.Module):
+    """An image classifier of transformers as a network from images to logits."""
+
+    def __init__(self, model: nn.Module) -> None:
+        """Takes over the parts of `model`, under their names."""
+        super().__init__()
+        # Not as a part: its own parts are parts of this network.
+        self.__dict__["inner"] = model
+        for name, part in model.named_children():
+            self.add_module(name, part)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Returns logits [n, classes] of images [n, 3, h, w]."""
+        logits: Tensor = self.__dict__["inner"].forward(images).logits
+        return logits
+
+
+def architectures() -> Sequence[str]:
+    """Returns nothing: the hub has too many."""
+    return ()
+
+
+def entries() -> Iterator[BackboneEntry]:
+    """Yields nothing: the hub has too many."""
+    return iter(())
+
+
+def open_named(name: BackboneName, local: LocalWeights | None) -> OpenedBackbone:
+    """Opens `transformers:PATH|OWNER/NAME`; see `NetworkKind.open_named`."""
+    where = str(name)
+    path = Path(name.path)
+    if local is not None:
+        raise BackboneError(f"{where}: --weights does not go with it; it brings its own weights.")
+    if not path.is_absolute():
+        path = hub.fetch(name, _WEIGHTS, (PROCESSOR,))
+    folder = read(path, where)
+    config = _config(folder, name, where)
+    preprocessing = preprocessing_of(folder, where)
+    if name.pretrained:
+        model = _loaded(path, config, where)
+    else:
+        model = transformers.AutoModelForImageClassification.from_config(config)
+    module = ImageClassifier(model)
+    features = _feature_count(module)
+    if name.arguments.get("num_classes") == 0:
+        remove_classifier(module)
+    record = BackboneRecord(
+        name=where,
+        kind="transformers",
+        architecture=str(config.model_type),
+        arguments={},
+        pretrained_tag="",
+        preprocessing=preprocessing,
+        parameters=sum(p.numel() for p in module.parameters()),
+        licence=licence_of(folder, ()) if name.pretrained else "",
+        classes=_classes(config, outputs(module)) if name.pretrained else (),
+        num_features=features,
+    )
+    return OpenedBackbone(record, module.eval())
+
+
+def open_folder(folder: ModelFolder, name: BackboneName) -> OpenedBackbone:
+    """Opens a network from a model folder; see `NetworkKind.open_folder`."""
+    where = str(folder.config_file)
+    config = _config(folder, name, where)
+    module = ImageClassifier(transformers.AutoModelForImageClassification.from_config(config))
+    features = _feature_count(module)
+    if 0 in (folder.config.get("num_classes"), name.arguments.get("num_classes")):
+        remove_classifier(module)
+    if name.pretrained:
+        file = folder.weights_file()
+        state = weights.read(file)
+        if name.arguments.get("num_classes") == 0:
+            state = {key: state[key] for key in module.state_dict() if key in state}
+        weights.apply(module, state, where=f"{file} into {config.model_type}", partial=None)
+    classes = folder.class_names(folder.config.get("label_names"), outputs(module))
+    record = BackboneRecord(
+        name=str(name),
+        kind="transformers",
+        architecture=str(config.model_type),
+        arguments={},
+        pretrained_tag="",
+        preprocessing=from_dict(folder.block_table("preprocessing"), where),
+        parameters=sum(p.numel() for p in module.parameters()),
+        licence=str(folder.block.get("licence") or "") if name.pretrained else "",
+        classes=classes if name.pretrained and name.arguments.get("num_classes") != 0 else (),
+        num_features=features,
+    )
+    return OpenedBackbone(record, module.eval(), extras=folder.block)
+
+
+def configuration(
+    module: nn.Module, record: BackboneRecord, classes: Sequence[str]
+) -> dict[str, Any]:
+    """Returns transformers' own `config.json`, and what it cannot say in Frostline's block."""
+    count = outputs(module)
+    config = module.__dict__["inner"].config
+    plain = {key: value for key, value in config.to_dict().items() if key not in _OURS}
+    named = {
+        "id2label": dict(enumerate(classes)),
+        "label2id": {n: i for i, n in enumerate(classes)},
+    }
+    return {
+        **plain,
+        **(named if count == len(classes) else {}),
+        "library_name": "transformers",
+        "num_classes": count,
+        "label_names": list(classes),
+        "frostline": {
+            "kind": "transformers",
+            "architecture": record.architecture,
+            "preprocessing": network_facts(record.preprocessing),
+            "licence": record.licence,
+        },
+    }
+
+
+def trace(module: nn.Module, input_shape: tuple[int, int, int]) -> frost.TracedNetwork:
+    """Finds the lines of a network; `pooled` is what the last layer of its classifier is fed."""
+    return frost.trace(module, input_shape, classifiers=(_classifier_path(module),))
+
+
+def size_argument(module: nn.Module) -> str:
+    """Returns nothing: position embeddings of these networks are not resampled."""
+    return ""
+
+
+def outputs(module: nn.Module) -> int:
+    """Returns how many outputs the classifier has; 0 where it was removed."""
+    last = module.get_submodule(_classifier_path(module))
+    return last.out_features if isinstance(last, nn.Linear) else 0
+
+
+def remove_classifier(module: nn.Module) -> None:
+    """Puts an identity in the place of the classifier's last layer."""
+    _put(module, nn.Identity())
+
+
+def replace_classifier(module: nn.Module, outputs: int) -> nn.Linear | None:
+    """Puts a new last layer in; see `NetworkKind.replace_classifier`."""
+    layer = nn.Linear(_feature_count(module), outputs)
+    _put(module, layer)
+    return layer
+
+
+def _put(module: nn.Module, layer: nn.Module) -> None:
+    for whole in (module, module.__dict__["inner"]):
+        whole.set_submodule(_classifier_path(module), layer)
+
+
+def _classifier_path(module: nn.Module) -> str:
+    """Returns where the last layer of the part `classifier` stands."""
+    part = module.get_submodule("classifier")
+    names = [name for name, one in part.named_modules() if not list(one.children())]
+    return f"classifier.{names[-1]}".rstrip(".")
+
+
+def _feature_count(module: nn.Module) -> int:
+    last = module.get_submodule(_classifier_path(module))
+    return last.in_features if isinstance(last, nn.Linear) else 0
+
+
+def _config(folder: ModelFolder, name: BackboneName, where: str) -> Any:
+    """Returns transformers' configuration of the network in a folder."""
+    facts = {key: value for key, value in folder.config.items() if key not in _OURS}
+    kind = facts.pop("model_type", None)
+    if "auto_map" in facts or kind not in transformers.CONFIG_MAPPING:
+        raise BackboneError(
+            f"{where}: transformers {transformers.__version__} has no model type {kind!r} of its "
+            "own, and code that a model brings along is not run."
+        )
+    unknown = [key for key in name.arguments if key != "num_classes"]
+    if unknown or name.arguments.get("num_classes", 0) != 0:
+        key = (*unknown, "num_classes")[0]
+        raise BackboneError(f"{where}: the architecture takes no argument {key!r}.")
+    config = transformers.CONFIG_MAPPING[kind].from_dict(facts)
+    if type(config) not in transformers.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING:
+        raise BackboneError(f"{where}: transformers has no image classifier of type {kind!r}.")
+    return config
+
+
+def _loaded(path: Path, config: Any, where: str) -> nn.Module:
+    """Loads the weights by transformers itself, which knows earlier names of its layers."""
+    if not any((path / file).is_file() for file in _WEIGHTS):
+        raise WeightsError(
+            f"{where}: no safetensors in it ({' or '.join(_WEIGHTS)}); other files are not read."
+        )
+    try:
+        model, told = transformers.AutoModelForImageClassification.from_pretrained(
+            path,
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    # Weights that do not belong to the configuration fail in many ways.
+    except Exception as error:
+        reason = "".join(str(error).strip().splitlines()[:1])[:160]
+        raise WeightsError(
+            f"{where}: its weights cannot be loaded ({type(error).__name__}: {reason})."
+        ) from error
+    for what in ("missing_keys", "mismatched_keys"):
+        if told.get(what):
+            few = ", ".join(map(str, sorted(map(str, told[what]))[:3]))
+            raise WeightsError(
+                f"{where}: its weights are not those of an image classifier; "
+                f"{what.partition('_')[0]} {len(told[what])} ({few})."
+            )
+    module: nn.Module = model
+    for tensor in (*module.parameters(), *module.buffers()):
+        # They lie in a mapped file until then, which may change.
+        tensor.data = tensor.data.clone()
+    return module
+
+
+def _classes(config: Any, count: int) -> tuple[str, ...]:
+    """Returns the class names; none where they are transformers' placeholders."""
+    named: Mapping[int, str] = config.id2label or {}
+    names = tuple(str(named.get(index, "")) for index in range(count))
+    if not all(names) or names == tuple(f"LABEL_{index}" for index in range(count)):
+        return ()
+    # Two classes of one name could not be told apart.
+    return tuple(f"{n} ({i})" if names.count(n) > 1 else n for i, n in enumerate(names))

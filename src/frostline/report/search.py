@@ -1,0 +1,49 @@
+"""What a search tried, and what it came to."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from frostline.report.tables import make_table
+from frostline.report.text import escape, number
+from frostline.scores.sentences import percent
+
+
+def candidates(found: Mapping[str, Any] | None) -> str:
+    """Shows the probe and every candidate with its scores; nothing where none was tried.
+
+    Args:
+        found: What `search.json` holds.
+    """
+    if not found or not found.get("candidates"):
+        return ""
+    chosen = found.get("chosen")
+    rows = [["probe", "", *_score(found.get("probe")), "", "yes" if chosen == "probe" else ""]]
+    for index, one in enumerate(found["candidates"]):
+        taken = "yes" if index == chosen else "diverged" if one.get("failure") else ""
+        seconds = "" if one.get("seconds") is None else f"{one['seconds']:,.0f}"
+        half, final = _score(one.get("half"))[0], _score(one.get("final"))
+        rows.append([escape(one["name"]), half, *final, seconds, taken])
+    heads = ["tried", "half way", "right on validation", "log-loss", "seconds", "taken"]
+    if not any(row[1] for row in rows):  # Of a single one, nothing is left out half way.
+        heads, rows = _without_half([heads])[0], _without_half(rows)
+    rule = str(found.get("rule", ""))
+    caption = f"Which is taken: {rule}." if rule else ""
+    return f"<h3>What was tried</h3>\n{make_table(heads, rows, caption)}"
+
+
+def _without_half(rows: Sequence[list[str]]) -> list[list[str]]:
+    return [[row[0], *row[2:]] for row in rows]
+
+
+def count(found: Mapping[str, Any] | None) -> int:
+    """Returns how many candidates were tried beside the probe."""
+    return len(found.get("candidates", [])) if found else 0
+
+
+def _score(score: Mapping[str, Any] | None) -> list[str]:
+    """Returns accuracy and log-loss, after temperature scaling where that was done."""
+    if not score:
+        return ["", ""]
+    scaled = score.get("scaled_loss")
+    loss = score.get("loss") if scaled is None else scaled
+    return [percent(score["accuracy"]), number(loss)]
