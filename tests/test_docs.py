@@ -412,7 +412,8 @@ def test_the_files_page_names_what_is_written(desk: Path) -> None:
         return json.loads(path.read_text("utf-8"))
 
     in_run = {f"{path.name}/" if path.is_dir() else path.name for path in linear.iterdir()}
-    assert named(told["A run folder"]) == in_run
+    # None of these runs searches.
+    assert named(told["A run folder"]) == in_run | {"search.json"}
     assert [row[0].strip("`") for row in told["listing.csv"]] == head_of(labels / "listing.csv")
     assert head_of(labels / "listing.csv") == [*head_of(linear / "listing.csv"), "label_count"]
     fixed = [name for name in head_of(linear / "predictions.csv") if not name.startswith("p:")]
@@ -420,6 +421,8 @@ def test_the_files_page_names_what_is_written(desk: Path) -> None:
     assert named(told["plan.json"]) == read(linear / "plan.json").keys()
     (proof,) = read(linear / "metrics.json")["stages"]
     assert named(told["metrics.json"]) == proof.keys()
+    scored = read(linear / "metrics.json")["cross_validation"]
+    assert named(told["Cross-validation"]) == scored.keys() | {"groups"}
     several = read(labels / "metrics.json")["val"]
     assert named(told["Of several labels"]) - several.keys() == set()
     assert several.keys() - read(linear / "metrics.json")["val"].keys() == {

@@ -213,7 +213,7 @@ def test_train_says_what_comes_next(finished_run: FinishedRun, capsys: Capture) 
 def test_train_json_is_metrics_json(finished_run: FinishedRun, capsys: Capture) -> None:
     shown = json.loads(printed(capsys, *finished_run.argv, "--json"))
     assert shown == json.loads((finished_run.path / "metrics.json").read_text())
-    assert list(shown) == ["val", "stages"]
+    assert list(shown) == ["val", "stages", "cross_validation"]
     assert list(shown["val"]) == SPLIT_KEYS
     assert list(shown["val"]["per_class"]["red"]) == ["n", "precision", "recall", "f1"]
 

@@ -224,7 +224,7 @@ def test_a_class_whose_every_picture_is_unreadable_is_no_class(
 def test_a_test_split_is_scored_once_and_apart(photos: Path, tmp_path: Path) -> None:
     recipe = Recipe(backbone=NETWORK, compute=FP32, data=Data(val=0.25, test=0.25))
     scores = run(photos, tmp_path / "run", recipe).read_metrics()
-    assert set(scores) == {"val", "test", "stages"}
+    assert set(scores) == {"val", "test", "stages", "cross_validation"}
     assert scores["stages"] == []
     assert 3 <= scores["test"]["n"] <= 18
 

@@ -1,6 +1,7 @@
 """Scores of a split, of one label an image and of several."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,25 @@ def test_summary_of_several_labels() -> None:
     none = evaluation.scored("test", rows(""), MANY[1:2], ["cat", "ant", "bee"], True)
     assert "mAP n/a, " in evaluation.summary("test", none.metrics)
     assert evaluation.summary("test", none.metrics).endswith("macro F1 n/a")
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_the_interval_goes_by_group_where_there_are_any(several: bool) -> None:
+    said, truth = torch.tensor([[0.9, 0.1]] * 6), ("ant", "ant", "bee", "bee", "ant", "ant")
+    groups = ("first", "first", "second", "second", "", "")
+    grouped = [replace(row, group=group) for row, group in zip(rows(*truth), groups, strict=True)]
+    plain = evaluation.scored("val", rows(*truth), said, ["ant", "bee"], several).metrics
+    part = evaluation.scored("val", grouped, said, ["ant", "bee"], several).metrics
+    # Each of the images without a group is one of its own.
+    assert part["groups"] == 4
+    assert "groups" not in plain
+    assert part["accuracy"] == plain["accuracy"]
+    low, high = part["accuracy_ci95"]
+    assert low < plain["accuracy_ci95"][0]
+    assert high > plain["accuracy_ci95"][1]
+    assert "interval by 4 groups 0." in evaluation.summary("val", part)
+
+
+def test_one_group_alone_says_nothing() -> None:
+    same = [Row(f"{n}.png", "ant", group="one") for n in range(3)]
+    assert evaluation.scored("val", same, ONE, ["ant", "bee"]).metrics["accuracy_ci95"] == [0, 1]

@@ -9,9 +9,11 @@ from frostline.scores.metrics import summarise, summarise_multilabel
 from frostline.scores.sentences import (
     Guess,
     counted,
+    cross_validated,
     doubts,
     guess_from,
     guess_of,
+    over_seeds,
     percent,
     verdict,
 )
@@ -99,3 +101,28 @@ def test_classes_that_were_never_recognised_are_named() -> None:
 def test_counts_are_told_the_commonest_first() -> None:
     assert counted(["bees", "ants", "bees", ""]) == "bees 2, none 1, ants 1"
     assert counted([str(k) for k in range(10)], most=8).endswith("7 1, 2 other classes 2")
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"several": False}, "56 right, 93 % (84 % to 97 %)"),
+        (
+            {"several": True, "groups": 8},
+            "56 with every label right, 93 % (84 % to 97 %, by 8 groups)",
+        ),
+    ],
+)
+def test_a_cross_validation_is_named_for_what_it_is(more: dict[str, Any], words: str) -> None:
+    found = {"of": "probe", "folds": 10, "n": 60, "accuracy": 56 / 60}
+    assert cross_validated({**found, "accuracy_ci95": [0.84, 0.97], **more}) == (
+        f"10-fold cross-validation of the probe over all 60 images of train and val: {words}"
+    )
+
+
+def test_seeds_are_told_for_each_split_that_there_is() -> None:
+    found = {"seeds": [0, 1], "val": {"accuracy": [0.75, 0.5], "mean": 0.625, "std": 0.1768}}
+    assert over_seeds(found) == [
+        "2 seeds: val accuracy 0.6250 on average, 0.5000 to 0.7500, standard deviation 0.1768"
+    ]
+    assert over_seeds({"seeds": []}) == []

@@ -5,6 +5,7 @@ import argparse
 from frostline import __version__
 from frostline.base.paths import user_path
 from frostline.cli.backbones import add_parser as _backbones
+from frostline.cli.run_options import run_options
 from frostline.cli.weights import add_parser as _weights
 from frostline.recipe import (
     CACHES,
@@ -243,18 +244,7 @@ def _recipe_options(parser: argparse.ArgumentParser, trains: bool = True) -> Non
     add("--memory", metavar="SIZE", help="most memory of the process, such as 2GiB")
     add("--time", metavar="TIME", help="most time for passes and epochs, such as 90s, 10m or 2h")
     if trains:
-        add(
-            "--tracker",
-            action="append",
-            metavar="NAME",
-            help="tensorboard, mlflow, wandb …; may be given again",
-        )
-        add(
-            "--histograms",
-            action="store_true",
-            default=None,
-            help="of weights and gradients, to TensorBoard",
-        )
+        run_options(group)
         _flip(group)
 
 

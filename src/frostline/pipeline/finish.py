@@ -12,7 +12,7 @@ from frostline.activations.sources import ImageViews, Source, image_views_of
 from frostline.base import files
 from frostline.model import classifier as classifiers
 from frostline.model.classifier import Classifier
-from frostline.pipeline import messages
+from frostline.pipeline import messages, seeds
 from frostline.pipeline.examples import in_order, labelled
 from frostline.pipeline.fill import Filled
 from frostline.pipeline.fit import Trained
@@ -21,11 +21,19 @@ from frostline.report import views_sheet
 from frostline.run.folder import RunFolder
 from frostline.scores import evaluation
 from frostline.scores.evaluation import ScoredSplit
+from frostline.scores.sentences import over_seeds
 from frostline.training import scoring
 from frostline.training.progress import RunProgress
 
 
-def finish(trained: Trained, run: RunFolder, frozen: str, content: str, took_s: float) -> None:
+def finish(
+    trained: Trained,
+    run: RunFolder,
+    frozen: str,
+    content: str,
+    took_s: float,
+    others: Mapping[int, Mapping[str, Any]],
+) -> None:
     """Scores the network and writes what is left of the run; the scores come last.
 
     Args:
@@ -33,7 +41,8 @@ def finish(trained: Trained, run: RunFolder, frozen: str, content: str, took_s: 
         run: The run folder.
         frozen: The digest of what lies below the earliest line, from before anything was run.
         content: The digest of the images with their labels and splits.
-        took_s: Seconds from the first image to here.
+        took_s: Seconds from the first image to the end of training.
+        others: The scores of the same run with other seeds.
     """
     filled, progress = trained.filled, trained.progress
     console = filled.planned.prepared.request.console
@@ -62,8 +71,24 @@ def finish(trained: Trained, run: RunFolder, frozen: str, content: str, took_s: 
     classifiers.save(model, run.model)
     evaluation.write_predictions(run.predictions, model.labels, scored.values())
     metrics = {name: result.metrics for name, result in scored.items()}
-    run.write_metrics({**metrics, "stages": progress.proofs})
+    more = _beside(metrics, trained, others)
+    run.write_metrics({**metrics, "stages": progress.proofs, **more})
     run.remove_checkpoints()
+
+
+def _beside(
+    metrics: Mapping[str, Any], trained: Trained, others: Mapping[int, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Returns what stands beside the scores of the splits: other ways to score the same."""
+    more: dict[str, Any] = {}
+    if trained.progress.cross_validation:
+        more["cross_validation"] = trained.progress.cross_validation
+    if others:
+        planned = trained.filled.planned
+        more["seeds"] = seeds.facts_of({planned.recipe.seed: metrics, **others})
+        for line in over_seeds(more["seeds"]):
+            planned.prepared.request.console.say(line)
+    return more
 
 
 def _last_kept(progress: RunProgress) -> int:

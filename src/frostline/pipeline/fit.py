@@ -6,10 +6,20 @@ from dataclasses import dataclass
 from frostline import planner
 from frostline import recipe as recipes
 from frostline.activations.sources import image_views_of
+from frostline.base.errors import LossError
 from frostline.images.augment import View
+from frostline.pipeline.cross_validation import probe_facts
 from frostline.pipeline.fill import Filled
+from frostline.pipeline.fold_search import fold_start, search_by_folds
+from frostline.pipeline.folds import FEW_HELD_OUT, OF_CANDIDATES, fold_count
 from frostline.pipeline.head_probe import fit_probe, probe_score
-from frostline.pipeline.search import Found, is_solved, search, with_stage
+from frostline.pipeline.search import (
+    LEAST_VALIDATION,
+    Found,
+    is_solved,
+    search,
+    with_stage,
+)
 from frostline.pipeline.stage_tasks import stage_task
 from frostline.run.folder import RunFolder
 from frostline.training import checkpoint, scoring, stages, trackers
@@ -61,11 +71,22 @@ def fit(filled: Filled, run: RunFolder, bound: dict[str, str], found: Checkpoint
     recipe = filled.planned.recipe
     for number in range(first, len(recipe.stages)):
         stages.carry_out(stage_task(filled, number), progress, found if number == first else None)
-    if found and first == len(recipe.stages) > 0:
-        checkpoint.unpack(found, filled.sources.at(first - 1)[0].trainable, None)
+    if found and first == len(recipe.stages):
+        _restore_end(filled, found)
     run.write_history(progress.history)
     progress.trackers.close()
     return Trained(filled, progress, time.perf_counter() - begun_at)
+
+
+def _restore_end(filled: Filled, found: Checkpoint) -> None:
+    """Puts what training came to into the network: the last stage, or the probe alone."""
+    if filled.planned.recipe.stages:
+        checkpoint.unpack(
+            found, filled.sources.at(len(filled.planned.recipe.stages) - 1)[0].trainable, None
+        )
+    else:
+        # Written before the search, at a line of its candidates; only the head is another.
+        filled.sources.at(-1)[0].trainable.head.load_state_dict(found.part("upper.head"))
 
 
 def _begin(filled: Filled, progress: RunProgress) -> None:
@@ -74,6 +95,7 @@ def _begin(filled: Filled, progress: RunProgress) -> None:
     if recipe.head.start == "probe":
         views = _probe_views(filled)[:1] if recipe.search.enabled else []
         progress.note(fit_probe(filled, views))
+        progress.cross_validation = probe_facts(filled)
     if recipe.stages:
         progress.save(0, filled.sources.at(0)[0].trainable)
 
@@ -84,15 +106,23 @@ def _search(
     """Returns the run with the recipe that a search came to, and the checkpoint of its stage."""
     if found is not None:
         checkpoint.unpack(found, filled.sources.at(0)[0].trainable, None)
-    start = _start_score(filled, progress)
-    if is_solved(filled, start):
+    folds = fold_count(filled.listing, filled.planned.recipe.search.folds, OF_CANDIDATES)
+    folded = fold_start(filled, folds) if folds else None
+    start = folded.score if folded else _start_score(filled, progress)
+    if is_solved(filled, start, FEW_HELD_OUT if folded else LEAST_VALIDATION):
         progress.console.say(
             f"search: the probe is right in {start.accuracy:.1%} of {start.count} images, so "
             "nothing else is tried (--time 5m would)"
         )
         best = Found(None)
     else:
-        best = search(filled, run, _probe_again(filled, progress, start))
+        probe = _probe_again(filled, progress, start)
+        best = search_by_folds(filled, run, folded) if folded else search(filled, run, probe)
+        if best.candidate is None and filled.planned.recipe.head.start != "probe":
+            raise LossError(
+                "search: no candidate was better than the new head at random. Try a learning rate "
+                "ten times smaller with another --out."
+            )
     filled = with_stage(filled, best.candidate)
     recipes.write(filled.planned.recipe, run.recipe)
     for line in best.history:

@@ -14,6 +14,7 @@ from frostline.images.augment import CENTER, View
 from frostline.model.classifier import Classifier
 from frostline.pipeline.examples import in_order, labelled
 from frostline.pipeline.fill import Filled
+from frostline.pipeline.folds import fold_count
 from frostline.training import probe, scoring
 from frostline.training.examples import Examples, Fetch, batches
 from frostline.training.features import gather
@@ -53,16 +54,25 @@ def fit_probe(filled: Filled, views: Sequence[View] = ()) -> dict[str, Any]:
         fitted.append(_fit(filled, [CENTER, *views]))
     scores = [one.score for one in fitted if one.score is not None]
     best = fitted[scoring.best_of(scores)] if scores else fitted[0]
-    _put(filled.sources.at(-1)[0], best.probe)
+    put(filled.sources.at(-1)[0], best.probe)
     record = _record(best)
     console = filled.planned.prepared.request.console
     several = f", on {best.views} views of each image" if best.views > 1 else ""
     console.say(
         f"probe: logistic regression{several}, L2 penalty C = {best.probe.inverse_penalty:.3g} "
-        f"(the best of {len(best.probe.tried)}), {best.probe.chosen_on} accuracy "
-        f"{record.get('val_accuracy', best.probe.chosen.accuracy):.4f}"
+        f"(the best of {len(best.probe.tried)} on {_chosen_on(best.probe)}), {_told(record)}"
     )
     return {**record, "seconds": round(time.perf_counter() - begun, 3)}
+
+
+def _chosen_on(found: Probe) -> str:
+    within = "" if found.chosen_on == "val" else " within train"
+    return f"{found.chosen_on}{within}"
+
+
+def _told(record: dict[str, Any]) -> str:
+    on = "val" if "val_accuracy" in record else "cv"
+    return f"{on} accuracy {record[f'{on}_accuracy']:.4f}"
 
 
 def probe_score(record: dict[str, Any], count: int) -> Score:
@@ -100,16 +110,20 @@ def _fit(filled: Filled, views: Sequence[View]) -> FittedProbe:
     if validation:
         val = (features(model, source.fetch, validation, device), validation.targets.to(device))
     groups = [row.group or row.digest for row in rows] * len(views)
-    found = probe.fit(train, val, len(model.labels), kind=model.targets, groups=groups)
+    # A few images of validation choose by chance, and tell more where they chose nothing.
+    is_few = fold_count(listing, filled.planned.recipe.search.folds, probe.FOLDS) > 0
+    chosen_on = None if is_few else val
+    found = probe.fit(train, chosen_on, len(model.labels), kind=model.targets, groups=groups)
     if validation is None:
         return FittedProbe(found, len(views), None)
     # Scored as the finished network is, so that what chooses is what is told in the end.
-    _put(model, found)
+    put(model, found)
     score = scoring.score(model.trainable, source.fetch, validation, device, model.targets)
     return FittedProbe(found, len(views), score)
 
 
-def _put(model: Classifier, found: Probe) -> None:
+def put(model: Classifier, found: Probe) -> None:
+    """Puts a probe in place of the head's last layer."""
     last = model.trainable.head[-1]  # type: ignore[index]
     assert isinstance(last, nn.Linear)
     with torch.no_grad():

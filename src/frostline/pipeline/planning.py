@@ -14,6 +14,7 @@ from frostline.base.errors import EngineError
 from frostline.frost import Line
 from frostline.model import classifier as classifiers
 from frostline.model.classifier import Classifier
+from frostline.pipeline.folds import OF_CANDIDATES, fold_count
 from frostline.pipeline.prepare import Prepared, stage_lines, with_precision
 from frostline.planner import Plan, candidates, measure
 from frostline.planner.candidates import Candidate, EpochCost, SearchLines
@@ -133,19 +134,20 @@ def _plan_search(prepared: Prepared) -> Planned:
     views = recipe.views.count or _views_in_time(recipe, train, val, row_s)
     pass_s = row_s * (train * (1 + views) + val)
     budget_s = _budget_s(recipe, pass_s, time.perf_counter() - begun)
-    tried = candidates.choose(base, lines, cost, budget_s, recipe.search.candidates)
+    folds = fold_count(prepared.listing, recipe.search.folds, OF_CANDIDATES)
+    tried = candidates.choose(base, lines, cost, budget_s, recipe.search.candidates, folds)
     if not tried and recipe.head.start != "probe":
         # A random head must be trained, however little time there is.
         tried = candidates.choose(base, lines, cost, math.inf, 1)
     request.console.say(
-        f"search: {len(tried)} candidates besides the probe in about "
-        f"{candidates.total_s(tried):.0f} s of the {budget_s:.0f} s there are for them"
+        f"search: {len(tried)} candidates besides the probe{', cross-validated,' * bool(folds)} in "
+        f"about {candidates.total_s(tried, folds):.0f} s of the {budget_s:.0f} s there are for them"
     )
-    return _plan_pass(prepared, tried, views, budget_s)
+    return _plan_pass(prepared, tried, views, budget_s, folds)
 
 
 def _plan_pass(
-    prepared: Prepared, tried: tuple[Candidate, ...], views: int, budget_s: float
+    prepared: Prepared, tried: tuple[Candidate, ...], views: int, budget_s: float, folds: int
 ) -> Planned:
     """Plans the pass over the images for all lines that are tried."""
     recipe = prepared.request.recipe
@@ -168,7 +170,8 @@ def _plan_pass(
         "asked": recipes.to_dict(recipe),
         "search": {
             "budget_s": round(budget_s, 1),
-            "estimate_s": round(candidates.total_s(tried), 1),
+            "folds": folds,
+            "estimate_s": round(candidates.total_s(tried, folds), 1),
             "candidates": [_facts_of(one) for one in tried],
         },
     }

@@ -25,7 +25,7 @@ from frostline.networks import catalog
 from frostline.networks.builtin_networks import FALLBACK
 from frostline.networks.opening import open_at_size
 from frostline.networks.record import OpenedBackbone
-from frostline.pipeline import messages
+from frostline.pipeline import folds, messages
 from frostline.recipe import BackboneChoice, Data, Recipe, Stage
 from frostline.training import trackers
 
@@ -133,6 +133,7 @@ def prepare(request: Request) -> Prepared:
     # A line that cannot be is told before splits are.
     stage_lines(model, recipe)
     listing = splits.assign(listing, recipe.data.val, recipe.data.test, recipe.seed)
+    folds.check(listing, recipe.search.folds)
     return Prepared(request, opened, precision, targets, model, listing)
 
 

@@ -2,17 +2,18 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 from frostline import recipe as recipes
 from frostline.activations.cut_network import prefix_digest
 from frostline.base import files
-from frostline.base.console import Console
-from frostline.pipeline import resume
+from frostline.base.console import QUIET, Console
+from frostline.pipeline import resume, seeds
 from frostline.pipeline.fill import fill
 from frostline.pipeline.finish import finish
 from frostline.pipeline.fit import fit
 from frostline.pipeline.planning import make_plan, plan_of
-from frostline.pipeline.prepare import ask, prepare
+from frostline.pipeline.prepare import Request, ask, prepare
 from frostline.pipeline.stage_sources import StageSources
 from frostline.planner import Plan
 from frostline.recipe import Recipe
@@ -60,8 +61,27 @@ def train(photos: Path, out: Path, recipe: Recipe, cache: Path, console: Console
         begun = time.perf_counter()
         filled = fill(planned, sources, run)
         trained = fit(filled, run, bound, found)
-        finish(trained, run, frozen, content, time.perf_counter() - begun)
+        took_s = time.perf_counter() - begun
+        others = _repeat(trained.filled.planned.recipe, request, run)
+        finish(trained, run, frozen, content, took_s, others)
     return run
+
+
+def _repeat(settled: Recipe, request: Request, run: RunFolder) -> dict[int, Any]:
+    """Makes the run with further seeds, from the same cache; returns the scores of each.
+
+    They are runs in a folder of this one, which goes once it is finished; so one that was
+    interrupted is gone on with.
+    """
+    found = {}
+    for seed, recipe in seeds.recipes_of(settled).items():
+        made = train(request.photos, run.of_seed(seed), recipe, request.cache, QUIET)
+        found[seed] = made.read_scores()
+        scores = ", ".join(
+            f"{split} accuracy {one['accuracy']:.4f}" for split, one in found[seed].items()
+        )
+        request.console.say(f"seed {seed}: {scores}")
+    return found
 
 
 def plan(photos: Path, recipe: Recipe, cache: Path, console: Console) -> Plan:

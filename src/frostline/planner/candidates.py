@@ -88,7 +88,12 @@ class EpochCost:
 
 
 def choose(
-    base: Stage, lines: SearchLines, cost: EpochCost, budget_s: float, most: int = 0
+    base: Stage,
+    lines: SearchLines,
+    cost: EpochCost,
+    budget_s: float,
+    most: int = 0,
+    folds: int = 0,
 ) -> tuple[Candidate, ...]:
     """Returns the candidates that fit into the time, the first of them at its best length.
 
@@ -98,24 +103,32 @@ def choose(
         cost: Of an epoch.
         budget_s: Seconds for all of them.
         most: At most so many; 0 for as many as fit.
+        folds: Of the cross-validation that compares them; 0 where validation does.
 
     Returns:
         None at all where not even a short one fits.
     """
-    first = _first(base, lines, cost, budget_s)
+    first = _first(base, lines, cost, budget_s / max(folds, 1))
     if first is None:
         return ()
     chosen = [first]
     for candidate in _others(first, base, lines, cost):
         if most and len(chosen) == most:
             break
-        if total_s([*chosen, candidate]) <= budget_s:
+        if total_s([*chosen, candidate], folds) <= budget_s:
             chosen.append(candidate)
     return tuple(chosen)
 
 
-def total_s(candidates: Sequence[Candidate]) -> float:
-    """Returns the seconds of all: each to its half, the better half of them to the end."""
+def total_s(candidates: Sequence[Candidate], folds: int = 0) -> float:
+    """Returns the seconds of all.
+
+    Each to its half, the better half of them to the end; where they are cross-validated, each on
+    all folds but one in turn, and the best of them, at worst the longest, once more.
+    """
+    if folds and candidates:
+        costs = [one.estimate_s for one in candidates]
+        return sum(costs) * (folds - 1) + max(costs)
     if len(candidates) == 1:
         return candidates[0].estimate_s
     costs = sorted((one.estimate_s for one in candidates), reverse=True)

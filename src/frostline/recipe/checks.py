@@ -86,6 +86,9 @@ def _check_data_and_head(recipe: Recipe, problems: list[str]) -> None:
     require = partial(_require, problems)
     data, head = recipe.data, recipe.head
     require(0 <= recipe.seed < 2**32, "seed", "0 to 4294967295", recipe.seed)
+    rule = "1 to 100, with seed + seeds at most 4294967296"
+    is_count = 1 <= recipe.seeds <= 100 and recipe.seed + recipe.seeds <= 2**32
+    require(is_count, "seeds", rule, recipe.seeds)
     require(0 <= data.val < 1, "data.val", "a share in [0, 1)", data.val)
     require(0 <= data.test < 1, "data.test", "a share in [0, 1)", data.test)
     both = data.val + data.test
@@ -151,6 +154,10 @@ def _check_compute(recipe: Recipe, problems: list[str]) -> None:
     )
     most = recipe.search.candidates
     require(0 <= most <= 100, "search.candidates", "0 (as many as the time allows) to 100", most)
+    folds = recipe.search.folds
+    require(
+        0 <= folds <= 100, "search.folds", "0 (where images are few), 1 (none) or 2 to 100", folds
+    )
     if recipe.search.enabled and len(recipe.stages) > 1:
         problems.append(
             "search.enabled: a search varies a recipe's only stage, and this recipe has "

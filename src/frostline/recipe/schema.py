@@ -19,7 +19,7 @@ INITS = ("default", "normal", "xavier", "kaiming")
 PRESETS = ("none", "light", "standard", "strong")
 FILLS = ("edge", "constant")
 BALANCES = ("none", "weights", "sampling")
-SELECTS = ("best", "last")
+SELECTS = ("best", "last", "end")
 DEFAULT = "thaw"
 TRACKERS = (
     "tensorboard",
@@ -182,7 +182,8 @@ class Stage:
         noise: Gaussian noise on activations, relative to a batch's standard deviation.
         augment: Whether augmented views of the training images are used, or the `center` view.
         select: Which state a stage ends with: `best` (the best epoch on validation) or `last` (the
-            end of the schedule). Either is kept only if it is better than the stage's start.
+            end of the schedule), either of them only if it is better than the stage's start; or
+            `end`, the end of the schedule whatever validation says.
     """
 
     line: str = "top"
@@ -256,10 +257,13 @@ class Search:
             recipe's own last stage. How long it may take follows from `budget.time_min`; without
             that, from what the first pass over the images takes.
         candidates: At most so many, the probe not counted; 0 for as many as the time allows.
+        folds: Of the cross-validation by which the probe is scored and candidates are compared,
+            over the images of train and val; 0 for one where these are few, 1 for none.
     """
 
     enabled: bool = False
     candidates: int = 0
+    folds: int = 0
 
 
 @dataclass(frozen=True)
@@ -290,10 +294,18 @@ class Predict:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that determines a run, besides the listing."""
+    """Everything that determines a run, besides the listing.
+
+    Attributes:
+        about: What it is for, in words.
+        seed: Decides splits, new weights, views, order and dropout.
+        seeds: How often the run is made, with `seed`, `seed + 1` and so on, for the mean and the
+            spread of its scores; the first is the run.
+    """
 
     about: str = ""
     seed: int = 0
+    seeds: int = 1
     data: Data = field(default_factory=Data)
     backbone: BackboneChoice = field(default_factory=BackboneChoice)
     head: HeadChoice = field(default_factory=HeadChoice)

@@ -21,7 +21,7 @@ from frostline.report.stages import StageResult, choices, prices, results
 from frostline.run import about as run_about
 from frostline.run.folder import RunFolder
 from frostline.scores import metrics
-from frostline.scores.sentences import guess_of
+from frostline.scores.sentences import cross_validated, guess_of, over_seeds
 
 # How those remarks on pictures begin that tell of nothing wrong.
 _HARMLESS = ("converted ", "passed over", "without a label", "groups stay together")
@@ -117,6 +117,7 @@ def _page(run: RunFolder) -> Page:
     return Page(
         title=run.path.resolve().name,
         byline=facts.byline(about),
+        besides=_besides(found),
         parts=parts_of(scores, rows, names, listing.several),
         mistakes=examples.mistakes(rows, names, listing.several),
         warnings=[*prices(stages, counts["val"]), *worrying],
@@ -129,6 +130,14 @@ def _page(run: RunFolder) -> Page:
         is_varied=_is_varied(made.views),
         facts=facts.of_run(made, listing, plan, found, about),
     )
+
+
+def _besides(found: Mapping[str, Any]) -> list[str]:
+    crossed = found.get("cross_validation")
+    return [
+        *([cross_validated(crossed)] if crossed else []),
+        *over_seeds(found.get("seeds", {"seeds": []})),
+    ]
 
 
 def _is_varied(views: recipe.Views) -> bool:

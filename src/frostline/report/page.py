@@ -51,6 +51,7 @@ class Page:
     Attributes:
         title: The heading, such as the name of the run.
         byline: When and with what it was made, a few words each.
+        besides: Other ways to tell how right it is, in words, for below the headline.
         parts: The splits that were scored.
         mistakes: Wrong predictions, the surest first.
         warnings: What the reader must know first, such as a class without validation images.
@@ -66,6 +67,7 @@ class Page:
 
     title: str
     byline: Sequence[str] = ()
+    besides: Sequence[str] = ()
     parts: Sequence[SplitPart] = ()
     mistakes: Sequence[Example] = ()
     warnings: Sequence[str] = ()
@@ -95,6 +97,7 @@ def render(page: Page) -> str:
     sections = [one for one in sections if one[2]]
     body = [
         f"<header><h1>{escape(page.title)}</h1>{_byline(page.byline)}{_leads(page.parts)}",
+        *(f'<p class="dim">{sentence(said)}</p>' for said in page.besides),
         _notes([*doubtful, *page.warnings]),
         _navigation(sections) + "</header>",
         "<main>",
@@ -290,6 +293,6 @@ def _measures(parts: Sequence[SplitPart]) -> str:
         for part in parts
     ]
     low_is_good = ", ".join(name for key, name in measures if key in _LOW_IS_GOOD)
-    caption = "Intervals are Wilson's, at 95 %."
+    caption = "Intervals are Wilson's, at 95 %; where pictures have groups, by group."
     caption += f" Lower is better: {low_is_good}." if low_is_good else ""
     return make_table(heads, rows, caption)

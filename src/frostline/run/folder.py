@@ -1,6 +1,7 @@
 """The files of a run folder; no other module spells their names."""
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,10 @@ class RunFolder:
     def candidate(self, number: int) -> Path:
         """The checkpoint of a candidate; removed when the run is finished."""
         return self.checkpoint.parent / f"candidate-{number:02}.safetensors"
+
+    def of_seed(self, seed: int) -> Path:
+        """The same run with another seed; removed when this one is finished."""
+        return self.path / "seeds" / str(seed)
 
     @property
     def tensorboard(self) -> Path:
@@ -146,6 +151,7 @@ class RunFolder:
         self.checkpoint.unlink(missing_ok=True)
         for path in self.checkpoint.parent.glob("candidate-*.safetensors"):
             path.unlink(missing_ok=True)
+        shutil.rmtree(self.path / "seeds", ignore_errors=True)
 
     def read_history(self) -> list[dict[str, Any]]:
         """Returns the lines of the history; none if nothing was trained.

@@ -13,6 +13,7 @@ from torch import Tensor
 from frostline.base.files import write_text
 from frostline.images.rows import Row, join_tags, split_tags
 from frostline.scores import metrics
+from frostline.scores.group_interval import grouped_wilson
 
 # The part of `metrics.summarise` that goes to metrics.json; the rest is for the report. Of
 # `metrics.summarise_multilabel`, everything goes there.
@@ -70,10 +71,25 @@ def scored(
         for position, row in enumerate(rows):
             truth[position, [column[tag] for tag in split_tags(row.label)]] = True
         summary = metrics.summarise_multilabel(values, truth, labels)
+        summary |= _by_group(rows, ((values >= metrics.THRESHOLD) == truth).all(1))
         return ScoredSplit(split, tuple(rows), values, summary, several)
     targets = np.array([column[row.label] for row in rows], dtype=np.int64)
     summary = metrics.summarise(values, targets, labels)
-    return ScoredSplit(split, tuple(rows), values, {key: summary[key] for key in KEYS})
+    kept = {key: summary[key] for key in KEYS}
+    kept |= _by_group(rows, values.argmax(1) == targets)
+    return ScoredSplit(split, tuple(rows), values, kept)
+
+
+def _by_group(rows: Sequence[Row], correct: np.ndarray) -> dict[str, Any]:
+    """Returns the interval of the accuracy by group, where images have groups."""
+    if not any(row.group for row in rows):
+        return {}
+    # An image without a group is one of its own.
+    groups = [("group", row.group) if row.group else ("image", row.path) for row in rows]
+    low, high = grouped_wilson(correct, groups)
+    # One group alone says nothing of others.
+    ends = [0.0, 1.0] if low is None or high is None else [low, high]
+    return {"groups": len(set(groups)), "accuracy_ci95": ends}
 
 
 def summary(split: str, scores: Mapping[str, Any]) -> str:
@@ -82,9 +98,10 @@ def summary(split: str, scores: Mapping[str, Any]) -> str:
     several = "mean_average_precision" in scores
     kind = "exact match" if several else "accuracy"
     ranking = f", mAP {_format(scores['mean_average_precision'])}" if several else ""
+    by_group = f" by {scores['groups']} groups" if "groups" in scores else ""
     return (
-        f"{split}: {kind} {scores['accuracy']:.4f} (95 % interval {low:.3f} to {high:.3f}, "
-        f"n = {scores['n']}){ranking}, log-loss {scores['log_loss']:.4f}, "
+        f"{split}: {kind} {scores['accuracy']:.4f} (95 % interval{by_group} {low:.3f} to "
+        f"{high:.3f}, n = {scores['n']}){ranking}, log-loss {scores['log_loss']:.4f}, "
         f"macro F1 {_format(scores['macro_f1'])}"
     )
 

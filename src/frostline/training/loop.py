@@ -49,7 +49,7 @@ class TrainSettings:
         classes: How many there are.
         seed: Decides order, dropout, mixing and noise.
         select: `best` keeps the best epoch on validation; `last` the end of the schedule, if it is
-            better than the start.
+            better than the start; `end` the end of the schedule in any case.
     """
 
     epochs: int
@@ -315,8 +315,9 @@ def _close(run: _Run, validation: Examples | None, state: TrainState) -> dict[st
             raise _no_number(run, state)
         line |= {"val_loss": now.loss, "val_accuracy": now.accuracy}
         line |= {"val_scaled_loss": now.scaled_loss}
-        is_due = settings.select == "best" or state.step >= run.steps
-        if is_due and now.better_than(state.best):
+        is_end, select = state.step >= run.steps, settings.select
+        is_due = select == "best" or is_end
+        if is_due and (select == "end" or now.better_than(state.best)):
             state.best, state.best_epoch = now, state.epoch
             state.best_weights = copy.deepcopy(run.trainable.state_dict())
     elif not all(bool(value.isfinite().all()) for value in run.trainable.parameters()):
@@ -325,7 +326,9 @@ def _close(run: _Run, validation: Examples | None, state: TrainState) -> dict[st
     else:
         state.best_weights = copy.deepcopy(run.trainable.state_dict())
         state.best_epoch = state.epoch
-    idle = state.epoch - state.best_epoch >= settings.patience > 0
+    # Where the end of the schedule is what counts, no epoch before it can be waited for.
+    waits = settings.select == "best" or not validation
+    idle = waits and state.epoch - state.best_epoch >= settings.patience > 0
     state.finished = state.step >= run.steps or idle
     if state.finished:
         run.trainable.load_state_dict(state.best_weights)

@@ -34,6 +34,7 @@ class RunProgress:
         histograms: Whether `trackers` get histograms.
         history: One record per epoch and stage.
         proofs: What was frozen and trained, one for each finished stage.
+        cross_validation: The probe's score over all folds; None where there is none.
         clock: When checkpoints are due.
     """
 
@@ -45,6 +46,7 @@ class RunProgress:
     histograms: bool = False
     history: list[dict[str, Any]] = field(default_factory=list)
     proofs: list[dict[str, Any]] = field(default_factory=list)
+    cross_validation: dict[str, Any] | None = None
     clock: CheckpointClock = field(default_factory=CheckpointClock)
 
     def save(
@@ -67,6 +69,7 @@ class RunProgress:
             "ground": dict(self.ground),
             "history": self.history,
             "proofs": self.proofs,
+            "cross_validation": self.cross_validation,
         }
         checkpoint.write(self.run.checkpoint, facts, tensors)
         self.clock.wrote(time.perf_counter() - begun)
@@ -75,6 +78,7 @@ class RunProgress:
         """Takes over history and proofs from a checkpoint."""
         self.history = list(found.facts["history"])
         self.proofs = list(found.facts["proofs"])
+        self.cross_validation = found.facts.get("cross_validation")
         for name, now in self.ground.items():
             before = found.facts["ground"][name]
             if before != now:

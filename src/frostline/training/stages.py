@@ -4,7 +4,7 @@ import contextlib
 import copy
 import math
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -126,21 +126,9 @@ def _go(
     if state.finished:
         return
     stage, model = task.stage, task.model
-    settings = train_settings(task)
-    rate = partial(schedules.factor, warmup=stage.warmup, schedule=stage.schedule)
-    steps = loop.step_count(task.images, settings)
+    steps = loop.step_count(task.images, train_settings(task))
     batches = examples.batch_count(task.images, stage.batch_size)
-    lines = loop.train(
-        model.trainable,
-        optimizer,
-        rate,
-        task.source.fetch,
-        task.examples_of,
-        task.validation,
-        settings,
-        model.engine.device,
-        state,
-    )
+    lines = training(task, optimizer, state)
     shown = progress.console.bar(steps - state.step, "training", "step")
     with contextlib.closing(lines), shown as bar:
         for line in lines:
@@ -160,6 +148,24 @@ def _go(
             if request.number or is_due:
                 progress.save(task.number, model.trainable, optimizer, state)
             request.obey()
+
+
+def training(
+    task: StageTask, optimizer: torch.optim.Optimizer, state: TrainState
+) -> Generator[dict[str, Any] | None, None, None]:
+    """Returns the loop over a stage's steps, as `loop.train` has it."""
+    stage = task.stage
+    return loop.train(
+        task.model.trainable,
+        optimizer,
+        partial(schedules.factor, warmup=stage.warmup, schedule=stage.schedule),
+        task.source.fetch,
+        task.examples_of,
+        task.validation,
+        train_settings(task),
+        task.model.engine.device,
+        state,
+    )
 
 
 def _note_epoch(task: StageTask, progress: RunProgress, line: dict[str, Any]) -> None:

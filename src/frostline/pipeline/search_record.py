@@ -1,0 +1,147 @@
+"""What a search tried, with costs and scores: `search.json`, and the table on the screen."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from frostline.base import files
+from frostline.base.console import Console
+from frostline.planner.candidates import Candidate
+from frostline.run.folder import RunFolder
+from frostline.training import scoring
+from frostline.training.scoring import Score
+
+# When candidates are scored: at half of their epochs, at the end, and by cross-validation.
+HALF, FINAL, CROSS_VALIDATED = "half", "final", "cross_validated"
+RULE = (
+    "of those within half a standard error of the best accuracy, the least log-loss after "
+    "temperature scaling"
+)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """How a candidate stands.
+
+    Attributes:
+        score: None where its loss is no longer a number.
+        seconds: What its training took.
+        failure: Why there is no score.
+    """
+
+    score: Score | None
+    seconds: float
+    failure: str = ""
+
+
+class SearchRecord:
+    """`search.json`: every candidate with its cost and its scores."""
+
+    def __init__(
+        self, run: RunFolder, candidates: Sequence[Candidate], probe: Score, folds: int = 0
+    ) -> None:
+        """Reads what is there, or begins.
+
+        Args:
+            run: The run.
+            candidates: What is tried.
+            probe: The score that they must beat.
+            folds: Of the cross-validation that all scores are of; 0 where they are of `val`.
+        """
+        self._path = run.search
+        self._probe = probe
+        self._last = CROSS_VALIDATED if folds else FINAL
+        self.facts: dict[str, Any] = run.read_search() or {
+            "rule": RULE,
+            "scored_on": "cross-validation" if folds else "val",
+            "folds": folds,
+            "probe": vars(probe),
+            "candidates": [
+                {"name": one.name, "line": one.line.name, "estimate_s": round(one.estimate_s, 3)}
+                for one in candidates
+            ],
+        }
+
+    def has(self, number: int, when: str) -> bool:
+        """Says whether a candidate was scored, or has diverged, by then."""
+        return when in self.facts["candidates"][number]
+
+    def score(self, number: int, when: str) -> Score | None:
+        """Returns a score; None where there is none."""
+        found = self.facts["candidates"][number].get(when)
+        return Score(**found) if found else None
+
+    def note(self, number: int, when: str, trained: Trained) -> None:
+        """Adds a score, on disk too.
+
+        Raises:
+            DiskError: Where it cannot be written; the scores before it still stand.
+        """
+        facts = self.facts["candidates"][number]
+        facts[when] = vars(trained.score) if trained.score else None
+        facts["seconds"] = round(facts.get("seconds", 0.0) + trained.seconds, 3)
+        if trained.failure:
+            facts["failure"] = trained.failure
+        files.write_json(self._path, self.facts)
+
+    def best_at(self, when: str, count: int) -> list[int]:
+        """Returns the positions of the best ones, best first; diverged ones are left out."""
+        scores = self._scores(when)
+        ranked: list[int] = []
+        while scores and len(ranked) < count:
+            numbers = list(scores)
+            best = numbers[scoring.best_of([scores[number] for number in numbers])]
+            ranked.append(best)
+            del scores[best]
+        return ranked
+
+    def choose(self) -> int | None:
+        """Returns the best of the finished candidates; None for the probe."""
+        finished = self._scores(self._last)
+        at = scoring.best_of([self._probe, *finished.values()])
+        chosen = None if at == 0 else list(finished)[at - 1]
+        self.facts["chosen"] = "probe" if chosen is None else chosen
+        files.write_json(self._path, self.facts)
+        return chosen
+
+    @property
+    def all_diverged(self) -> bool:
+        """Whether there were candidates, and none of them came to an end."""
+        tried = self.facts["candidates"]
+        return bool(tried) and all(one.get("failure") for one in tried)
+
+    def tell(self, console: Console) -> None:
+        """Says what was tried, and what was chosen."""
+        folds, chosen = self.facts["folds"], self.facts["chosen"]
+        columns = (CROSS_VALIDATED,) if folds else (HALF, FINAL)
+        heads = [f"{folds} folds"] if folds else ["half", "end"]
+        rows = [["candidate", *heads, "seconds", ""]]
+        gaps = [""] * (len(columns) - 1)
+        mark = "<- best" if chosen == "probe" else ""
+        rows.append(["probe", *gaps, _shown(self._probe), "", mark])
+        for number, facts in enumerate(self.facts["candidates"]):
+            mark = "<- best" if number == chosen else "diverged" if facts.get("failure") else ""
+            scores = [_shown(self.score(number, when)) for when in columns]
+            rows.append([facts["name"], *scores, f"{facts['seconds']:.1f}", mark])
+        where = f"by {folds}-fold cross-validation" if folds else "on validation"
+        console.say(f"search: accuracy and scaled log-loss {where}")
+        console.table(rows)
+        if self.all_diverged:
+            console.say(
+                "search: the losses of all candidates were no longer numbers, so the probe it is; "
+                "a smaller stages.0.lr may do better"
+            )
+
+    def _scores(self, when: str) -> dict[int, Score]:
+        return {
+            number: score
+            for number in range(len(self.facts["candidates"]))
+            if (score := self.score(number, when)) is not None
+        }
+
+
+def _shown(score: Score | None) -> str:
+    if score is None:
+        return "-"
+    loss = score.loss if score.scaled_loss is None else score.scaled_loss
+    return f"{score.accuracy:.4f} {loss:.3f}"
