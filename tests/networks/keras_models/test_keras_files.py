@@ -200,9 +200,9 @@ def test_files_that_are_cut_short_or_of_another_kind_are_told(model: Any, tmp_pa
         open_file(path)
     with pytest.raises(WeightsError, match=r"no such weights file.* Did you mean net\.h5"):
         open_file(tmp_path / "nett.h5")
-    path.write_bytes(b"GIF89a")
-    with pytest.raises(BackboneError, match=r"must be a \.keras archive"):
-        open_file(path)
+    np.save(tmp_path / "a.npy", np.zeros(3))
+    with pytest.raises(BackboneError, match=r"must be a \.keras archive.* it is npy"):
+        open_file(tmp_path / "a.npy")
 
 
 def test_a_file_of_weights_alone_says_how_to_use_it(model: Any, tmp_path: Path) -> None:
