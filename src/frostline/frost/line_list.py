@@ -168,7 +168,7 @@ def _paths(traced_graph: TracedGraph, steps: Mapping[str, GraphStep], point: Cut
     where it gives the newest.
     """
     nodes = {*point.nodes, *point.same}
-    found = []
+    found: list[tuple[bool, str]] = []
     for path, calls in traced_graph.outputs.items():
         # A module that is called several times gives no name: it stands for several places.
         if not path or len(calls) > 1:
@@ -176,8 +176,10 @@ def _paths(traced_graph: TracedGraph, steps: Mapping[str, GraphStep], point: Cut
         given = {name for name in calls[0] if steps[name].follows == "data"}
         newest = point.nodes[-1] if point.is_packed else None
         if given and given <= nodes and newest in (None, *given):
-            found.append(path)
-    return sorted(found, key=lambda path: (path.count("."), len(path), path))
+            found.append((given <= set(point.same), path))
+    # What makes the activation names it rather than an identity that hands it on.
+    ordered = sorted(found, key=lambda one: (one[1].count("."), one[0], len(one[1]), one[1]))
+    return [path for _, path in ordered]
 
 
 def _blocks(

@@ -8,6 +8,8 @@ A name is `KIND:NAME[?key=value&…]`:
     torchvision:resnet50                torchvision's architecture with its best weights
     torchvision:resnet50?weights=IMAGENET1K_V1  with others of its weights
     transformers:OWNER/NAME             an image classifier of transformers, or PATH
+    keras:MobileNetV2                   a network of keras.applications
+    keras:PATH                          a Keras model of one's own
     py:MODULE:FACTORY                   a network of one's own
     dir:PATH                            a model folder, or a run
     hub:OWNER/NAME[@REVISION]           a model folder on the Hugging Face hub

@@ -166,18 +166,15 @@ def rewritten(path: Path, members: dict[str, bytes]) -> Path:
 def test_archives_that_unpack_to_too_much_are_refused(model: Any, tmp_path: Path) -> None:
     path = as_archive(model, tmp_path)
     rewritten(path, {"model.weights.h5": bytes(64 << 20)})
-    with pytest.raises(BackboneError, match=r"model.weights.h5 says that it becomes 67,108,864 by"):
-        open_file(path)
-    rewritten(path, {"config.json": b"[" * (1 << 22)})
-    with pytest.raises(BackboneError, match=r"config.json says that it becomes 4,194,304 bytes"):
+    with pytest.raises(WeightsError, match=r"a zip bomb: model.weights.h5 unpacks 65\d+ bytes to"):
         open_file(path)
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (b"{", "cannot be read as JSON"),
-        (b'{"a":' * 50_000, "becomes 250,000 bytes"),
+        (b"{", "not a whole Keras archive"),
+        (b'{"a":' * 50_000, "maximum recursion depth"),
         (b"[1]", "its configuration is no model of Keras"),
         (b'{"class_name": "Mine", "config": {"layers": []}}', "Mine is written in code"),
         (b'{"class_name": "Sequential", "config": {"layers": [3]}}', "layer 0 of a model"),
@@ -188,24 +185,24 @@ def test_configurations_that_do_not_hold_are_refused(
     text: bytes, said: str, model: Any, tmp_path: Path
 ) -> None:
     path = rewritten(as_archive(model, tmp_path), {"config.json": text})
-    with pytest.raises(BackboneError, match=said):
+    with pytest.raises(BackboneError, match=said):  # A WeightsError is one too.
         open_file(path)
 
 
 def test_files_that_are_cut_short_or_of_another_kind_are_told(model: Any, tmp_path: Path) -> None:
     path = as_archive(model, tmp_path)
     path.write_bytes(path.read_bytes()[:5000])
-    with pytest.raises(BackboneError, match=r"net\.keras: not a whole \.keras archive"):
+    with pytest.raises(BackboneError, match=r"net\.keras: not a whole Keras archive"):
         open_file(path)
     path = as_h5(model, tmp_path)
     path.write_bytes(path.read_bytes()[:9000])
-    with pytest.raises(WeightsError, match=r"net\.h5: not a whole HDF5 file"):
+    with pytest.raises(WeightsError, match=r"net\.h5: not a whole Keras HDF5 file"):
         open_file(path)
-    with pytest.raises(BackboneError, match=r"no such file.* Did you mean net\.h5"):
+    with pytest.raises(WeightsError, match=r"no such weights file.* Did you mean net\.h5"):
         open_file(tmp_path / "nett.h5")
-    path.write_bytes(b"GIF89a")
-    with pytest.raises(BackboneError, match=r"must be a \.keras archive"):
-        open_file(path)
+    np.save(tmp_path / "a.npy", np.zeros(3))
+    with pytest.raises(BackboneError, match=r"must be a \.keras archive.* it is npy"):
+        open_file(tmp_path / "a.npy")
 
 
 def test_a_file_of_weights_alone_says_how_to_use_it(model: Any, tmp_path: Path) -> None:
@@ -227,12 +224,12 @@ def test_shards_of_tfjs_must_lie_beside_and_be_whole(model: Any, tmp_path: Path)
     path = as_tfjs(model, tmp_path)
     told = path.read_text()
     path.write_text(told.replace("shard2.bin", "../shard2.bin"))
-    with pytest.raises(WeightsError, match=r"shard '\.\./shard2.bin' must lie beside it"):
+    with pytest.raises(WeightsError, match=r"names '\.\./shard2.bin', which lies outside"):
         open_file(path)
     path.write_text(told)
     (tmp_path / "shard2.bin").write_bytes(b"1234")
-    with pytest.raises(WeightsError, match="ends at byte"):
+    with pytest.raises(WeightsError, match=r"shard2\.bin: cut short"):
         open_file(path)
-    path.write_text(json.dumps({"format": "graph-model", "modelTopology": {"node": []}}))
+    path.write_text(json.dumps({"modelTopology": {"node": []}, "weightsManifest": []}))
     with pytest.raises(BackboneError, match="is a graph-model"):
         open_file(path)

@@ -29,7 +29,7 @@ from keras_twin import BOUND, keras, keras_says, shaken
         ("MobileNet", {"input_px": "64by64"}, "input_px must be a side or HEIGHTxWIDTH"),
         ("MobileNet", {"channels": 0}, "channels must be a whole number"),
         ("MobileNet", {"classes": -1}, "Keras cannot give it with classes=-1"),
-        ("MobileNet", {"weights": "/no/such.h5"}, "no such file"),
+        ("MobileNet", {"weights": "/no/such.h5"}, "no such weights file"),
     ],
 )
 def test_options_that_do_not_hold_are_told(name: str, options: dict[str, Any], said: str) -> None:

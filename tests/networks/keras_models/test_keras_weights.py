@@ -45,7 +45,7 @@ def empty(model: Any) -> tuple[Reading, Built]:
 
 def loaded(model: Any, path: Path, into: Any = None, **how: Any) -> tuple[Built, Filled]:
     reading, built = empty(into or model)
-    file = weights.read_h5(path, str(path))
+    file = weights.read(path)
     return built, fill(reading, built, file, f"{path.name} into net", **how)
 
 
@@ -182,7 +182,7 @@ def test_a_file_of_another_network_is_refused_whole(tmp_path: Path) -> None:
     reading, built = empty(chain())
     before = {name: tensor.clone() for name, tensor in built.module.state_dict().items()}
     with pytest.raises(WeightsError):
-        fill(reading, built, weights.read_h5(tmp_path / "a.h5", "a.h5"), "a.h5 into net")
+        fill(reading, built, weights.read(tmp_path / "a.h5"), "a.h5 into net")
     for name, tensor in built.module.state_dict().items():
         torch.testing.assert_close(tensor, before[name], rtol=0, atol=0)
 
@@ -249,7 +249,7 @@ def test_a_model_of_keras_1_with_channels_first_is_what_it_was(
     assert reading.graph.layout == "channels_first"
     assert reading.age == 1
     built = build(reading.graph, "net")
-    filled = fill(reading, built, weights.read_h5(path, "a.h5"), "a.h5")
+    filled = fill(reading, built, weights.read(path), "a.h5")
     assert not filled.match.missing
     same(model, built)
 
@@ -310,6 +310,52 @@ def test_a_gru_is_that_of_keras(reset_after: bool, steps: bool, tmp_path: Path) 
     path = write_legacy(tmp_path / "b.h5", [("gru", nine)], keras_version="1.2.2")
     again, _ = loaded(model, path)
     np.testing.assert_allclose(again.module(pictures).detach().numpy(), theirs, rtol=0, atol=BOUND)
+
+
+def external_link(path: Path) -> None:
+    with h5py.File(path.with_name("other.h5"), "w") as file:
+        file["secret"] = np.zeros(3)
+    with h5py.File(path, "a") as file:
+        file["conv_a/kernel"] = h5py.ExternalLink("other.h5", "secret")
+
+
+def external_data(path: Path) -> None:
+    path.with_name("raw.bin").write_bytes(bytes(12))
+    with h5py.File(path, "a") as file:
+        file.create_dataset("conv_a/kernel", (3,), "f4", external=[("raw.bin", 0, 12)])
+
+
+def virtual_data(path: Path) -> None:
+    layout = h5py.VirtualLayout((3,), "f8")
+    layout[:] = h5py.VirtualSource("other.h5", "secret", (3,))
+    with h5py.File(path, "a") as file:
+        file.create_virtual_dataset("conv_a/kernel", layout)
+
+
+def terabytes(path: Path) -> None:
+    with h5py.File(path, "a") as file:
+        file.create_dataset("conv_a/kernel", (1 << 40,), "f4", chunks=(1 << 20,))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (external_link, "is a link to other.h5, which is not followed"),
+        (external_data, "is external"),
+        (virtual_data, "is virtual"),
+        (terabytes, "declares 4398046511104 bytes and stores 0"),
+    ],
+)
+def test_arrays_that_lead_elsewhere_or_say_they_are_huge_are_refused(
+    spoil: Any, said: str, tmp_path: Path
+) -> None:
+    path = write_legacy(tmp_path / "a.h5", [("conv_a", {"kernel": np.zeros(3)})])
+    with h5py.File(path, "a") as file:
+        del file["conv_a/kernel"]
+    spoil(path)
+    with pytest.raises(WeightsError, match=said) as caught:
+        loaded(chain(), path)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_mobilenet_that_lacks_a_layer_is_loaded_in_part_when_asked_for(assets: Path) -> None:

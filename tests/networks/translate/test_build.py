@@ -203,3 +203,37 @@ def test_a_graph_that_does_not_hold_is_refused(change: dict[str, Any], said: str
     whole = to_dict(graph_of(("conv", "conv2d", CONV)))
     with pytest.raises(BackboneError, match=f"^graph.json: {said}"):
         from_dict({**whole, **change}, "graph.json")
+
+
+OTHER_SETTINGS: dict[str, tuple[tuple[int, int, int], Mapping[str, Any], Mapping[str, Any]]] = {
+    "conv2d": ((3, 8, 8), CONV, {"padding": [[0, 1], [0, 1]], "stride": [2, 2]}),
+    "pad": ((3, 8, 8), {"sides": [[0, 1], [0, 1]]}, {"sides": [[1, 0], [0, 1]]}),
+    "crop": ((3, 8, 8), {"sides": [[0, 1], [0, 1]]}, {"sides": [[1, 0], [0, 1]]}),
+    "permute": ((3, 8, 8), {"axes": [1, 2, 3]}, {"axes": [2, 1, 3]}),
+    "reshape": ((3, 8, 8), {"shape": [8, 24]}, {"shape": [24, 8]}),
+    "global_pool": ((3, 8, 8), {"reduce": "mean", "keep_axes": True}, {"reduce": "max"}),
+    "affine": ((3, 8, 8), {"scale": 1.0, "offset": 0.0}, {"offset": 0.5}),
+    "activation": ((3, 8, 8), {"function": "bent_relu"}, {"max_value": 6.0}),
+    "drop_examples": ((3, 8, 8), {"rate": 0.1}, {"rate": 0.2}),
+    "noise": ((3, 8, 8), {"deviation": 0.1, "multiply": False}, {"multiply": True}),
+    "average_pool": (
+        (3, 8, 8),
+        {"kernel": [3, 3], "stride": [2, 2], "padding": "same"},
+        {"stride": [3, 3]},
+    ),
+    "max_pool": (
+        (3, 8, 8),
+        {"kernel": [3, 3], "stride": [2, 2], "padding": "same"},
+        {"kernel": [4, 4]},
+    ),
+}
+
+
+@pytest.mark.parametrize("op", OTHER_SETTINGS)
+def test_settings_show_in_what_is_printed_which_cache_keys_are_made_of(op: str) -> None:
+    shape, settings, change = OTHER_SETTINGS[op]
+    printed = [
+        repr(build(graph_of(("layer", op, told), shape=shape), "net").module)
+        for told in (settings, {**settings, **change})
+    ]
+    assert printed[0] != printed[1]

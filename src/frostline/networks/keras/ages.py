@@ -60,8 +60,7 @@ _ONLY = {
 
 def age_of(model: Mapping[str, Any], version: str) -> int:
     """Returns Keras's major version, as it is told or as the configuration looks."""
-    told = re.match(r"(\d+)\.", version or str(model.get("keras_version") or ""))
-    if told:
+    if told := re.match(r"(\d+)\.", version):
         return min(int(told[1]), 3)
     words = str(model)[:200_000]
     if "'module'" in words:
@@ -75,6 +74,8 @@ def modern(model: Mapping[str, Any], age: int, where: str) -> dict[str, Any]:
     Raises:
         BackboneError: Where it does not look like a model at all.
     """
+    if not isinstance(model, Mapping):
+        raise BackboneError(f"{where}: its configuration is no model of Keras.")
     config = model.get("config")
     layers = config.get("layers") if isinstance(config, Mapping) else config
     if not isinstance(layers, list) or not isinstance(model.get("class_name"), str):

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from frostline.base.errors import BackboneError, did_you_mean
-from frostline.networks.keras import archives
+from frostline.networks.keras import weights as keras_files
 from frostline.networks.keras.arrays import as_tensor, roles_of
 from frostline.networks.keras.config import MODELS, Reading, read
 from frostline.networks.keras.families import APPLICATIONS, Application, facts
@@ -86,7 +86,7 @@ def open_application(
     elif asked not in (None, "none"):
         file = Path(str(asked)).expanduser()
         into = f"{file} into {where}"
-        match = fill(reading, built, archives.weights_of(file), into, partial).match
+        match = fill(reading, built, keras_files.weights_of(file), into, partial).match
     inside = given.get("include_preprocessing", True) or not application.outside
     return TranslatedNetwork(
         module=built.module,

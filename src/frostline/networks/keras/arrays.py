@@ -69,10 +69,8 @@ def as_tensor(op: str, role: str, array: Array, theano: bool, turned: bool) -> T
     Raises:
         WeightsError: Where a kernel has not as many axes as it must.
     """
-    values = np.ascontiguousarray(array)
-    tensor = torch.from_numpy(
-        values if values.dtype.isnative else values.astype(values.dtype.newbyteorder("="))
-    )
+    # A copy in this machine's byte order: what lies in a file cannot be written to.
+    tensor = torch.from_numpy(np.array(array, array.dtype.newbyteorder("="), order="C"))
     tensor = tensor.to(torch.float32) if role != "count" else tensor
     is_conv = op.endswith(("conv2d", "conv2d_transpose")) and role.endswith("kernel")
     if not is_conv:

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from frostline.base.errors import BackboneError
-from frostline.networks.keras import archives, labels
+from frostline.networks.keras import labels
+from frostline.networks.keras import weights as keras_files
 from frostline.networks.keras.arrays import roles_of
 from frostline.networks.keras.config import Reading, read
 from frostline.networks.keras.families import facts
@@ -58,15 +59,20 @@ def open_file(
         WeightsError: Where its weights are damaged, lead elsewhere, or do not fit.
     """
     where = str(path)
-    file = archives.read(path)
+    file = keras_files.read(path)
+    if file.config is None:
+        raise BackboneError(
+            f"{where}: holds weights and no model. Name the network that they belong to: "
+            f"keras:NAME?weights={path.name}"
+        )
     reading = read(file.config, where, file.version, input_px)
     built = build(reading.graph, where)
     match: Match | None = None
     if weights is not None:
         into = f"{weights} into {where}"
-        match = fill(reading, built, archives.weights_of(weights), into, partial).match
+        match = fill(reading, built, keras_files.weights_of(weights), into, partial).match
     elif pretrained and any(roles_of(layer.op, layer.settings) for layer in reading.layers):
-        fill(reading, built, file.weights, f"{where}, its weights into its own network")
+        fill(reading, built, file, f"{where}, its weights into its own network")
     classifier = classifier_of(reading.graph, built.shapes)
     beside = labels_file or (labels.beside(path) if classifier else None)
     named = labels.read(beside) if beside else None

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from frostline.base.errors import WeightsError, raise_all
 from frostline.networks.keras.arrays import Array, as_tensor, roles_of, with_roles
 from frostline.networks.keras.config import Layer, Reading
-from frostline.networks.keras.weights import FileLayer, WeightsFile
+from frostline.networks.keras.weights import FileLayer, KerasFile
 from frostline.networks.translate.build import Built
 from frostline.networks.translate.place import Slot, place
 from frostline.networks.weights import Match, apply, compare, table
@@ -36,7 +36,7 @@ class Filled:
 def fill(
     reading: Reading,
     built: Built,
-    file: WeightsFile,
+    file: KerasFile,
     where: str,
     partial: bool = False,
     way: str = "auto",
@@ -134,7 +134,7 @@ def _by_order(network: Sequence[Layer], layers: Sequence[FileLayer]) -> Pairs:
     return pairs
 
 
-def _is_theano(pairs: Pairs, file: WeightsFile) -> bool:
+def _is_theano(pairs: Pairs, file: KerasFile) -> bool:
     """Whether kernels lie as [out, in, h, w]: the number of filters says."""
     if file.version.startswith(("2", "3")):
         return False

@@ -1,15 +1,19 @@
-"""Keras's weights files, of every age, as layers with arrays in the order of the file."""
+"""Keras's files, of every age, as layers with arrays in the order of the file.
+
+They are read by `networks/weights_files`, which runs nothing of a file and follows none elsewhere.
+"""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from numpy.typing import NDArray
 
-from frostline.base.errors import WeightsError
-from frostline.networks.keras import hdf5
+from frostline.base.errors import BackboneError, WeightsError
+from frostline.networks.weights_files import formats
+from frostline.networks.weights_files.records import Tensor, WeightsFile
 
 Array = NDArray[Any]
 
@@ -37,8 +41,8 @@ _ROLES = {
 _OLD = re.compile(
     rf"^(?P<layer>.+?)_(?P<role>{'|'.join(sorted(_ROLES, key=len, reverse=True))})(_\d+)?$"
 )
-_MOST_LAYERS = 100_000
-_DEEPEST = 64
+_FORMATS = ("keras_h5", "keras", "tfjs")
+_OLDER_LAYERS = "_layer_checkpoint_dependencies"
 
 
 @dataclass(frozen=True)
@@ -59,79 +63,127 @@ class FileLayer:
 
 
 @dataclass(frozen=True)
-class WeightsFile:
-    """What a weights file holds.
+class KerasFile:
+    """What a file of Keras holds.
 
     Attributes:
-        layers: Those with arrays, in the file's order.
+        layers: Those with arrays, in the file's order; each is read when it is asked for.
+        config: The model's configuration; None in a file of weights alone.
         version: Keras's version; empty where it is not told.
         backend: What Keras ran on; empty where it is not told.
         numbered: Whether layers are only numbered, as before Keras 1.
+        made_by: What kind of file it is, for people.
     """
 
     layers: tuple[FileLayer, ...]
+    config: Mapping[str, Any] | None = None
     version: str = ""
     backend: str = ""
     numbered: bool = False
+    made_by: str = ""
 
 
-def read_h5(file: Path | BinaryIO, where: str) -> WeightsFile:
-    """Reads the weights of an `.h5` file: of a model or of weights alone, of any age of Keras.
-
-    Args:
-        file: A path, or an open file.
-        where: Its name, for messages.
+def read(path: Path) -> KerasFile:
+    """Reads a `.keras` archive, an `.h5` file of any age, or the `model.json` of TF.js.
 
     Raises:
-        WeightsError: Where it is no whole HDF5 file, holds no Keras weights, or leads elsewhere.
+        BackboneError: Where it is another file.
+        WeightsError: Where it is absent, damaged, or not safe to read.
     """
-    with hdf5.opened(file, where) as root:
-        return read_group(root, where)
-
-
-def read_group(root: Any, where: str) -> WeightsFile:
-    """Reads the weights below an open HDF5 group; see `read_h5`."""
-    group = hdf5.member(root, "model_weights", where) if hdf5.has(root, "model_weights") else root
-    if "layer_names" in group.attrs or "layer_names0" in group.attrs:
-        layers = list(_legacy(group, where))
-    elif "nb_layers" in group.attrs:
-        layers = list(_numbered(group, where))
-    elif hdf5.has(group, "layers") or hdf5.has(group, "_layer_checkpoint_dependencies"):
-        layers = list(_stored(group, where))
-    else:
-        raise WeightsError(
-            f"{where}: holds no weights of Keras: there must be layer_names, nb_layers or layers."
+    file = formats.open_file(path)
+    if file.format not in _FORMATS:
+        raise BackboneError(
+            f"{path}: must be a .keras archive, an .h5 file or a TF.js model.json of Keras; it is "
+            f"{file.format}."
         )
-    return WeightsFile(
-        layers=tuple(layers),
-        version=hdf5.text(group, "keras_version") or hdf5.text(root, "keras_version"),
-        backend=hdf5.text(group, "backend") or hdf5.text(root, "backend"),
-        numbered="nb_layers" in group.attrs,
+    if file.metadata.get("kind") == "graph-model":
+        raise BackboneError(f"{path}: is a graph-model of TF.js; layers-models are opened here.")
+    version = str(file.metadata.get("keras_version", ""))
+    told = {"keras": ".keras", "keras_h5": ".h5", "tfjs": "TF.js layers-model"}[file.format]
+    return KerasFile(
+        layers=tuple(_layers(file)),
+        config=file.metadata.get("model_config"),
+        version=version,
+        backend=str(file.metadata.get("backend", "")),
+        numbered="nb_layers" in file.metadata,
+        made_by=f"{told} of Keras {version or '1'}",
     )
 
 
-def _legacy(group: Any, where: str) -> Iterator[FileLayer]:
-    for name in hdf5.texts(group, "layer_names", where):
-        inner = hdf5.member(group, name, where)
-        found: dict[str, list[tuple[str, Array]]] = {}
-        repeats: dict[tuple[str, str], int] = {}
-        for weight in hdf5.texts(inner, "weight_names", where):
-            layer, role = split_name(weight, name)
-            number = repeats.get((layer, role), 0)
-            repeats[(layer, role)] = number + 1
-            # The same name again: a layer of that name in another model within this one.
-            key = f"{layer}\0{number}" if role else layer
-            found.setdefault(key, []).append((role, hdf5.array(inner, weight, where)))
-        for key, arrays in found.items():
-            yield FileLayer(key.partition("\0")[0], name, "", tuple(arrays))
+def weights_of(path: Path) -> KerasFile:
+    """Reads a file for its weights.
+
+    Raises:
+        BackboneError: Where it is no file of Keras.
+        WeightsError: Where it holds no weights, or is not safe to read.
+    """
+    found = read(path)
+    if not found.layers:
+        raise WeightsError(f"{path}: holds no weights of Keras.")
+    return found
+
+
+def _layers(file: WeightsFile) -> Iterator[FileLayer]:
+    plain = [one for one in file.tensors.values() if one.attributes.get("kind") != "optimizer"]
+    if any(re.search(r"(^|/)vars/\d+$", one.name) for one in plain):
+        yield from _stored(plain)
+    elif "nb_layers" in file.metadata:
+        yield from _grouped(plain, lambda one: (str(one.attributes["layer"]), "", "", 0))
+    else:
+        yield from _grouped(plain, _Named())
+
+
+def _stored(tensors: list[Tensor]) -> Iterator[FileLayer]:
+    """Reads a Keras 3 file: `layers/functional/layers/conv2d_1/vars/0`."""
+
+    def order(one: Tensor) -> tuple[str, int]:
+        store, _, number = one.name.rpartition("/vars/")
+        return store, int(number)
+
+    ordered = sorted((one for one in tensors if "/vars/" in one.name), key=order)
+    for store in dict.fromkeys(order(one)[0] for one in ordered):
+        own = [one for one in ordered if order(one)[0] == store]
+        plain = store.replace(_OLDER_LAYERS, "layers")
+        group = plain.split("/")[1] if "/" in plain else plain
+        name = str(own[0].attributes.get("layer", ""))
+        yield FileLayer(name, group, plain, tuple(("", one.values()) for one in own))
+
+
+# From a tensor to its layer: group, layer, role, and which of several layers of that name.
+_Place = tuple[str, str, str, int]
+
+
+def _grouped(tensors: list[Tensor], place: Callable[[Tensor], _Place]) -> Iterator[FileLayer]:
+    found: dict[tuple[str, str, int], list[tuple[str, Array]]] = {}
+    for one in tensors:
+        group, layer, role, number = place(one)
+        found.setdefault((group, layer, number), []).append((role, one.values()))
+    for (group, layer, _), arrays in found.items():
+        yield FileLayer(layer, group, "", tuple(arrays))
+
+
+class _Named:
+    """Finds the layer of each tensor of a file in the legacy layout, whose names may repeat."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, str, str], int] = {}
+
+    def __call__(self, one: Tensor) -> _Place:
+        group = str(one.attributes.get("layer", ""))
+        layer, role = split_name(str(one.attributes.get("weight", one.name)), group)
+        if not role:
+            return group, layer, role, 0
+        # The same name again: a layer of that name in another model within this one.
+        number = self._seen.get((group, layer, role), 0)
+        self._seen[(group, layer, role)] = number + 1
+        return group, layer, role, number
 
 
 def split_name(weight: str, group: str) -> tuple[str, str]:
     """Splits `block/conv1/kernel:0` into layer and role; the role is empty where none is known."""
     plain = weight.rpartition(":")[0] or weight
     path, _, last = plain.rpartition("/")
-    last_plain = re.sub(r"_\d+$", "", last)
-    for word in (last, last_plain):
+    for word in (last, re.sub(r"_\d+$", "", last)):
         if word in _ROLES:
             return path.rpartition("/")[2] or group, _ROLES[word]
     old = _OLD.match(last)
@@ -139,54 +191,3 @@ def split_name(weight: str, group: str) -> tuple[str, str]:
         layer = group if last.startswith(f"{group}_") else old["layer"]
         return layer, _ROLES[old["role"]]
     return path.rpartition("/")[2] or group, ""
-
-
-def _numbered(group: Any, where: str) -> Iterator[FileLayer]:
-    count = int(group.attrs["nb_layers"])
-    if not 0 <= count <= _MOST_LAYERS:
-        raise WeightsError(f"{where}: nb_layers is {count}.")
-    for number in range(count):
-        inner = hdf5.member(group, f"layer_{number}", where)
-        names = [f"param_{index}" for index in range(int(inner.attrs.get("nb_params", 0)))]
-        arrays = tuple(("", hdf5.array(inner, name, where)) for name in names)
-        if arrays:
-            yield FileLayer("", f"layer_{number}", "", arrays)
-
-
-def _stored(group: Any, where: str) -> Iterator[FileLayer]:
-    """Walks a Keras 3 file: `layers/functional/layers/conv2d_1/vars/0`."""
-    waiting = [(name, f"{name}") for name in _members(group) if _is_layers(name)]
-    while waiting:
-        path, told = waiting.pop(0)
-        if path.count("/") > _DEEPEST:
-            raise WeightsError(f"{where}: groups more than {_DEEPEST} deep.")
-        node = hdf5.member(group, path, where)
-        if not hasattr(node, "keys"):
-            continue
-        names = sorted(_members(node), key=_natural)
-        if path.endswith("/vars"):
-            arrays = tuple(("", hdf5.array(node, name, where)) for name in names)
-            store = told.removesuffix("/vars").replace("_layer_checkpoint_dependencies", "layers")
-            if arrays:
-                name = hdf5.text(node, "name")
-                yield FileLayer(name, store.split("/")[1], store, arrays)
-            continue
-        waiting += [(f"{path}/{name}", f"{told}/{name}") for name in names]
-
-
-def _members(group: Any) -> list[str]:
-    names = list(group.keys())
-    if len(names) > _MOST_LAYERS:
-        raise WeightsError(f"{group.name}: has {len(names)} members.")
-    return names
-
-
-def _is_layers(name: str) -> bool:
-    return name in ("layers", "_layer_checkpoint_dependencies")
-
-
-def _natural(name: str) -> tuple[str, int]:
-    stem, _, number = name.rpartition("_")
-    if name.isdigit():
-        return "", int(name)
-    return (stem, int(number)) if number.isdigit() else (name, 0)

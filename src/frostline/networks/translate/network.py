@@ -2,15 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from torch import fx
 
 from frostline.base.errors import BackboneError
 from frostline.networks.translate.graph import Graph
 from frostline.networks.weights import Match
-
-CHANNEL_ORDERS = ("rgb", "bgr")
 
 
 @dataclass(frozen=True)
@@ -94,15 +91,3 @@ def check_labels(labels: tuple[str, ...], outputs: tuple[int, ...], where: str) 
             f"{where}: must name {outputs[-1] if outputs else 0} classes, one a line, and names "
             f"{len(labels)}. Put the network's own labels beside it."
         )
-
-
-def as_record(facts: PictureFacts) -> dict[str, Any]:
-    """Returns the facts as plain JSON values."""
-    return {
-        "mean": list(facts.mean),
-        "std": list(facts.std),
-        "channel_order": facts.channel_order,
-        "interpolation": facts.interpolation,
-        "crop_mode": facts.crop_mode,
-        "crop_pct": facts.crop_pct,
-    }

@@ -1,0 +1,1 @@
+"""Keras: configurations, files and weights of every age, read as data."""
