@@ -210,7 +210,7 @@ def train(
         out: The run folder.
         recipe: A recipe, or the name of one or its file; `thaw` where None and neither `line`,
             `epochs` nor `lr` is given, which make a recipe of one stage.
-        settings: `KEY=VALUE`, such as `stages.1.lr=1e-5`, for a recipe by name.
+        settings: `KEY=VALUE`, such as `stages.0.lr=1e-5`, for a recipe by name.
         backbone: The pretrained network. This and what follows goes before what a recipe by name
             says; a whole `Recipe` stays as it is.
         head: `linear` or `mlp:WIDTH[,WIDTH…][,dropout=P]`.

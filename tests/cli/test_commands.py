@@ -123,10 +123,10 @@ def test_what_is_shown_is_the_recipe(name: str, tmp_path: Path, capsys: Capture)
 
 
 def test_a_value_that_was_set_is_shown(capsys: Capture) -> None:
-    out, _ = shown(capsys, "recipe", "show", "thaw", "--set", "stages.1.lr=1e-5")
+    out, _ = shown(capsys, "recipe", "show", "thaw", "--set", "stages.0.lr=1e-5")
     assert "lr = 1e-05" in out
-    out, _ = shown(capsys, "recipe", "check", "thaw", "--set", "stages.1.lr=1e-5")
-    assert out == "thaw: holds; stages at top, auto\n"
+    out, _ = shown(capsys, "recipe", "check", "thaw", "--set", "stages.0.lr=1e-5")
+    assert out == "thaw: holds; stages at auto\n"
 
 
 def test_a_recipe_with_several_mistakes_has_them_all_named(
@@ -204,7 +204,7 @@ def test_what_only_the_network_can_tell_names_the_file_too(
         ),
         (
             ("--set", "stages.7.lr=1"),
-            "recipe thaw, --set: stages.7.lr: stages has 2 entries (0 to 1), not '7'.",
+            "recipe thaw, --set: stages.7.lr: stages has 1 entry (0), not '7'.",
         ),
         (("--set", "stages.0.rate=1"), "recipe thaw: stages.0.rate is not a key of a recipe."),
         (("--set", "stages.0.lr=fast"), "recipe thaw: stages.0.lr must be a number, not 'fast'."),

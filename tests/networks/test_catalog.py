@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import huggingface_hub
 import pytest
@@ -75,8 +76,8 @@ def test_dir_names_are_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         (
             "tim:resnet18",
             (
-                "unknown kind 'tim'; known are timm, torchvision, transformers, py, dir, hub. "
-                "Did you mean timm?"
+                "unknown kind 'tim'; known are timm, torchvision, transformers, keras, "
+                "py, dir, hub, builtin. Did you mean timm?"
             ),
         ),
         ("timm:", "a name must follow 'timm', such as timm:mobilenetv4"),
@@ -131,13 +132,14 @@ def test_the_input_size_follows_the_argument() -> None:
 def test_without_a_network_it_says_what_to_do() -> None:
     message = refusal("timm:resnet18.a1_in1k")
     assert message.startswith(
-        "timm:resnet18.a1_in1k: its weights are not on this machine and could not be downloaded "
-        "(offline mode is on, HF_HUB_OFFLINE is set). Connect once, "
+        "timm:resnet18.a1_in1k (about 47 MB) is not on this machine and could not be downloaded "
+        "(offline mode is on, HF_HUB_OFFLINE is set). With a connection, once: "
+        "frostline backbones get timm:resnet18.a1_in1k. From another machine: "
     )
-    assert "--weights FILE" in message
-    assert "dir:PATH" in message
-    assert message.endswith("timm:resnet18.a1_in1k?pretrained=false")
-    assert refusal("timm:resnet18?num_classes=3").endswith("?num_classes=3&pretrained=false")
+    assert "--backbone dir:FOLDER" in message
+    assert message.endswith("and frostline demo shows the way.")
+    # What can be pasted into a shell is quoted for it.
+    assert "get 'timm:resnet18?num_classes=3'." in refusal("timm:resnet18?num_classes=3")
 
 
 def test_a_dead_connection_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +155,9 @@ def test_a_dead_connection_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_connection_lost_while_downloading_is_no_traceback(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", lambda *_, **__: None)
+    monkeypatch.setattr(
+        huggingface_hub, "get_hf_file_metadata", lambda *_, **__: SimpleNamespace(size=1)
+    )
     assert "could not be downloaded (LocalEntryNotFoundError" in refusal("timm:test_resnet")
 
 

@@ -65,9 +65,11 @@ def test_a_hub_model_that_is_not_here_says_what_to_do() -> None:
     with pytest.raises(BackboneError) as caught:
         find("hub:someone/net")
     assert str(caught.value) == (
-        "hub:someone/net: its weights are not on this machine and could not be downloaded "
-        "(offline mode is on, HF_HUB_OFFLINE is set). Connect once, name a model folder on this "
-        "machine with dir:PATH, or take random weights: hub:someone/net?pretrained=false"
+        "hub:someone/net is not on this machine and could not be downloaded "
+        "(offline mode is on, HF_HUB_OFFLINE is set). With a connection, once: frostline "
+        "backbones get hub:someone/net. From another machine: the same there with --out FOLDER, "
+        "bring FOLDER here, and name it with --backbone dir:FOLDER. Without any: --backbone "
+        "builtin:efficientnet_lite0 ships with Frostline, and frostline demo shows the way."
     )
 
 
@@ -114,7 +116,9 @@ def test_files_are_taken_at_one_commit_and_the_card_may_lack(
             raise errors.EntryNotFoundError(f"no {file}")
         return str(source / file)
 
-    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", lambda *_, **__: SimpleNamespace())
+    monkeypatch.setattr(
+        huggingface_hub, "get_hf_file_metadata", lambda *_, **__: SimpleNamespace(size=1)
+    )
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
     assert hub.fetch(parse("hub:someone/net@v1")) == source
     assert asked == [

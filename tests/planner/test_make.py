@@ -394,14 +394,14 @@ def test_a_line_to_be_chosen_moves_up_where_the_disk_is_small(
     stages = (RECIPE.stages[0], replace(RECIPE.stages[1], line="auto"))
     kept = replace(RECIPE, compute=replace(AUTO, cache=cache), stages=stages)
     found = plan(photos, kept)
-    assert found.facts["lines"] == ["pooled", "layer3"]
+    assert found.facts["lines"] == ["pooled", "layer1"]
     train, _ = counts(photos)
-    # Less than the center views alone at layer3, more than all at the top.
+    # Less than the center views alone at layer1, more than all at the top.
     assert 36 * row_bytes(found) > (36 + 4 * train) * BYTES["pooled"] + 2000
     room = ((36 + 4 * train) * BYTES["pooled"] + 1000) / 2**30
     words = StringIO()
     small = plan(photos, replace(kept, budget=Budget(disk_gib=room)), Console(words))
-    assert small.recipe.stages[1].line != "layer3"
+    assert small.recipe.stages[1].line != "layer1"
     assert row_bytes(small) < row_bytes(found)
     assert small.facts["estimate"]["new_bytes"] <= room * 2**30
     assert "auto" not in [stage.line for stage in small.recipe.stages]
@@ -416,9 +416,9 @@ def test_no_line_moves_up_where_recomputing_is_sooner_anyway(
     wanted = replace(RECIPE, stages=(replace(RECIPE.stages[1], line="auto"),))
     found = plan(photos, replace(wanted, budget=Budget(disk_gib=1 * KIB)))
     assert not found.keep
-    assert found.recipe.stages[0].line == "layer3"
+    assert found.recipe.stages[0].line == "layer1"
     assert found.facts["why"] == "not kept: recomputing is faster"
-    assert {one["line"] for one in found.facts["options"]} == {"layer3"}
+    assert {one["line"] for one in found.facts["options"]} == {"layer1"}
 
 
 def test_no_line_moves_above_that_of_an_earlier_stage(photos: Path, throughput: Throughput) -> None:
@@ -546,7 +546,7 @@ def test_what_was_chosen_is_written_out_and_gives_the_run_again(
     assert resolved.compute.engine == "eager"
     assert resolved.views.count == 4
     assert resolved.views.flip is True
-    assert [stage.line for stage in resolved.stages] == ["top", "layer3"]
+    assert [stage.line for stage in resolved.stages] == ["top", "layer1"]
 
     def measured(*_: object) -> Any:
         raise AssertionError("it measured")

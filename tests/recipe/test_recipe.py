@@ -60,6 +60,8 @@ FIELDS: dict[str, tuple[list[Any], list[tuple[Any, str]]]] = {
     "budget.disk_gib": ([0.1], [(0, "above 0"), (-1, "above 0"), (math.inf, FINITE)]),
     "budget.memory_gib": ([0.1], [(0, "above 0"), (-1, "above 0")]),
     "budget.time_min": ([0.1], [(0, "above 0"), (-1, "above 0")]),
+    "search.enabled": ([True, False], []),
+    "search.candidates": ([0, 100], [(-1, "0 (as many as"), (101, "0 (as many as")]),
     "watch.trackers": ([[], ["tensorboard", "mlflow"]], []),
     "watch.histograms": ([False], []),
     "predict.flip": ([True, False], []),
@@ -91,6 +93,7 @@ FIELDS: dict[str, tuple[list[Any], list[tuple[Any, str]]]] = {
     ),
     "stages.0.noise": ([0, 10], [(-0.1, "in [0, 10]"), (10.1, "in [0, 10]")]),
     "stages.0.augment": ([True, False], []),
+    "stages.0.select": (list(recipe.SELECTS), [("first", "one of")]),
 }
 GOOD = [(key, value) for key, (good, _) in FIELDS.items() for value in good]
 BAD = [(key, value, rule) for key, (_, bad) in FIELDS.items() for value, rule in bad]
@@ -204,7 +207,7 @@ def test_every_builtin_recipe_loads_and_round_trips(name: str, tmp_path: Path) -
 def test_the_builtin_recipes_are_these_and_the_default_comes_first() -> None:
     assert recipe.builtin() == ("thaw", "classic", "full", "quick", "scratch")
     assert recipe.load("quick").stages == ()
-    assert [stage.line for stage in recipe.load("thaw").stages] == ["top", "auto"]
+    assert [stage.line for stage in recipe.load("thaw").stages] == ["auto"]
     assert recipe.load("full").stages[0].line == "pixels"
     assert not recipe.load("scratch").backbone.pretrained
 
@@ -486,14 +489,14 @@ def test_a_head_a_tracker_and_a_stage_are_found_fault_with_at_once() -> None:
     ("setting", "key", "want"),
     [
         ("seed=7", "seed", 7),
-        ("stages.1.lr=1e-5", "stages.1.lr", 1e-5),
-        ("stages.1.lr=1", "stages.1.lr", 1.0),
+        ("stages.0.lr=1e-5", "stages.0.lr", 1e-5),
+        ("stages.0.lr=1", "stages.0.lr", 1.0),
         (" stages.0.epochs = 9 ", "stages.0.epochs", 9),
-        ("stages.1.line=blocks.5", "stages.1.line", "blocks.5"),
-        ("stages.1.line=last 2 blocks", "stages.1.line", "last 2 blocks"),
-        ("stages.1.line=85%", "stages.1.line", "85%"),
-        ("stages.1.line=12", "stages.1.line", "12"),
-        ('stages.1.line="12"', "stages.1.line", "12"),
+        ("stages.0.line=blocks.5", "stages.0.line", "blocks.5"),
+        ("stages.0.line=last 2 blocks", "stages.0.line", "last 2 blocks"),
+        ("stages.0.line=85%", "stages.0.line", "85%"),
+        ("stages.0.line=12", "stages.0.line", "12"),
+        ('stages.0.line="12"', "stages.0.line", "12"),
         (
             "backbone.name=timm:vgg16?pad_type=same&a=b",
             "backbone.name",
@@ -531,7 +534,7 @@ def test_values_that_are_given_go_before_the_recipe_s_and_settings_before_these(
     made = recipe.load("thaw", ["seed=4"], given)
     assert (made.seed, made.data.val, made.stages[0].line) == (4, 0.5, "90%")
     assert given["seed"] == 3
-    with pytest.raises(RecipeError, match=r"recipe thaw, --set: stages\.7\.lr: stages has 2"):
+    with pytest.raises(RecipeError, match=r"recipe thaw, --set: stages\.7\.lr: stages has 1"):
         recipe.load("thaw", [], {"stages.7.lr": 1.0})
 
 
@@ -543,13 +546,13 @@ def test_values_that_are_given_go_before_the_recipe_s_and_settings_before_these(
         (["a..b=3"], "recipe thaw, --set: 'a..b=3' must be KEY=VALUE, such as stages.0.lr=1e-3."),
         (
             ["stages.2.lr=1"],
-            "recipe thaw, --set: stages.2.lr: stages has 2 entries (0 to 1), not '2'.",
+            "recipe thaw, --set: stages.2.lr: stages has 1 entry (0), not '2'.",
         ),
         (
             ["stages.-1.lr=1", "stages.x=1"],
             (
-                "recipe thaw, --set: 2 problems: (1) stages.-1.lr: stages has 2 entries (0 to 1), "
-                "not '-1'. (2) stages.x: stages has 2 entries (0 to 1), not 'x'."
+                "recipe thaw, --set: 2 problems: (1) stages.-1.lr: stages has 1 entry (0), "
+                "not '-1'. (2) stages.x: stages has 1 entry (0), not 'x'."
             ),
         ),
         (

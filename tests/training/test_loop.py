@@ -120,7 +120,7 @@ def test_none_comes_after_each_step_and_a_record_after_each_epoch() -> None:
     got = list(begin(trainable(), dataclasses.replace(PLAIN, epochs=2)))
     assert [line is not None for line in got] == [*[False] * 5, True] * 2
     keys = ["epoch", "step", "train_loss", "train_accuracy", "lr", "val_loss", "val_accuracy"]
-    assert list(got[-1] or {}) == [*keys, "seconds"]
+    assert list(got[-1] or {}) == [*keys, "val_scaled_loss", "seconds"]
 
 
 def test_each_epoch_asks_for_its_own_examples() -> None:
@@ -200,7 +200,8 @@ def test_what_is_kept_is_the_best_epoch() -> None:
     model, state, seen = trainable(), TrainState(), {}
     for line in begin(model, dataclasses.replace(PLAIN, epochs=6), state, lr=0.1):
         if line:
-            seen[line["epoch"]] = Score(line["val_loss"], line["val_accuracy"], 20)
+            values = line["val_loss"], line["val_accuracy"], 20, line["val_scaled_loss"]
+            seen[line["epoch"]] = Score(*values)
     assert state.best is not None
     assert state.first is not None
     scores = {0: state.first, **seen}

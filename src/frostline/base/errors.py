@@ -3,7 +3,8 @@
     FrostlineError            the base class; the command line prints one line and exits with 2
     ├── ListingError          images: no folder, no images, a single class, labels that do not match
     ├── RecipeError           a recipe or an option: unknown key, value out of range
-    ├── BackboneError         a network: unknown name, not available offline
+    ├── BackboneError         a network: unknown name, refused by its library
+    │   ├── DownloadError     a network that is not on this machine and cannot be downloaded
     │   ├── EngineError       an engine whose activations are not those of the network
     │   ├── WeightsError      weights that do not match the network, or are not safe to read
     │   └── LineError         a line that does not exist, or at which the network cannot be cut
@@ -36,6 +37,18 @@ class RecipeError(FrostlineError):
 
 class BackboneError(FrostlineError):
     """A backbone cannot be found or opened."""
+
+
+class DownloadError(BackboneError):
+    """A network is not on this machine and cannot be downloaded.
+
+    Attributes:
+        missing: What is missing, and why: the message without its advice.
+    """
+
+    def __init__(self, missing: str, advice: str) -> None:
+        super().__init__(f"{missing}. {advice}")
+        self.missing = missing
 
 
 class EngineError(BackboneError):

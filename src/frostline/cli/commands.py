@@ -10,6 +10,7 @@ from typing import Any
 from frostline.base.console import Console
 from frostline.base.errors import FrostlineError
 from frostline.base.paths import cache_folder
+from frostline.cli.backbones import backbones
 from frostline.cli.options import recipe_of
 from frostline.cli.output import print_json, print_table, print_text
 from frostline.cli.predicting import evaluate, predict
@@ -174,35 +175,6 @@ def lines(arguments: Namespace) -> int:
             f"From {shared[0].name} to {shared[-1].name}, what lies above a line also reads "
             f"parameters from below it, which stay frozen: {names}."
         )
-    return 0
-
-
-def backbones(arguments: Namespace) -> int:
-    """Prints pretrained networks."""
-    from frostline.base.errors import BackboneError, did_you_mean
-    from frostline.networks import catalog
-
-    entries = catalog.search(arguments.pattern)
-    if arguments.json:
-        print_json([asdict(entry) for entry in entries])
-        return 0
-    if not entries:
-        known = [entry.name.partition(":")[2] for entry in catalog.search()]
-        raise BackboneError(
-            f"{arguments.pattern}: no pretrained network of that name."
-            + did_you_mean(arguments.pattern, known)
-        )
-    rows = [
-        [
-            entry.name,
-            f"{entry.input_px}",
-            f"{entry.classes}",
-            entry.licence or "not stated",
-            f"default on {entry.default}" if entry.default else "",
-        ]
-        for entry in entries
-    ]
-    print_table(["backbone", "px", "classes", "licence", ""], rows)
     return 0
 
 

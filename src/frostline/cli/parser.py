@@ -4,6 +4,7 @@ import argparse
 
 from frostline import __version__
 from frostline.base.paths import user_path
+from frostline.cli.backbones import add_parser as _backbones
 from frostline.cli.run_options import run_options
 from frostline.cli.weights import add_parser as _weights
 from frostline.recipe import (
@@ -19,9 +20,9 @@ from frostline.recipe import (
 
 EXAMPLES = """\
 examples:
-  frostline demo                                   the whole way on built-in pictures, no network
+  frostline demo                                   the whole way on built-in photographs
   frostline train photos/ --out runs/photos        a classifier from class folders
-  frostline train photos/ --out runs/deep --recipe thaw --set stages.1.lr=1e-4
+  frostline train photos/ --out runs/deep --recipe thaw --set stages.0.lr=1e-4
   frostline plan photos/ --time 10m                how would it go about it here?
   frostline predict runs/photos new.jpg folder/    what is on these pictures?
   frostline evaluate runs/photos other_photos/     how right is it there?
@@ -166,7 +167,7 @@ def _settings(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="one value of the recipe, such as stages.1.lr=1e-5; may be given again",
+        help="one value of the recipe, such as stages.0.lr=1e-5; may be given again",
     )
 
 
@@ -211,7 +212,7 @@ def _recipe_options(parser: argparse.ArgumentParser, trains: bool = True) -> Non
     add(
         "--backbone",
         metavar="NAME",
-        help="timm:NAME, torchvision:NAME, dir:PATH or hub:OWNER/NAME; a default for the device",
+        help="timm:NAME, torchvision:NAME, dir:PATH, hub:OWNER/NAME … (a default for the device)",
     )
     add("--weights", metavar="FILE", help="local weights for the named architecture")
     add("--partial", action="store_true", default=None, help="let --weights fit in part only")
@@ -318,18 +319,6 @@ def _lines(commands: "_Commands[argparse.ArgumentParser]") -> None:
     _json(parser, "print a list of objects")
 
 
-def _backbones(commands: "_Commands[argparse.ArgumentParser]") -> None:
-    parser = _command(commands, "backbones", "list pretrained networks")
-    parser.add_argument(
-        "pattern",
-        nargs="?",
-        default="",
-        metavar="PATTERN",
-        help="part of a name, or a pattern with * and ?",
-    )
-    _json(parser, "print a list of objects")
-
-
 def _embed(commands: "_Commands[argparse.ArgumentParser]") -> None:
     parser = _command(commands, "embed", "write the activations of pictures at a line to a file")
     _backbone(parser)
@@ -375,7 +364,9 @@ def _cache(commands: "_Commands[argparse.ArgumentParser]") -> None:
 
 
 def _demo(commands: "_Commands[argparse.ArgumentParser]") -> None:
-    parser = _command(commands, "demo", "show the whole way on built-in pictures, without network")
+    parser = _command(
+        commands, "demo", "show the whole way on built-in photographs, without a connection"
+    )
     parser.add_argument(
         "--out",
         type=user_path,
@@ -383,7 +374,11 @@ def _demo(commands: "_Commands[argparse.ArgumentParser]") -> None:
         help="where to write; a new temporary folder if not given",
     )
     parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="decides which pictures are few"
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="decides new weights and the order of training",
     )
 
 

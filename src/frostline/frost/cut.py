@@ -124,11 +124,11 @@ class TracedNetwork:
     def _printed(self, line: Line) -> str:
         """A line's name in a part's text, which is in the keys of caches that were made before.
 
-        There, a module that gives a tuple named no line.
+        There, a module that gives a tuple or a list named no line.
         """
-        outputs = self.evaluating.traced_graph.outputs
+        containers = self.evaluating.traced_graph.containers
         names = (line.name, *line.aliases)
-        return next(name for name in names if len(outputs.get(name, ((name,),))[0]) == 1)
+        return next(name for name in names if name not in containers)
 
     def _last_shape(self) -> tuple[int, ...]:
         cut_point = self.evaluating.cut_points[-1]

@@ -32,12 +32,14 @@ class TracedGraph:
         outputs: Module path to what its calls give, one entry a call: the names of the nodes in
             it, one for a tensor and several for a tuple, a list or a dict.
         constants: Tensors that were made while tracing, by the name the graph knows them by.
+        containers: Paths of modules that give a tuple, a list or a dict.
     """
 
     graph: fx.Graph
     inputs: dict[str, str] = field(default_factory=dict)
     outputs: dict[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
     constants: dict[str, torch.Tensor] = field(default_factory=dict)
+    containers: frozenset[str] = frozenset()
 
 
 def trace_graph(
@@ -116,6 +118,7 @@ def without_unread_look_ups(traced: TracedGraph) -> TracedGraph:
             for path, calls in traced.outputs.items()
         },
         constants=traced.constants,
+        containers=traced.containers,
     )
 
 
@@ -191,6 +194,11 @@ def _of_the_network(graph: fx.Graph, tracer: Tracer) -> TracedGraph:
             if all(nodes and all(node in made for node in nodes) for nodes in given)
         },
         constants=constants,
+        containers=frozenset(
+            _bare(path)
+            for path, gave in tracer.gave.items()
+            if not all(issubclass(type(given), fx.Proxy) for given in gave)
+        ),
     )
 
 

@@ -11,6 +11,7 @@ A name is `KIND:NAME[?key=value&…]`:
     py:MODULE:FACTORY                   a network of one's own
     dir:PATH                            a model folder, or a run
     hub:OWNER/NAME[@REVISION]           a model folder on the Hugging Face hub
+    builtin:efficientnet_lite0          a model folder that ships with Frostline
 
 Importing this module imports neither torch nor any library of networks.
 """
@@ -21,13 +22,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from frostline.base.errors import BackboneError, nearest
-from frostline.networks import names
+from frostline.networks import builtin_networks, names
 from frostline.networks.names import BackboneName
 from frostline.networks.record import BackboneEntry, LocalWeights, OpenedBackbone
 from frostline.networks.registry import FOLDERS, FORMS, KINDS, kind_of
 
 if TYPE_CHECKING:
     from frostline import frost
+    from frostline.networks.downloads import Download
 
 # Both are licensed Apache-2.0, weights included.
 DEFAULTS = {
@@ -91,7 +93,26 @@ def find(
 
     if parsed.kind == "hub":
         return model_folder.open_at(hub.fetch(parsed), parsed)
+    if parsed.kind == builtin_networks.KIND:
+        return model_folder.open_at(builtin_networks.folder(parsed), parsed)
     return model_folder.open_dir(parsed)
+
+
+def download_of(name: str) -> "Download | None":
+    """Returns what must be fetched before `find` can open a network.
+
+    Returns:
+        The download, or what it was where it is here already; None for what is never fetched.
+
+    Raises:
+        BackboneError: Where the name does not hold, or whoever keeps it cannot be asked.
+    """
+    parsed = parse(name)
+    if parsed.kind in KINDS:
+        return kind_of(parsed.kind).download_of(parsed)
+    from frostline.networks import hub
+
+    return hub.download_of(parsed) if parsed.kind == "hub" else None
 
 
 def trace(opened: OpenedBackbone, image_px: int = 0) -> "frost.TracedNetwork":
@@ -110,21 +131,23 @@ def trace(opened: OpenedBackbone, image_px: int = 0) -> "frost.TracedNetwork":
 
 
 def search(pattern: str = "") -> list[BackboneEntry]:
-    """Lists pretrained networks, those that are a default first.
+    """Lists pretrained networks: those that are a default, those that ship with Frostline, others.
 
     Args:
         pattern: Part of a name, or a pattern with `*` and `?`; everything where empty. With a
             kind before it (`torchvision:res`) only networks of that kind are listed.
     """
     kind, colon, rest = pattern.partition(":")
-    chosen = [kind] if colon and kind in KINDS else _listed()
+    sources = {builtin_networks.KIND: builtin_networks.entries}
+    known = (*sources, *_listed())
+    chosen = (kind,) if colon and kind in known else known
     wanted = (rest if len(chosen) == 1 else pattern).lower()
     wanted = wanted if any(sign in wanted for sign in "*?[") else f"*{wanted}*"
     defaults = {name: device for device, name in DEFAULTS.items()}
     entries = [
         replace(entry, default=defaults.get(entry.name, ""))
         for one in chosen
-        for entry in kind_of(one).entries()
+        for entry in (sources[one] if one in sources else kind_of(one).entries)()
         if fnmatch.fnmatchcase(entry.name.partition(":")[2].lower(), wanted)
     ]
     return sorted(entries, key=lambda entry: not entry.default)
@@ -148,13 +171,16 @@ def _bare(name: str) -> str:
     if path.is_file():
         return f"{name}: {rule}. For a weights file write timm:ARCHITECTURE --weights {name}"
     short = name.partition("?")[0]
-    known: dict[str, str] = {}
+    known = dict.fromkeys(builtin_networks.architectures(), builtin_networks.KIND)
     for kind in _listed():
         for architecture in kind_of(kind).architectures():
             known.setdefault(architecture, kind)
     if short in known:
         kind = known[short]
-        return f"{name}: {rule}. For {kind}'s network write {kind}:{name}"
+        whose = (
+            "the network that ships with Frostline" if kind == "builtin" else f"{kind}'s network"
+        )
+        return f"{name}: {rule}. For {whose} write {kind}:{name}"
     if "/" in name:
         return f"{name}: {rule}, and no such folder exists. On the hub it would be hub:{name}"
     close = [f"{known[found]}:{found}" for found in nearest(short, known)]

@@ -1,31 +1,52 @@
-"""What to say when weights are not on this machine and cannot be fetched, whoever keeps them."""
+"""What a network's download is, and what to say where it is not here and cannot be fetched."""
+
+import shlex
+from dataclasses import dataclass
 
 from huggingface_hub import errors as hub_errors
 
-from frostline.base.errors import BackboneError
+from frostline.base.errors import DownloadError
+from frostline.networks.builtin_networks import FALLBACK
 
-# Kinds of names that are those of weights, too.
-_BRING_WEIGHTS = ("hub", "transformers")
 _CLIENTS = {"huggingface_hub", "httpx", "httpx2", "requests", "urllib3"}
 
 
-def not_downloaded(where: str, error: Exception) -> BackboneError:
+@dataclass(frozen=True)
+class Download:
+    """The weights file of a network, wherever it lies.
+
+    Attributes:
+        source: Who keeps it, such as the Hugging Face hub.
+        size_bytes: Of the file; 0 where it is not known.
+        here: Whether it is on this machine already.
+    """
+
+    source: str
+    size_bytes: int
+    here: bool
+
+
+def not_downloaded(where: str, error: Exception, about_bytes: int = 0) -> DownloadError:
     """Returns the error for weights that are not here and cannot be fetched.
 
     Args:
         where: The backbone's name.
         error: What went wrong.
+        about_bytes: How large the download is; 0 where that is not known.
     """
-    kind, _, _ = where.partition(":")
-    query = "&" if "?" in where else "?"
-    ways = ["Connect once", "name a model folder on this machine with dir:PATH"]
-    if kind not in _BRING_WEIGHTS:
-        ways.insert(1, "give a local file with --weights FILE")
-    return BackboneError(
-        f"{where}: its weights are not on this machine and could not be downloaded "
-        f"({_reason(error)}). {', '.join(ways)}, or take random weights: "
-        f"{where}{query}pretrained=false"
+    size = f" (about {megabytes(about_bytes)})" if about_bytes else ""
+    return DownloadError(
+        f"{where}{size} is not on this machine and could not be downloaded ({_reason(error)})",
+        f"With a connection, once: frostline backbones get {shlex.quote(where)}. From another "
+        "machine: the same there with --out FOLDER, bring FOLDER here, and name it with "
+        f"--backbone dir:FOLDER. Without any: --backbone {FALLBACK} ships with Frostline, and "
+        "frostline demo shows the way.",
     )
+
+
+def megabytes(count: int) -> str:
+    """Returns a size in MB (10⁶ bytes), with a decimal where it is small."""
+    return f"{count / 1e6:.1f} MB" if count < 9.95e6 else f"{count / 1e6:,.0f} MB"
 
 
 def is_connection(error: BaseException) -> bool:

@@ -20,6 +20,7 @@ from frostline import frost
 from frostline.base.errors import BackboneError, did_you_mean
 from frostline.images.preprocessing import Preprocessing, from_dict
 from frostline.networks import weights
+from frostline.networks.downloads import Download
 from frostline.networks.folder_config import ModelFolder
 from frostline.networks.keras import applications, files
 from frostline.networks.keras.families import APPLICATIONS, facts
@@ -88,6 +89,16 @@ def open_named(name: BackboneName, local: LocalWeights | None) -> OpenedBackbone
         num_features=width,
     )
     return OpenedBackbone(record, module.eval(), extras=_targets(network, module), match=match)
+
+
+def download_of(name: BackboneName) -> Download | None:
+    """Returns the download of Keras's own weights; see `NetworkKind.download_of`.
+
+    Keras does not tell its size, nor whether it is here: it looks when it opens the network.
+    """
+    asked = name.arguments.get("weights", "imagenet")
+    own = not Path(name.path).is_absolute() and str(asked).lower() == "imagenet"
+    return Download("Keras, unless it is here", 0, here=False) if own and name.pretrained else None
 
 
 def open_folder(folder: ModelFolder, name: BackboneName) -> OpenedBackbone:

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from torch import nn
 
 from frostline import frost
+from frostline.networks.downloads import Download
 from frostline.networks.folder_config import ModelFolder
 from frostline.networks.names import BackboneName
 from frostline.networks.record import (
@@ -36,6 +37,16 @@ class NetworkKind(Protocol):
             BackboneError: Where name or arguments do not hold, or the weights are not here and
                 cannot be downloaded.
             WeightsError: Where weights do not fit, or are not safe to read.
+        """
+
+    def download_of(self, name: BackboneName) -> Download | None:
+        """Returns what must be fetched before `open_named` can open a network with its weights.
+
+        Returns:
+            The download, or what it was where it is here already; None for what is never fetched.
+
+        Raises:
+            BackboneError: Where the name does not hold, or whoever keeps it cannot be asked.
         """
 
     def open_folder(self, folder: ModelFolder, name: BackboneName) -> OpenedBackbone:

@@ -76,6 +76,10 @@ def open_named(name: BackboneName, local: LocalWeights | None) -> OpenedBackbone
     return OpenedBackbone(record, module.eval(), match=match)
 
 
+def download_of(name: BackboneName) -> None:
+    """Returns nothing: the code of such a network is on this machine, and brings its weights."""
+
+
 def open_folder(folder: ModelFolder, name: BackboneName) -> OpenedBackbone:
     """Opens a network from a model folder; see `NetworkKind.open_folder`."""
     block, where = folder.block, str(folder.config_file)

@@ -70,6 +70,7 @@ KINDS: Mapping[str, RegisteredKind] = {
 FOLDERS: Mapping[str, NameForm] = {
     "dir": NameForm("dir:runs/ants/model", path="always"),
     "hub": NameForm("hub:OWNER/NAME"),
+    "builtin": NameForm("builtin:efficientnet_lite0"),
 }
 
 FORMS: Mapping[str, NameForm] = {**{name: one.form for name, one in KINDS.items()}, **FOLDERS}

@@ -11,8 +11,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlparse
 
 import timm
+import torch
 from timm.data import ImageNetInfo, infer_imagenet_subset
 from timm.models import get_deprecated_models, get_pretrained_cfg
 from torch import Tensor, nn
@@ -21,6 +23,7 @@ from frostline import frost
 from frostline.base.errors import BackboneError, did_you_mean
 from frostline.images.preprocessing import Preprocessing, from_timm, to_timm
 from frostline.networks import downloads, hub, weights
+from frostline.networks.downloads import Download
 from frostline.networks.folder_config import ModelFolder, licence_of
 from frostline.networks.names import BackboneName
 from frostline.networks.record import (
@@ -104,6 +107,15 @@ def open_named(name: BackboneName, local: LocalWeights | None) -> OpenedBackbone
         tag=tag,
     )
     return OpenedBackbone(record, module.eval(), match=match)
+
+
+def download_of(name: BackboneName) -> Download | None:
+    """Returns the download of `timm:NAME`; see `NetworkKind.download_of`."""
+    architecture, _, tag = name.path.partition(".")
+    where = str(replace(name, pretrained=True))
+    check_architecture(architecture, where)
+    _check_tag(architecture, tag, where)
+    return _reachable(name, where) if name.pretrained else None
 
 
 def open_folder(folder: ModelFolder, name: BackboneName) -> OpenedBackbone:
@@ -325,16 +337,41 @@ def _check_arguments(arguments: Mapping[str, Any], where: str) -> None:
 
 
 def _download(name: BackboneName, where: str) -> tuple[nn.Module, str]:
+    _reachable(name, where)
+    config = get_pretrained_cfg(name.path)
+    tag = config.tag if config else None
+    return build(name.path, name.arguments, where, pretrained=True), tag or ""
+
+
+def _reachable(name: BackboneName, where: str) -> Download:
+    """Returns the download of timm's weights, which are here or can be asked for.
+
+    Raises:
+        BackboneError: Where neither holds, or there are none.
+    """
     config = get_pretrained_cfg(name.path)
     if config is None or not config.has_weights:
         raise BackboneError(
             f"{where}: timm has no pretrained weights of it. Give a file with --weights FILE, or "
             f"take random weights: {replace(name, pretrained=False)}"
         )
-    if config.hf_hub_id:
-        files = (config.hf_hub_filename,) if config.hf_hub_filename else hub.WEIGHTS
-        hub.check_reachable(config.hf_hub_id, files, where)
-    return build(name.path, name.arguments, where, pretrained=True), config.tag or ""
+    if not config.hf_hub_id:
+        return Download(urlparse(str(config.url)).netloc, 0, here=False)
+    files = (config.hf_hub_filename,) if config.hf_hub_filename else hub.WEIGHTS
+    here = hub.is_here(config.hf_hub_id, files)
+    return hub.check_reachable(config.hf_hub_id, files, where, 0 if here else _about_bytes(name))
+
+
+def _about_bytes(name: BackboneName) -> int:
+    """Returns the size of a network's tensors as they are published; 0 where it is not known."""
+    try:
+        # Built without values: nothing is drawn, and no memory is taken.
+        with torch.device("meta"):
+            state = timm.create_model(name.path, pretrained=False).state_dict()
+    # A network that computes with numbers while it is built fails in its own way.
+    except Exception:
+        return 0
+    return sum(tensor.numel() * tensor.element_size() for tensor in state.values())
 
 
 def _adapted(module: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor] | None:

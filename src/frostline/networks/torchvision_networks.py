@@ -30,6 +30,7 @@ from frostline import frost
 from frostline.base.errors import BackboneError, did_you_mean
 from frostline.images.preprocessing import Preprocessing, crop_share, from_dict, network_facts
 from frostline.networks import downloads, weights
+from frostline.networks.downloads import Download
 from frostline.networks.folder_config import ModelFolder
 from frostline.networks.names import BackboneName
 from frostline.networks.record import (
@@ -132,6 +133,19 @@ def open_named(name: BackboneName, local: LocalWeights | None) -> OpenedBackbone
         num_features=features,
     )
     return OpenedBackbone(record, module.eval(), match=match)
+
+
+def download_of(name: BackboneName) -> Download | None:
+    """Returns the download of `torchvision:NAME`; see `NetworkKind.download_of`."""
+    where = str(replace(name, pretrained=True))
+    _check_architecture(name.path, where)
+    enum, _, _ = _chosen_weights(name, where)
+    if enum is None or not name.pretrained:
+        return None
+    file = _file_of(enum)
+    here = file.is_file()
+    size = file.stat().st_size if here else _about_bytes(enum)
+    return Download(urlparse(enum.url).netloc, size, here)
 
 
 def open_folder(folder: ModelFolder, name: BackboneName) -> OpenedBackbone:
@@ -358,7 +372,7 @@ def _resampled(module: models.VisionTransformer, state: dict[str, Tensor]) -> di
 
 def _fetch(enum: WeightsEnum, where: str) -> Path:
     """Returns the file of torchvision's weights, downloaded where it is not here yet."""
-    file = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(enum.url).path).name
+    file = _file_of(enum)
     if file.is_file():
         return file
     digest = _HASH.search(enum.url)
@@ -373,9 +387,19 @@ def _fetch(enum: WeightsEnum, where: str) -> Path:
         )
     except Exception as error:
         if downloads.is_connection(error) or isinstance(error, RuntimeError):
-            raise downloads.not_downloaded(where, error) from error
+            raise downloads.not_downloaded(where, error, _about_bytes(enum)) from error
         raise
     return file
+
+
+def _file_of(enum: WeightsEnum) -> Path:
+    """Returns where torch keeps a download of these weights."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(enum.url).path).name
+
+
+def _about_bytes(enum: WeightsEnum) -> int:
+    """Returns the size that torchvision states of its weights, in bytes."""
+    return round(float(enum.meta.get("_file_size", 0)) * 2**20)
 
 
 def _preprocessing(enum: WeightsEnum, image_px: int = 0) -> Preprocessing:

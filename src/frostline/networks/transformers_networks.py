@@ -16,6 +16,7 @@ from frostline import frost
 from frostline.base.errors import BackboneError, WeightsError
 from frostline.images.preprocessing import from_dict, network_facts
 from frostline.networks import hub, weights
+from frostline.networks.downloads import Download
 from frostline.networks.folder_config import ModelFolder, licence_of, read
 from frostline.networks.names import BackboneName
 from frostline.networks.record import BackboneEntry, BackboneRecord, LocalWeights, OpenedBackbone
@@ -92,6 +93,12 @@ def open_named(name: BackboneName, local: LocalWeights | None) -> OpenedBackbone
         num_features=features,
     )
     return OpenedBackbone(record, module.eval())
+
+
+def download_of(name: BackboneName) -> Download | None:
+    """Returns the download of a model of the hub; see `NetworkKind.download_of`."""
+    here = Path(name.path).is_absolute() or not name.pretrained
+    return None if here else hub.download_of(name, _WEIGHTS)
 
 
 def open_folder(folder: ModelFolder, name: BackboneName) -> OpenedBackbone:

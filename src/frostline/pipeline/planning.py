@@ -79,7 +79,7 @@ def make_plan(prepared: Prepared) -> Planned:
 
 def _plan(prepared: Prepared) -> Planned:
     recipe = prepared.request.recipe
-    if recipe.search.enabled and prepared.listing.of("val"):
+    if recipe.search.enabled and recipe.stages and prepared.listing.of("val"):
         return _plan_search(prepared)
     plan = _measured(prepared, recipe, stage_lines(prepared.model, recipe))
     return Planned(prepared, plan, stage_lines(prepared.model, plan.recipe))

@@ -12,7 +12,7 @@ from frostline import planner
 from frostline import recipe as recipes
 from frostline.activations import engines
 from frostline.base.console import Console
-from frostline.base.errors import LineError, ListingError, RecipeError, RunError
+from frostline.base.errors import DownloadError, LineError, ListingError, RecipeError, RunError
 from frostline.base.paths import user_path
 from frostline.frost import Line
 from frostline.images import level_rules, splits
@@ -22,6 +22,7 @@ from frostline.model import classifier as classifiers
 from frostline.model import heads
 from frostline.model.classifier import Classifier
 from frostline.networks import catalog
+from frostline.networks.builtin_networks import FALLBACK
 from frostline.networks.opening import open_at_size
 from frostline.networks.record import OpenedBackbone
 from frostline.pipeline import folds, messages
@@ -79,6 +80,7 @@ def ask(
     cache: Path,
     console: Console,
     written: Mapping[str, Path] | None = None,
+    begun_with: str = "",
 ) -> Request:
     """Checks a recipe and lists the images.
 
@@ -88,6 +90,8 @@ def ask(
         cache: The folder of all caches.
         console: Where words go.
         written: Other folders that are written to, by the option that names them.
+        begun_with: The backbone of the run that this one goes on with; taken where the recipe
+            leaves the choice open.
 
     Raises:
         RecipeError: Where the recipe does not hold.
@@ -98,10 +102,12 @@ def ask(
     trackers.check_names(recipe.watch.trackers)
     head = head_of(recipe)
     device = engines.pick_device(recipe.compute.device)
-    recipe = _with_defaults(recipe, head, device)
+    recipe = _with_defaults(recipe, head)
     keep_apart(photos, {**(written or {}), "--cache-dir": cache})
     listing = listings.scan_as(photos, recipe.data, console)
     refuse_unreadable(listing, recipe.data.strict)
+    name = _network(recipe.backbone, device, begun_with, console)
+    recipe = replace(recipe, backbone=replace(recipe.backbone, name=name))
     return Request(photos, recipe, head, device, listing, cache, console)
 
 
@@ -204,23 +210,44 @@ def head_of(recipe: Recipe) -> heads.HeadSpec:
     return heads.parse(choice.spec, choice.pooling, layers, choice.init)
 
 
-def _with_defaults(recipe: Recipe, head: heads.HeadSpec, device: torch.device) -> Recipe:
-    """Writes out what the recipe leaves to be chosen, but for what the planner measures."""
-    name = recipe.backbone.name or catalog.default_name(device.type)
-    # A name that cannot be is told before any picture is read.
-    catalog.parse(name)
+def _with_defaults(recipe: Recipe, head: heads.HeadSpec) -> Recipe:
+    """Writes out what the recipe leaves to be chosen, but for the network and what is measured."""
+    if recipe.backbone.name:
+        # A name that cannot be is told before any picture is read.
+        catalog.parse(recipe.backbone.name)
     start = recipe.head.start
     if start == "auto":
         start = "probe" if head.is_linear else "random"
     steps = recipe.stages
     if start == "random" and not steps:
         steps = (Stage(epochs=20, batch_size=64),)
-    return replace(
-        recipe,
-        backbone=replace(recipe.backbone, name=name),
-        head=replace(recipe.head, start=start),
-        stages=steps,
-    )
+    return replace(recipe, head=replace(recipe.head, start=start), stages=steps)
+
+
+def _network(
+    choice: BackboneChoice, device: torch.device, begun_with: str, console: Console
+) -> str:
+    """Returns the network that a recipe names, or else the default for the device.
+
+    Where the default cannot be had, it is the network that ships with Frostline. A run that
+    began with one of the two goes on with it, whatever can be downloaded by then.
+    """
+    default = catalog.default_name(device.type)
+    if choice.name:
+        return choice.name
+    if begun_with in (default, FALLBACK):
+        return begun_with
+    if choice.weights or not choice.pretrained:
+        return default
+    try:
+        catalog.download_of(default)
+    except DownloadError as error:
+        console.say(
+            f"{error.missing}; taking {FALLBACK} instead, which ships with Frostline. "
+            f"With a connection: frostline backbones get {default}"
+        )
+        return FALLBACK
+    return default
 
 
 def open_backbone(choice: BackboneChoice) -> OpenedBackbone:

@@ -15,6 +15,12 @@ from frostline.run.folder import RunFolder
 from frostline.training import checkpoint
 
 
+def begun_with(out: Path) -> str:
+    """Returns the name of the backbone of the run in `out`; empty where there is none."""
+    run = RunFolder(out)
+    return recipe.read(run.recipe).backbone.name if run.is_run() else ""
+
+
 def earlier(run: RunFolder, wanted: Recipe, listing: Listing, console: Console) -> Recipe | None:
     """Returns the recipe of a run that this one goes on with; None where it begins anew.
 

@@ -39,7 +39,7 @@ def train(photos: Path, out: Path, recipe: Recipe, cache: Path, console: Console
         FrostlineError: Saying what is wrong and what to do.
         Interrupted: Where a signal asked to end; the same call goes on from there.
     """
-    request = ask(photos, recipe, cache, console, {"--out": out})
+    request = ask(photos, recipe, cache, console, {"--out": out}, resume.begun_with(out))
     run = run_folder.claim(out)
     with files.locked(run.lock, str(out)):
         run.remove_leftovers()

@@ -158,7 +158,7 @@ def _check_compute(recipe: Recipe, problems: list[str]) -> None:
     require(
         0 <= folds <= 100, "search.folds", "0 (where images are few), 1 (none) or 2 to 100", folds
     )
-    if recipe.search.enabled and len(recipe.stages) != 1:
+    if recipe.search.enabled and len(recipe.stages) > 1:
         problems.append(
             "search.enabled: a search varies a recipe's only stage, and this recipe has "
             f"{len(recipe.stages)}. Leave one, or write search.enabled = false (--no-search)."

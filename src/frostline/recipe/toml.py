@@ -60,7 +60,7 @@ def load(name: str, settings: Iterable[str] = (), given: Mapping[str, Any] | Non
 
     Args:
         name: One of `builtin()`, or a TOML file; a name with a dot or a slash is a file.
-        settings: `KEY=VALUE`, such as `stages.1.lr=1e-5`; values are parsed as TOML, else text.
+        settings: `KEY=VALUE`, such as `stages.0.lr=1e-5`; values are parsed as TOML, else text.
         given: Values by key, such as `data.val`, that override the recipe's own; settings override
             both.
 
@@ -128,9 +128,10 @@ def _put(values: dict[str, Any], key: str, value: Any, problems: list[str]) -> N
         if isinstance(table, list):
             at = int(part) if part.isdecimal() else -1
             if not 0 <= at < len(table):
-                valid = f"0 to {len(table) - 1}" if table else "none"
+                valid = f"0 to {len(table) - 1}" if len(table) > 1 else "0" if table else "none"
+                count = f"{len(table)} entr{'y' if len(table) == 1 else 'ies'}"
                 where = ".".join(parts[:depth])
-                problems.append(f"{key}: {where} has {len(table)} entries ({valid}), not {part!r}.")
+                problems.append(f"{key}: {where} has {count} ({valid}), not {part!r}.")
                 return
         elif not isinstance(table, dict):
             problems.append(f"{key}: {'.'.join(parts[:depth])} is not a table.")
