@@ -18,6 +18,7 @@ FINITE = "a finite number"
 FIELDS: dict[str, tuple[list[Any], list[tuple[Any, str]]]] = {
     "about": (["", "words"], []),
     "seed": ([0, 2**32 - 1], [(-1, "0 to 4294967295"), (2**32, "0 to 4294967295")]),
+    "seeds": ([1, 100], [(0, "1 to 100"), (101, "1 to 100")]),
     "data.val": ([0, 0.99], [(-0.1, "a share in [0, 1)"), (1, "a share in [0, 1)")]),
     "data.test": ([0.0, 0.5], [(-0.1, "a share in [0, 1)"), (math.nan, FINITE)]),
     "data.strict": ([True, False], []),
@@ -62,6 +63,7 @@ FIELDS: dict[str, tuple[list[Any], list[tuple[Any, str]]]] = {
     "budget.time_min": ([0.1], [(0, "above 0"), (-1, "above 0")]),
     "search.enabled": ([True, False], []),
     "search.candidates": ([0, 100], [(-1, "0 (as many as"), (101, "0 (as many as")]),
+    "search.folds": ([0, 1, 2, 100], [(-1, "0 (where images are few)"), (101, "0 (where")]),
     "watch.trackers": ([[], ["tensorboard", "mlflow"]], []),
     "watch.histograms": ([False], []),
     "predict.flip": ([True, False], []),
