@@ -63,7 +63,7 @@ FIELDS: dict[str, tuple[list[Any], list[tuple[Any, str]]]] = {
     "budget.time_min": ([0.1], [(0, "above 0"), (-1, "above 0")]),
     "search.enabled": ([True, False], []),
     "search.candidates": ([0, 100], [(-1, "0 (as many as"), (101, "0 (as many as")]),
-    "search.folds": ([0, 1, 100], [(-1, "0 (where images"), (101, "0 (where images")]),
+    "search.folds": ([0, 1, 2, 100], [(-1, "0 (where images are few)"), (101, "0 (where")]),
     "watch.trackers": ([[], ["tensorboard", "mlflow"]], []),
     "watch.histograms": ([False], []),
     "predict.flip": ([True, False], []),

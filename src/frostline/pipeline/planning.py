@@ -96,6 +96,7 @@ def plan_of(run: RunFolder, earlier: Recipe | None, prepared: Prepared) -> Plann
     if earlier is None or not run.plan.is_file():
         return make_plan(prepared)
     facts = run.read_plan()
+    prepared = _as_recorded(prepared, earlier)
     recipe, model = prepared.request.recipe, prepared.model
     if recipe != earlier:
         # Stages may have been changed since; what is asked now is what going on looks for.
@@ -107,6 +108,16 @@ def plan_of(run: RunFolder, earlier: Recipe | None, prepared: Prepared) -> Plann
         stage_lines(model, earlier),
         tuple(_candidate_from(one, model) for one in tried),
     )
+
+
+def _as_recorded(prepared: Prepared, earlier: Recipe) -> Prepared:
+    """Returns the network in the precision of a run that is resumed, which `auto` came to."""
+    by_name = {name: precision for precision, name in classifiers.PRECISION_NAMES.items()}
+    recorded = by_name.get(earlier.compute.precision, prepared.precision)
+    is_auto = prepared.request.recipe.compute.precision == "auto"
+    if not is_auto or recorded == prepared.precision:
+        return prepared
+    return with_precision(prepared, recorded)
 
 
 def _measured(prepared: Prepared, recipe: Recipe, lines: Sequence[Line]) -> Plan:

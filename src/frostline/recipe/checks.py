@@ -87,9 +87,9 @@ def _check_data_and_head(recipe: Recipe, problems: list[str]) -> None:
     data, head = recipe.data, recipe.head
     require(0 <= recipe.seed < 2**32, "seed", "0 to 4294967295", recipe.seed)
     rule = "1 to 100, with seed + seeds at most 4294967296"
-    # A seed that is out of range by itself is told by itself.
-    last = recipe.seed + recipe.seeds if recipe.seed < 2**32 else 0
-    is_count = 1 <= recipe.seeds <= 100 and last <= 2**32
+    # Of a seed that cannot be, nothing more is said.
+    last = min(recipe.seed, 2**32 - 1) + recipe.seeds - 1
+    is_count = 1 <= recipe.seeds <= 100 and last < 2**32
     require(is_count, "seeds", rule, recipe.seeds)
     require(0 <= data.val < 1, "data.val", "a share in [0, 1)", data.val)
     require(0 <= data.test < 1, "data.test", "a share in [0, 1)", data.test)
