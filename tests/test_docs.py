@@ -415,7 +415,10 @@ def test_the_files_page_names_what_is_written(desk: Path) -> None:
     # None of these runs searches.
     assert named(told["A run folder"]) == in_run | {"search.json"}
     assert [row[0].strip("`") for row in told["listing.csv"]] == head_of(labels / "listing.csv")
-    assert head_of(labels / "listing.csv") == [*head_of(linear / "listing.csv"), "label_count"]
+    assert head_of(labels / "listing.csv") == [
+        *head_of(linear / "listing.csv"),
+        "label_count",
+    ]
     fixed = [name for name in head_of(linear / "predictions.csv") if not name.startswith("p:")]
     assert [row[0].strip("`") for row in told["predictions.csv"]] == [*fixed, "p:NAME"]
     assert named(told["plan.json"]) == read(linear / "plan.json").keys()

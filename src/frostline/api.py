@@ -350,7 +350,7 @@ def lr_find(
     """
     wanted = _composed(recipe, settings, {"backbone.name": backbone}, {})
     if out is not None:
-        pipeline.keep_apart(_source(photos), {"--out": user_path(out)})
+        pipeline.refuse_paths_inside_images(_source(photos), {"--out": user_path(out)})
     rates = (start, end, steps)
     shown = console or Console()
     with recipes.naming_file(_name_of(recipe)):

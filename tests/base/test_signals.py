@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from frostline.base.signals import SIGNALS, Interrupted, at_once, held_back
+from frostline.base.signals import SIGNALS, Interrupted, at_once, deferred
 
 
 def handlers() -> list[object]:
@@ -15,7 +15,7 @@ def handlers() -> list[object]:
 @pytest.mark.parametrize("number", SIGNALS)
 def test_one_signal_is_held_back_until_it_is_obeyed(number: signal.Signals) -> None:
     before, reached = handlers(), False
-    with held_back() as request:
+    with deferred() as request:
         request.obey()
         signal.raise_signal(number)
         reached = True
@@ -31,7 +31,7 @@ def test_one_signal_is_held_back_until_it_is_obeyed(number: signal.Signals) -> N
 @pytest.mark.parametrize("second", SIGNALS)
 def test_a_second_signal_ends_the_block_at_once(second: signal.Signals) -> None:
     before = handlers()
-    with held_back():
+    with deferred():
         signal.raise_signal(signal.SIGTERM)
         with pytest.raises(Interrupted) as raised:
             signal.raise_signal(second)
@@ -41,7 +41,7 @@ def test_a_second_signal_ends_the_block_at_once(second: signal.Signals) -> None:
 
 def test_without_a_signal_nothing_happens() -> None:
     before = handlers()
-    with held_back() as request:
+    with deferred() as request:
         assert handlers() != before
         request.obey()
     assert request.number == 0
@@ -49,7 +49,7 @@ def test_without_a_signal_nothing_happens() -> None:
 
 
 def test_a_signal_of_another_process_is_noted_too() -> None:
-    with held_back() as request:
+    with deferred() as request:
         os.kill(os.getpid(), signal.SIGTERM)
         for _ in range(1000):
             if request.number:
@@ -84,7 +84,7 @@ def test_within_at_once_signals_can_be_held_back() -> None:
     before = handlers()
     with at_once():
         outer = handlers()
-        with held_back() as request:
+        with deferred() as request:
             signal.raise_signal(signal.SIGTERM)
         assert request.number == signal.SIGTERM
         assert handlers() == outer
@@ -95,7 +95,7 @@ def test_within_at_once_signals_can_be_held_back() -> None:
 
 def test_an_error_in_the_block_puts_the_handlers_back() -> None:
     before = handlers()
-    for hold in (held_back, at_once):
+    for hold in (deferred, at_once):
         with pytest.raises(ValueError, match="no"), hold():
             raise ValueError("no")
         assert handlers() == before
@@ -105,7 +105,7 @@ def test_outside_of_the_main_thread_signals_are_left_alone() -> None:
     before, seen = handlers(), []
 
     def work() -> None:
-        with held_back() as request, at_once():
+        with deferred() as request, at_once():
             seen.append(handlers())
             request.obey()
 
@@ -123,7 +123,7 @@ def test_a_handler_that_was_not_set_from_python_is_left_alone(
     foreign = lambda number: None if number == signal.SIGTERM else before[0]  # noqa: E731
     with monkeypatch.context() as patched:
         patched.setattr(signal, "getsignal", foreign)
-        with held_back() as request:
+        with deferred() as request:
             patched.undo()
             assert signal.getsignal(signal.SIGTERM) == before[1]
             signal.raise_signal(signal.SIGINT)

@@ -261,7 +261,7 @@ def test_a_kill_between_the_stages_work_loses_nothing(
 def test_a_signal_after_the_last_step_of_a_stage_loses_no_step(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prove = stages._prove
+    prove = stages._freeze_proof
 
     def killing(*arguments: Any) -> dict[str, Any]:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -269,7 +269,7 @@ def test_a_signal_after_the_last_step_of_a_stage_loses_no_step(
 
     monkeypatch.setattr(CheckpointClock, "is_due", lambda self: False)
     with monkeypatch.context() as patched:
-        patched.setattr(stages, "_prove", killing)
+        patched.setattr(stages, "_freeze_proof", killing)
         with interrupt.at_once(), pytest.raises(KeyboardInterrupt):
             run(photos, tmp_path / "run")
     found = checkpoint.read(RunFolder(tmp_path / "run").checkpoint)
@@ -637,13 +637,18 @@ def test_other_ground_is_said_and_the_run_goes_on(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     interrupted(photos, tmp_path / "run")
-    ground_of = pipeline.fit.ground_of
+    checkpoint_environment = pipeline.fit.checkpoint_environment
 
     def elsewhere(model: Any) -> dict[str, str]:
-        return {**ground_of(model), "device": "cuda", "precision": "bf16", "engine": "compile"}
+        return {
+            **checkpoint_environment(model),
+            "device": "cuda",
+            "precision": "bf16",
+            "engine": "compile",
+        }
 
     with monkeypatch.context() as patched:
-        patched.setattr(pipeline.fit, "ground_of", elsewhere)
+        patched.setattr(pipeline.fit, "checkpoint_environment", elsewhere)
         interrupted(photos, tmp_path / "run", 3)
     assert RunFolder(tmp_path / "run").checkpoint.is_file()
     words = said(photos, tmp_path / "run")
@@ -682,16 +687,16 @@ def test_each_epoch_s_examples_are_asked_for_once_and_none_after_the_last(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[int, int]] = []
-    carry_out = stages.carry_out
+    run_stage = stages.run_stage
 
     def noting(task: stages.StageTask, *more: Any) -> None:
         def examples_of(epoch: int) -> Any:
             asked.append((task.number, epoch))
             return task.examples_of(epoch)
 
-        carry_out(replace(task, examples_of=examples_of), *more)
+        run_stage(replace(task, examples_of=examples_of), *more)
 
-    monkeypatch.setattr(stages, "carry_out", noting)
+    monkeypatch.setattr(stages, "run_stage", noting)
     # Its last epoch is in the checkpoint, but not its end.
     interrupted(photos, tmp_path / "run", 8)
     assert asked == [(0, 1), (0, 2)]

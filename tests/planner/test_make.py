@@ -21,12 +21,12 @@ from frostline.base.errors import BackboneError, DiskError, RecipeError
 from frostline.base.paths import cache_folder
 from frostline.model import classifier
 from frostline.model.classifier import Classifier
-from frostline.pipeline.prepare import ask, prepare
+from frostline.pipeline.prepare import make_request, prepare
 from frostline.planner import Plan, measure
 from frostline.planner import throughput as planner_rates
 from frostline.planner.measure import DiskThroughput, StepCost
 from frostline.planner.options import PlanInputs
-from frostline.planner.throughput import placings, trust
+from frostline.planner.throughput import check_engine, line_choices
 from frostline.planner.views import epochs_of, most_epochs
 from frostline.recipe import BackboneChoice, Budget, Compute, Data, Recipe, Stage, Views
 from frostline.run.folder import RunFolder
@@ -422,7 +422,7 @@ def test_no_line_moves_up_where_recomputing_is_sooner_anyway(
 
 
 def test_no_line_moves_above_that_of_an_earlier_stage(photos: Path, throughput: Throughput) -> None:
-    ready = prepare(ask(photos, RECIPE, cache_folder(), QUIET))
+    ready = prepare(make_request(photos, RECIPE, cache_folder(), QUIET))
     model, listing = ready.model, ready.listing
     names = ("layer4", "auto", "layer2", "auto")
     stages = tuple(Stage(line=name) for name in names)
@@ -433,7 +433,7 @@ def test_no_line_moves_above_that_of_an_earlier_stage(photos: Path, throughput: 
     )
     by_name = {line.name: line for line in model.traced.lines}
     lines = tuple(by_name[name] for name in ("layer4", "layer2", "layer2", "layer1"))
-    found = list(placings(case, lines))
+    found = list(line_choices(case, lines))
     assert found[0] == lines
     assert len(found) > 1
     for placed in found:
@@ -612,7 +612,7 @@ def test_nothing_is_measured_where_all_was_asked_for(
 def test_what_an_engine_gives_on_the_sample_must_hold(
     photos: Path, throughput: Throughput, scale: float, engine: str, words: str
 ) -> None:
-    ready = prepare(ask(photos, RECIPE, cache_folder(), QUIET))
+    ready = prepare(make_request(photos, RECIPE, cache_folder(), QUIET))
     model, listing = ready.model, ready.listing
     with torch.no_grad():
         model.module.bn1.weight.mul_(scale)  # type: ignore[union-attr, operator]
@@ -626,7 +626,7 @@ def test_what_an_engine_gives_on_the_sample_must_hold(
         model, listing, RECIPE, policy, cache_folder(), QUIET, DiskThroughput(1.0, 1.0)
     )
     with pytest.raises(BackboneError, match=words):
-        trust(case, base)
+        check_engine(case, base)
 
 
 @pytest.mark.parametrize(

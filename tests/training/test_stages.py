@@ -105,13 +105,13 @@ def test_the_proof_counts_what_is_trained_and_what_is_frozen(photos: Path, tmp_p
 
 
 def tampered(monkeypatch: pytest.MonkeyPatch, change: Callable[[nn.Module], None]) -> None:
-    carry_out = stages._go
+    run_stage = stages._train_epochs
 
     def changed(task: stages.StageTask, *arguments: Any) -> None:
-        carry_out(task, *arguments)
+        run_stage(task, *arguments)
         change(task.model.module)
 
-    monkeypatch.setattr(stages, "_go", changed)
+    monkeypatch.setattr(stages, "_train_epochs", changed)
 
 
 def a_weight(module: nn.Module) -> None:
@@ -143,7 +143,7 @@ def test_what_lies_below_is_the_backbone_s_own_in_the_saved_model(
 ) -> None:
     wanted = only(line="layer3", lr=0.05, suffix_lr=1.0, batch_norm="train")
     made = run(photos, tmp_path / "run", wanted)
-    with pipeline.prepare.seeded(0, torch.device("cpu")):
+    with pipeline.prepare.with_seed(0, torch.device("cpu")):
         before = pipeline.prepare.open_backbone(NETWORK).module.state_dict()
     after = timm.create_model(f"local-dir:{made.model}", pretrained=True).state_dict()
     assert made.read_metrics()["stages"][0]["kept"]
@@ -181,7 +181,7 @@ def test_a_stage_that_validation_does_not_like_is_not_kept(
     (weight,) = [value for key, value in heads[1].items() if key.endswith("weight")]
     saved = load_file(made.model / "model.safetensors")
     assert torch.equal(saved["fc.weight"], weight)
-    with pipeline.prepare.seeded(0, torch.device("cpu")):
+    with pipeline.prepare.with_seed(0, torch.device("cpu")):
         own = pipeline.prepare.open_backbone(NETWORK).module.state_dict()
     for name, value in saved.items():
         assert name.startswith("fc.") or torch.equal(value, own[name]), name
@@ -191,10 +191,10 @@ def test_a_checkpoint_is_bound_to_buffers_that_are_computed_too() -> None:
     module = nn.Linear(2, 2)
     model: Any = SimpleNamespace(module=module)
     module.register_buffer("scale", torch.ones(3), persistent=False)
-    before = progress.bound_to(model, "images")
-    assert progress.bound_to(model, "images") == before
+    before = progress.checkpoint_binding(model, "images")
+    assert progress.checkpoint_binding(model, "images") == before
     module.get_buffer("scale")[0] = 2
-    assert progress.bound_to(model, "images")["weights"] != before["weights"]
+    assert progress.checkpoint_binding(model, "images")["weights"] != before["weights"]
 
 
 def test_what_a_backbone_wants_spared_is_not_decayed() -> None:

@@ -52,7 +52,7 @@ def at_once() -> Iterator[None]:
 
 
 @contextmanager
-def held_back() -> Iterator[Request]:
+def deferred() -> Iterator[Request]:
     """Defers Ctrl-C and SIGTERM, so that the block can end where no work is lost.
 
     A second signal ends it at once. Outside the main thread, signals are left alone.

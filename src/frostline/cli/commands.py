@@ -194,7 +194,7 @@ def embed(arguments: Namespace) -> int:
     given = arguments
     console = Console()
     embeddings.writer_for(given.out)
-    pipeline.keep_apart(given.photos, {"--out": given.out})
+    pipeline.refuse_paths_inside_images(given.photos, {"--out": given.out})
     choice = BackboneChoice(given.backbone, given.weights, given.partial, given.image_px)
     compute = Compute(given.device, given.precision)
     activations, rows = pipeline.embed(

@@ -107,7 +107,7 @@ def _keep_out_of(target: Path, option: str, paths: Sequence[Path]) -> None:
 
     for path in paths:
         if path.is_dir():
-            pipeline.keep_apart(path, {option: target})
+            pipeline.refuse_paths_inside_images(path, {option: target})
 
 
 def _line(one: "Prediction", unsure: float | None) -> str:

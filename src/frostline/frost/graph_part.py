@@ -8,7 +8,7 @@ import torch
 from torch import fx, nn
 
 from frostline.base.errors import LineError
-from frostline.frost.trace import twin_of
+from frostline.frost.trace import copy_sharing_tensors
 
 Forward = Callable[[nn.Module, torch.Tensor], Any]
 
@@ -122,7 +122,7 @@ class _UsedBelow:
         parameters = any(id(parameter) in self.parameters for parameter in module.parameters())
         if not parameters and self.modules.isdisjoint(module.modules()):
             return module
-        copy = twin_of(module)
+        copy = copy_sharing_tensors(module)
         for inner in copy.modules():
             for name, parameter in list(inner._parameters.items()):
                 if id(parameter) in self.parameters and parameter is not None:

@@ -12,7 +12,7 @@ from torch import fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from frostline.base.errors import LineError
-from frostline.frost.trace import TracedGraph, first_line, twin_of
+from frostline.frost.trace import TracedGraph, copy_sharing_tensors, first_line
 
 # Two numbers of images; what differs between them follows the batch.
 FEW, MORE = 2, 3
@@ -106,7 +106,7 @@ def steps_of(
     Raises:
         LineError: Where the network does not run on images of this shape.
     """
-    meta = _without_norms(twin_of(net, "meta"))
+    meta = _without_norms(copy_sharing_tensors(net, "meta"))
     dtype = next((p.dtype for p in net.parameters()), torch.float32)
     runs: list[_Run] = []
     for traced_graph, training in traced_graphs:

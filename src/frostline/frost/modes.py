@@ -171,7 +171,7 @@ def training_mode(
     if training is None:
         return None
     if modes.are_same:
-        steps, differs = _renoded(modes.steps, training), _differences(modes.steps, training)
+        steps, differs = _with_nodes_of(modes.steps, training), _differences(modes.steps, training)
         return ModeGraph(training, steps, cut_points, differs)
     common = modes.evaluating.constants.keys() & training.constants.keys()
     if any(
@@ -282,7 +282,7 @@ def _same(traced_graph: TracedGraph, other: TracedGraph) -> bool:
     )
 
 
-def _renoded(steps: dict[str, GraphStep], traced_graph: TracedGraph) -> dict[str, GraphStep]:
+def _with_nodes_of(steps: dict[str, GraphStep], traced_graph: TracedGraph) -> dict[str, GraphStep]:
     """The same steps, with the nodes of `traced_graph`."""
     nodes = {node.name: node for node in traced_graph.graph.nodes}
     return {name: replace(step, node=nodes[name]) for name, step in steps.items()}

@@ -65,12 +65,12 @@ def trace_graph(
     Raises:
         LineError: Where the `forward` of `net` itself cannot be traced; it gives the place.
     """
-    twin = twin_of(net).train(training)
+    twin = copy_sharing_tensors(net).train(training)
     opaque: set[str] = set()
     while True:
         values = None
         if follow_values:
-            values = ShapeValues(twin_of(net, "meta").train(training), input_shape)
+            values = ShapeValues(copy_sharing_tensors(net, "meta").train(training), input_shape)
         tracer = Tracer(opaque, values)
         try:
             graph = tracer.trace(Wrapper(twin))
@@ -122,7 +122,7 @@ def without_unread_look_ups(traced: TracedGraph) -> TracedGraph:
     )
 
 
-def twin_of(net: nn.Module, device: str | None = None) -> nn.Module:
+def copy_sharing_tensors(net: nn.Module, device: str | None = None) -> nn.Module:
     """Returns a copy of the modules of `net` that shares its tensors.
 
     Args:

@@ -18,7 +18,7 @@ from frostline import frost, recipe
 from frostline.base.errors import BackboneError, LineError, RecipeError, did_you_mean
 from frostline.frost import GraphPart, Line
 from frostline.frost.liveness import GraphStep, TensorSpec
-from frostline.frost.trace import twin_of
+from frostline.frost.trace import copy_sharing_tensors
 from frostline.model import classifier, heads
 from frostline.model.classifier import Classifier
 from frostline.model.heads import HeadSpec
@@ -371,7 +371,7 @@ def _shape(step: GraphStep) -> tuple[int, ...]:
 
 
 def _head_rows(head: nn.Module, shape: tuple[int, ...], count: _Count) -> Iterator[LayerRow]:
-    twin = twin_of(head, "meta").eval()
+    twin = copy_sharing_tensors(head, "meta").eval()
     x = torch.empty(1, *shape, device=_META)
     for (name, layer), bare in zip(head.named_children(), twin.children(), strict=True):
         x = bare(x)

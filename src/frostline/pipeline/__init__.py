@@ -6,8 +6,8 @@ are there), `fit` (trained), `finish` (scored and written). Other commands begin
 """
 
 from frostline.pipeline.embedding import embed, lines
-from frostline.pipeline.prepare import keep_apart
+from frostline.pipeline.prepare import refuse_paths_inside_images
 from frostline.pipeline.rate_finder import find_rate
 from frostline.pipeline.run import plan, train
 
-__all__ = ["embed", "find_rate", "keep_apart", "lines", "plan", "train"]
+__all__ = ["embed", "find_rate", "lines", "plan", "refuse_paths_inside_images", "train"]

@@ -20,7 +20,7 @@ from frostline.networks import catalog
 from frostline.networks.opening import open_bare
 from frostline.pipeline import messages
 from frostline.pipeline.examples import problems_by_path
-from frostline.pipeline.prepare import keep_apart, open_backbone, with_levels
+from frostline.pipeline.prepare import open_backbone, refuse_paths_inside_images, with_levels
 from frostline.recipe import BackboneChoice, Compute, Data, Recipe
 
 
@@ -63,7 +63,7 @@ def embed(
     Raises:
         FrostlineError: Saying what is wrong and what to do.
     """
-    keep_apart(photos, {"--cache-dir": cache})
+    refuse_paths_inside_images(photos, {"--cache-dir": cache})
     listing = _labelled_or_not(photos, console)
     device = engines.pick_device(compute.device)
     opened = with_levels(open_backbone(choice), listing, Data(), console)

@@ -11,7 +11,7 @@ from frostline.model.classifier import Classifier
 from frostline.training.examples import Examples
 
 
-def in_order(rows: Iterable[Row]) -> tuple[Row, ...]:
+def sorted_rows(rows: Iterable[Row]) -> tuple[Row, ...]:
     """Returns rows in an order that renaming changes nothing of, with classes one by one."""
     return tuple(sorted(rows, key=lambda row: (row.label, row.digest, row.path)))
 

@@ -9,7 +9,7 @@ from frostline.images import splits
 from frostline.images.augment import CENTER, Policy, View
 from frostline.images.listing import Listing
 from frostline.pipeline import messages
-from frostline.pipeline.examples import in_order, labelled, problems_by_path
+from frostline.pipeline.examples import labelled, problems_by_path, sorted_rows
 from frostline.pipeline.planning import Planned
 from frostline.pipeline.prepare import refuse_unreadable, with_labels
 from frostline.pipeline.stage_sources import StageSources
@@ -49,7 +49,7 @@ def fill(planned: Planned, sources: StageSources, run: RunFolder | None = None) 
     """
     recipe, console = planned.recipe, planned.prepared.request.console
     policy = policy_of(recipe)
-    _tell_views(planned, policy)
+    _report_views(planned, policy)
     listing = _first_pass(sources, planned.prepared.listing, recipe, policy)
     if run is not None:
         listings.write_csv(listing, run.listing)
@@ -59,7 +59,7 @@ def fill(planned: Planned, sources: StageSources, run: RunFolder | None = None) 
     if prepared is not planned.prepared:
         planned = replace(planned, prepared=prepared)
         sources = StageSources(planned)
-    validation = labelled(in_order(listing.of("val")), listing, prepared.model)
+    validation = labelled(sorted_rows(listing.of("val")), listing, prepared.model)
     return Filled(planned, listing, sources, validation)
 
 
@@ -75,15 +75,15 @@ def _first_pass(sources: StageSources, listing: Listing, recipe: Recipe, policy:
     problems = sources.first().need(wanted)
     listing = listing.with_problems(problems_by_path(problems, listing))
     # Without what cannot be read, the split may be another.
-    listing = listing if listing.has_splits else _unassigned(listing)
+    listing = listing if listing.has_splits else _without_splits(listing)
     return splits.assign(listing, recipe.data.val, recipe.data.test, recipe.seed)
 
 
-def _unassigned(listing: Listing) -> Listing:
+def _without_splits(listing: Listing) -> Listing:
     return replace(listing, rows=tuple(replace(row, split="") for row in listing.rows))
 
 
-def _tell_views(planned: Planned, policy: Policy) -> None:
+def _report_views(planned: Planned, policy: Policy) -> None:
     """Says how many views training will see, which may be fewer than there might have been."""
     recipe, console = planned.recipe, planned.prepared.request.console
     count, live = view_count(recipe, policy), recipe.views.live

@@ -13,7 +13,7 @@ from frostline.base import files
 from frostline.model import classifier as classifiers
 from frostline.model.classifier import Classifier
 from frostline.pipeline import messages, seeds
-from frostline.pipeline.examples import in_order, labelled
+from frostline.pipeline.examples import labelled, sorted_rows
 from frostline.pipeline.fill import Filled
 from frostline.pipeline.fit import Trained
 from frostline.planner.views import policy_of
@@ -103,7 +103,7 @@ def _score(model: Classifier, source: Source, filled: Filled) -> dict[str, Score
     scored = {}
     for name in ("val", "test"):
         # In the order in which they were scored when the network was chosen.
-        rows = in_order(listing.of(name))
+        rows = sorted_rows(listing.of(name))
         examples = labelled(rows, listing, model)
         if examples is not None:
             wanted = image_views_of(rows)
@@ -111,7 +111,7 @@ def _score(model: Classifier, source: Source, filled: Filled) -> dict[str, Score
             logits = scoring.predict(model.trainable, source.fetch, examples, model.engine.device)
             probabilities = classifiers.probabilities(logits, model.targets)
             if model.flip:
-                probabilities = (probabilities + _mirrored(model, wanted)) / 2
+                probabilities = (probabilities + _mirrored_probabilities(model, wanted)) / 2
             scored[name] = evaluation.scored(
                 name, rows, probabilities, model.labels, listing.several
             )
@@ -121,7 +121,7 @@ def _score(model: Classifier, source: Source, filled: Filled) -> dict[str, Score
     return scored
 
 
-def _mirrored(model: Classifier, wanted: ImageViews) -> Tensor:
+def _mirrored_probabilities(model: Classifier, wanted: ImageViews) -> Tensor:
     """Returns the probabilities of the mirror images, which are not kept."""
 
     def run(pixels: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from frostline.pipeline.stage_tasks import stage_task
 from frostline.run.folder import RunFolder
 from frostline.training import checkpoint, scoring, stages, trackers
 from frostline.training.checkpoint import Checkpoint
-from frostline.training.progress import RunProgress, ground_of
+from frostline.training.progress import RunProgress, checkpoint_environment
 from frostline.training.scoring import Score
 
 # A probe is fitted on so many rows at most, all views counted.
@@ -70,7 +70,7 @@ def fit(filled: Filled, run: RunFolder, bound: dict[str, str], found: Checkpoint
         filled, found = _search(filled, run, progress, found)
     recipe = filled.planned.recipe
     for number in range(first, len(recipe.stages)):
-        stages.carry_out(stage_task(filled, number), progress, found if number == first else None)
+        stages.run_stage(stage_task(filled, number), progress, found if number == first else None)
     if found and first == len(recipe.stages):
         _restore_end(filled, found)
     run.write_history(progress.history)
@@ -180,6 +180,6 @@ def _progress(
         filled.planned.prepared.request.console,
         opened,
         bound,
-        ground_of(filled.sources.base),
+        checkpoint_environment(filled.sources.base),
         recipe.watch.histograms,
     )

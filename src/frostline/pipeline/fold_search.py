@@ -19,7 +19,7 @@ from frostline.activations import engines
 from frostline.base.errors import LossError
 from frostline.pipeline import start_weights
 from frostline.pipeline.cross_validation import FoldedProbes, fold_probes
-from frostline.pipeline.examples import in_order, labelled
+from frostline.pipeline.examples import labelled, sorted_rows
 from frostline.pipeline.fill import Filled
 from frostline.pipeline.folds import Dealt, deal
 from frostline.pipeline.head_probe import put
@@ -152,7 +152,7 @@ def _logits(filled: Filled, candidate: Candidate, start: FoldStart, number: int)
 
 def _task(filled: Filled, candidate: Candidate, dealt: Dealt, number: int) -> StageTask:
     listing = dealt.listing_without(filled.listing, number)
-    rows = in_order(dealt.held_out(number))
+    rows = sorted_rows(dealt.held_out(number))
     held_out = labelled(rows, listing, filled.planned.prepared.model)
     inside = replace(filled, listing=listing, validation=held_out)
     return stage_task(with_stage(inside, candidate), 0)

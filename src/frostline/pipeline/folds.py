@@ -15,7 +15,7 @@ from frostline.activations.sources import image_views_of
 from frostline.base.errors import RecipeError
 from frostline.images.listing import Listing, Row
 from frostline.model.classifier import Classifier
-from frostline.pipeline.examples import in_order, labelled
+from frostline.pipeline.examples import labelled, sorted_rows
 from frostline.training import folds as dealt
 from frostline.training.examples import Examples
 
@@ -34,7 +34,7 @@ class Dealt:
     """The images of train and val in folds.
 
     Attributes:
-        rows: In the order of `in_order`.
+        rows: In the order of `sorted_rows`.
         examples: Their `center` views with targets.
         fold: [n], the fold of each, on the CPU.
         count: Of folds.
@@ -108,7 +108,7 @@ def check(listing: Listing, asked: int) -> None:
 
 def deal(listing: Listing, model: Classifier, count: int, seed: int) -> Dealt:
     """Deals the images of train and val into folds, classes evenly and groups together."""
-    rows = in_order(_rows(listing))
+    rows = sorted_rows(_rows(listing))
     examples = labelled(rows, listing, model)
     assert examples is not None
     groups = _groups(rows)

@@ -12,7 +12,7 @@ from frostline.activations.cache.key import row_id
 from frostline.activations.sources import image_views_of
 from frostline.images.augment import CENTER, View
 from frostline.model.classifier import Classifier
-from frostline.pipeline.examples import in_order, labelled
+from frostline.pipeline.examples import labelled, sorted_rows
 from frostline.pipeline.fill import Filled
 from frostline.pipeline.folds import fold_count
 from frostline.training import probe, scoring
@@ -97,7 +97,7 @@ def _record(best: FittedProbe) -> dict[str, Any]:
 def _fit(filled: Filled, views: Sequence[View]) -> FittedProbe:
     listing, validation = filled.listing, filled.validation
     model, source = filled.sources.at(-1)
-    rows = in_order(listing.of("train"))
+    rows = sorted_rows(listing.of("train"))
     center = labelled(rows, listing, model)
     assert center is not None
     source.need(image_views_of(listing.of("train"), views))

@@ -85,7 +85,7 @@ def _plan(prepared: Prepared) -> Planned:
     return Planned(prepared, plan, stage_lines(prepared.model, plan.recipe))
 
 
-def plan_of(run: RunFolder, earlier: Recipe | None, prepared: Prepared) -> Planned:
+def recorded_or_new_plan(run: RunFolder, earlier: Recipe | None, prepared: Prepared) -> Planned:
     """Returns the plan of a run that is gone on with, or makes one.
 
     Args:

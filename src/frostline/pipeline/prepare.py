@@ -74,7 +74,7 @@ class Prepared:
     listing: Listing
 
 
-def ask(
+def make_request(
     photos: Path,
     recipe: Recipe,
     cache: Path,
@@ -100,10 +100,10 @@ def ask(
     """
     recipes.validate(recipe)
     trackers.check_names(recipe.watch.trackers)
-    head = head_of(recipe)
+    head = head_spec_of(recipe)
     device = engines.pick_device(recipe.compute.device)
     recipe = _with_defaults(recipe, head)
-    keep_apart(photos, {**(written or {}), "--cache-dir": cache})
+    refuse_paths_inside_images(photos, {**(written or {}), "--cache-dir": cache})
     listing = listings.scan_as(photos, recipe.data, console)
     refuse_unreadable(listing, recipe.data.strict)
     name = _network(recipe.backbone, device, begun_with, console)
@@ -120,7 +120,7 @@ def prepare(request: Request) -> Prepared:
     """
     recipe, listing = request.recipe, request.listing
     # Where a backbone's weights are random, the seed decides them too.
-    with seeded(recipe.seed, request.device):
+    with with_seed(recipe.seed, request.device):
         opened = open_backbone(recipe.backbone)
     opened = with_levels(opened, listing, recipe.data, request.console)
     precision = engines.pick_precision(recipe.compute.precision, request.device)
@@ -161,7 +161,7 @@ def assemble(
 ) -> Classifier:
     """Cuts the backbone at its top and puts a new head on, whose weights the seed decides."""
     recipe = request.recipe
-    with seeded(recipe.seed, request.device):
+    with with_seed(recipe.seed, request.device):
         model = classifiers.assemble(
             opened,
             tuple(labels),
@@ -199,7 +199,7 @@ def stage_lines(model: Classifier, recipe: Recipe) -> tuple[Line, ...]:
     return tuple(found)
 
 
-def head_of(recipe: Recipe) -> heads.HeadSpec:
+def head_spec_of(recipe: Recipe) -> heads.HeadSpec:
     """Returns the new layers that a recipe asks for.
 
     Raises:
@@ -277,14 +277,14 @@ def with_levels(
 
 
 @contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
+def with_seed(seed: int, device: torch.device) -> Iterator[None]:
     """Lets `seed` decide what is drawn in the block; the caller's generator stays as it was."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
 
 
-def keep_apart(photos: Path, written: Mapping[str, Path]) -> None:
+def refuse_paths_inside_images(photos: Path, written: Mapping[str, Path]) -> None:
     """Sees to it that nothing is written among the images.
 
     Hidden folders are no part of them: the user's own cache may lie below the user's images.

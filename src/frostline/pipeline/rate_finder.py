@@ -7,7 +7,7 @@ from frostline.base.errors import RecipeError
 from frostline.pipeline.fill import fill
 from frostline.pipeline.head_probe import fit_probe
 from frostline.pipeline.planning import make_plan
-from frostline.pipeline.prepare import ask, prepare
+from frostline.pipeline.prepare import make_request, prepare
 from frostline.pipeline.stage_sources import StageSources
 from frostline.pipeline.stage_tasks import stage_task
 from frostline.recipe import Recipe
@@ -40,7 +40,7 @@ def find_rate(
         TrainingError: Where no rate makes the loss fall.
     """
     lr_find.check(*learning_rates)
-    request = ask(photos, recipe, cache, console)
+    request = make_request(photos, recipe, cache, console)
     stage_count = len(request.recipe.stages)
     if not stage_count:
         raise RecipeError(

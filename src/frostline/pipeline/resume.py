@@ -93,7 +93,7 @@ def _unfinished(
     return None
 
 
-def checkpoint_of(
+def find_checkpoint(
     run: RunFolder, bound: Mapping[str, str], listing: Listing, photos: Path
 ) -> checkpoint.Checkpoint | None:
     """Returns the run's checkpoint.

@@ -12,14 +12,14 @@ from frostline.pipeline import resume, seeds
 from frostline.pipeline.fill import fill
 from frostline.pipeline.finish import finish
 from frostline.pipeline.fit import fit
-from frostline.pipeline.planning import make_plan, plan_of
-from frostline.pipeline.prepare import Request, ask, prepare
+from frostline.pipeline.planning import make_plan, recorded_or_new_plan
+from frostline.pipeline.prepare import Request, make_request, prepare
 from frostline.pipeline.stage_sources import StageSources
 from frostline.planner import Plan
 from frostline.recipe import Recipe
 from frostline.run import folder as run_folder
 from frostline.run.folder import RunFolder
-from frostline.training.progress import bound_to
+from frostline.training.progress import checkpoint_binding
 
 
 def train(photos: Path, out: Path, recipe: Recipe, cache: Path, console: Console) -> RunFolder:
@@ -39,7 +39,7 @@ def train(photos: Path, out: Path, recipe: Recipe, cache: Path, console: Console
         FrostlineError: Saying what is wrong and what to do.
         Interrupted: Where a signal asked to end; the same call goes on from there.
     """
-    request = ask(photos, recipe, cache, console, {"--out": out}, resume.begun_with(out))
+    request = make_request(photos, recipe, cache, console, {"--out": out}, resume.begun_with(out))
     run = run_folder.claim(out)
     with files.locked(run.lock, str(out)):
         run.remove_leftovers()
@@ -49,9 +49,9 @@ def train(photos: Path, out: Path, recipe: Recipe, cache: Path, console: Console
             return run
         prepared = prepare(request)
         content = resume.digest(request.listing)
-        planned = plan_of(run, earlier, prepared)
-        bound = bound_to(prepared.model, content)
-        found = resume.checkpoint_of(run, bound, prepared.listing, photos)
+        planned = recorded_or_new_plan(run, earlier, prepared)
+        bound = checkpoint_binding(prepared.model, content)
+        found = resume.find_checkpoint(run, bound, prepared.listing, photos)
         sources = StageSources(planned)
         # Written once all names hold, so a slip of the pen leaves no run behind.
         recipes.write(planned.recipe, run.recipe)
@@ -90,4 +90,4 @@ def plan(photos: Path, recipe: Recipe, cache: Path, console: Console) -> Plan:
     Raises:
         FrostlineError: Saying what is wrong and what to do.
     """
-    return make_plan(prepare(ask(photos, recipe, cache, console))).plan
+    return make_plan(prepare(make_request(photos, recipe, cache, console))).plan

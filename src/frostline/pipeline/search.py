@@ -138,7 +138,7 @@ class _Trial:
         history = list(found.facts["history"]) if found else []
         if state.epoch > until or state.finished:
             return Trained(_last_score(history, task), 0.0)
-        with interrupt.held_back() as request, stages.dropouts_kept(task):
+        with interrupt.deferred() as request, stages.dropouts_kept(task):
             clock = CheckpointClock()
             try:
                 with engines.threads(stages.threads(task)):

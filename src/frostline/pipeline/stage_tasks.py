@@ -5,7 +5,7 @@ from frostline.activations.cache.key import row_id
 from frostline.activations.extraction import ImageView
 from frostline.activations.sources import image_views_of
 from frostline.images.augment import CENTER
-from frostline.pipeline.examples import in_order, labelled
+from frostline.pipeline.examples import labelled, sorted_rows
 from frostline.pipeline.fill import Filled
 from frostline.training import stages
 from frostline.training.examples import Examples
@@ -16,7 +16,7 @@ def stage_task(filled: Filled, number: int) -> stages.StageTask:
     recipe, listing = filled.planned.recipe, filled.listing
     stage, policy = recipe.stages[number], planner.policy_of(recipe)
     model, source = filled.sources.at(number)
-    rows = in_order(listing.of("train"))
+    rows = sorted_rows(listing.of("train"))
     before = planner.epochs_before(recipe, number, len(rows))
     center = labelled(rows, listing, model)
     assert center is not None

@@ -30,7 +30,13 @@ from frostline.planner.options import (
     limits,
     options_of,
 )
-from frostline.planner.throughput import AUTO, measure_throughput, placings, trust, with_engine
+from frostline.planner.throughput import (
+    AUTO,
+    check_engine,
+    line_choices,
+    measure_throughput,
+    with_engine,
+)
 from frostline.planner.views import policy_of
 from frostline.recipe import Recipe, to_dict
 
@@ -85,20 +91,20 @@ def make(
             agree with it.
     """
     policy = policy_of(wanted)
-    if _is_settled(wanted, policy):
+    if _has_no_choice(wanted, policy):
         case = PlanInputs(model, listing, wanted, policy, cache, console, _ANY_DISK)
-        return _settled(case, lines)
+        return _without_measuring(case, lines)
     begun = time.perf_counter()
     case = PlanInputs(model, listing, wanted, policy, cache, console, measure.disk(cache))
     options: list[tuple[PlanOption, Throughput]] = []
-    for placed in placings(case, lines):
+    for placed in line_choices(case, lines):
         for throughput in measure_throughput(case, placed):
             options += [(option, throughput) for option in options_of(case, throughput)]
         if _is_enough(
             case, [option for option, throughput in options if throughput.lines == placed]
         ):
             break
-    chosen, throughput, why = _trusted_choice(case, options)
+    chosen, throughput, why = _checked_choice(case, options)
     recipe = _written(case, chosen, throughput)
     seconds = time.perf_counter() - begun
     _say(case, [option for option, _ in options], chosen, why, seconds)
@@ -125,7 +131,7 @@ def make(
     return Plan(recipe, facts, throughput.base.engine)
 
 
-def _is_settled(wanted: Recipe, policy: Policy) -> bool:
+def _has_no_choice(wanted: Recipe, policy: Policy) -> bool:
     """Whether nothing is left to choose and no budget to keep: then nothing need be measured."""
     compute, views = wanted.compute, wanted.views
     return (
@@ -137,7 +143,7 @@ def _is_settled(wanted: Recipe, policy: Policy) -> bool:
     )
 
 
-def _settled(case: PlanInputs, lines: Sequence[Line]) -> Plan:
+def _without_measuring(case: PlanInputs, lines: Sequence[Line]) -> Plan:
     """Returns the plan where all was asked for; the engine is compared with float32 even so."""
     wanted, policy = case.wanted, case.policy
     base = case.model
@@ -145,7 +151,7 @@ def _settled(case: PlanInputs, lines: Sequence[Line]) -> Plan:
         base = classifier.recut(base, min(lines, key=lambda line: line.index))
     if wanted.compute.engine != "eager" or base.engine.compute != torch.float32:
         base = with_engine(base, wanted.compute.engine, case.cache)
-        trust(case, base)
+        check_engine(case, base)
     case.console.say("plan: nothing is left to choose, so nothing is measured")
     fields: dict[str, Any] = dict(vars(policy))
     count = wanted.views.count or 1
@@ -164,7 +170,7 @@ def _settled(case: PlanInputs, lines: Sequence[Line]) -> Plan:
     return Plan(recipe, facts, base.engine)
 
 
-def _trusted_choice(
+def _checked_choice(
     case: PlanInputs, options: Sequence[tuple[PlanOption, Throughput]]
 ) -> tuple[PlanOption, Throughput, str]:
     """Returns the choice whose engine agrees with float32; one that does not is left out, aloud.
@@ -178,7 +184,7 @@ def _trusted_choice(
         chosen, throughput, why = _choose(case, options)
         others = [pair for pair in options if pair[0].engine != chosen.engine]
         try:
-            trust(case, throughput.base)
+            check_engine(case, throughput.base)
         except BackboneError as error:
             if not others:
                 raise

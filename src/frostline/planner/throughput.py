@@ -48,7 +48,7 @@ def with_engine(model: Classifier, name: str, cache: Path) -> Classifier:
     return replace(model, engine=engines.make(name, model.engine, shape, cache / "engines"))
 
 
-def placings(case: PlanInputs, lines: Sequence[Line]) -> Iterator[tuple[Line, ...]]:
+def line_choices(case: PlanInputs, lines: Sequence[Line]) -> Iterator[tuple[Line, ...]]:
     """Yields where the stages' lines may lie: as asked, then `auto` ones higher and higher.
 
     None is moved above the line of an earlier stage.
@@ -112,7 +112,7 @@ def _measure(
     # Without deriving, later lines may have something left to compute.
     has_later = len(rows_at(case, base.line, lines, 1)) > 1
     all_kept = (case.wanted.compute.derive or not has_later) and is_kept(case, base)
-    center, varied = sample_of(case)
+    center, varied = sample_views(case)
     if other is not None and all_kept:
         # Not a single forward pass where none is left to do.
         return replace(
@@ -159,7 +159,7 @@ def row_seconds(model: Classifier, listing: Listing) -> float:
     return 1 / measure.rows_per_s(model, list(image_views_of(some).values()))
 
 
-def sample_of(case: PlanInputs) -> tuple[list[ImageView], list[ImageView]]:
+def sample_views(case: PlanInputs) -> tuple[list[ImageView], list[ImageView]]:
     """Returns items as the first pass will have them: centers, and views of training images."""
     rows = case.listing.of("train") or case.listing.usable
     some = rows[:: max(1, len(rows) // SAMPLE)][:SAMPLE]
@@ -170,7 +170,7 @@ def sample_of(case: PlanInputs) -> tuple[list[ImageView], list[ImageView]]:
     return center, list(image_views_of(some, views).values())
 
 
-def trust(case: PlanInputs, base: Classifier) -> None:
+def check_engine(case: PlanInputs, base: Classifier) -> None:
     """Compares an engine with float32 on real images; where all is kept, that was done before.
 
     Args:
@@ -182,7 +182,7 @@ def trust(case: PlanInputs, base: Classifier) -> None:
     """
     if base.engine.module is None or is_kept(case, base):
         return
-    items = sample_of(case)[0][: extraction.BATCH]
+    items = sample_views(case)[0][: extraction.BATCH]
     how = base.preprocessing
     is_pixels = base.line.name == "pixels"
     exact = engines.exact(base.prefix, how, base.engine.device, is_pixels)

@@ -65,9 +65,9 @@ def _has(targets: Tensor) -> Floats:
 
 def _deal(classes: Ints, count: int, chance: np.random.Generator) -> Ints:
     shuffled = chance.permutation(len(classes))
-    in_order = shuffled[np.argsort(classes[shuffled], kind="stable")]
+    sorted_rows = shuffled[np.argsort(classes[shuffled], kind="stable")]
     folds = np.empty(len(classes), dtype=np.int64)
-    folds[in_order] = np.arange(len(classes)) % count
+    folds[sorted_rows] = np.arange(len(classes)) % count
     return folds
 
 

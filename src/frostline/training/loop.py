@@ -277,7 +277,7 @@ def _add_gradients(
     value = told.item()
     if not math.isfinite(value):
         run.trainable.load_state_dict(state.best_weights)
-        raise _no_number(run, state)
+        raise _loss_error(run, state)
     (loss * (len(targets) / images)).backward()  # type: ignore[no-untyped-call]
     state.loss_sum += value * len(targets)
     state.correct += objectives.correct(logits.detach(), wanted, settings.kind)
@@ -312,7 +312,7 @@ def _close(run: _Run, validation: Examples | None, state: TrainState) -> dict[st
         now = _scored(run, validation, state)
         if not math.isfinite(now.loss):
             run.trainable.load_state_dict(state.best_weights)
-            raise _no_number(run, state)
+            raise _loss_error(run, state)
         line |= {"val_loss": now.loss, "val_accuracy": now.accuracy}
         line |= {"val_scaled_loss": now.scaled_loss}
         is_end, select = state.step >= run.steps, settings.select
@@ -322,7 +322,7 @@ def _close(run: _Run, validation: Examples | None, state: TrainState) -> dict[st
             state.best_weights = copy.deepcopy(run.trainable.state_dict())
     elif not all(bool(value.isfinite().all()) for value in run.trainable.parameters()):
         run.trainable.load_state_dict(state.best_weights)
-        raise _no_number(run, state)
+        raise _loss_error(run, state)
     else:
         state.best_weights = copy.deepcopy(run.trainable.state_dict())
         state.best_epoch = state.epoch
@@ -365,7 +365,7 @@ def _seed(*numbers: int) -> int:
     return int.from_bytes(hashlib.sha256(text).digest()[:7], "little")
 
 
-def _no_number(run: _Run, state: TrainState) -> LossError:
+def _loss_error(run: _Run, state: TrainState) -> LossError:
     kept = f"epoch {state.best_epoch}" if state.best_epoch else "before this stage"
     other = "; or --precision fp32 with another --out" if _is_half(run.trainable) else ""
     return LossError(

@@ -30,7 +30,7 @@ class RunProgress:
         console: Where words go.
         trackers: Who else is told.
         bound: What a checkpoint is bound to: digests of images and weights.
-        ground: What the run goes on, from `ground_of`: with another, bits differ.
+        ground: What the run goes on, from `checkpoint_environment`: with another, bits differ.
         histograms: Whether `trackers` get histograms.
         history: One record per epoch and stage.
         proofs: What was frozen and trained, one for each finished stage.
@@ -95,7 +95,7 @@ class RunProgress:
         self.trackers.scalars(numbers, len(self.history))
 
 
-def bound_to(model: Classifier, listing: str) -> dict[str, str]:
+def checkpoint_binding(model: Classifier, listing: str) -> dict[str, str]:
     """Returns what a checkpoint is bound to: the images and the network's weights.
 
     Args:
@@ -105,7 +105,7 @@ def bound_to(model: Classifier, listing: str) -> dict[str, str]:
     return {"images": listing, "weights": files.tensors_digest(model.module)}
 
 
-def ground_of(model: Classifier) -> dict[str, str]:
+def checkpoint_environment(model: Classifier) -> dict[str, str]:
     """Returns what a run goes on, and the last bits with it: threads, device, precision, engine."""
     engine = model.engine
     return {

@@ -64,7 +64,7 @@ class StageTask:
     seed: int
 
 
-def carry_out(task: StageTask, progress: RunProgress, found: Checkpoint | None) -> None:
+def run_stage(task: StageTask, progress: RunProgress, found: Checkpoint | None) -> None:
     """Trains one stage, from its start or from a checkpoint, and leaves its best state.
 
     Args:
@@ -86,11 +86,11 @@ def carry_out(task: StageTask, progress: RunProgress, found: Checkpoint | None) 
     state = checkpoint.unpack(found, trainable, optimizer) if found else TrainState()
     frozen = prefix_digest(model)
     # A signal is obeyed once what the stage came to is in the checkpoint.
-    with interrupt.held_back() as request, dropouts_kept(task) as dropouts:
+    with interrupt.deferred() as request, dropouts_kept(task) as dropouts:
         _tell(task, progress.console, dropouts, state)
         try:
             with engines.threads(threads(task)):
-                _go(task, progress, optimizer, state, request)
+                _train_epochs(task, progress, optimizer, state, request)
         except LossError as error:
             # The best state is the start of this stage for whoever tries again; what led there is
             # not told twice.
@@ -98,8 +98,8 @@ def carry_out(task: StageTask, progress: RunProgress, found: Checkpoint | None) 
             progress.history = [line for line in progress.history if line["stage"] != number]
             progress.save(task.number, trainable)
             raise LossError(f"stages.{task.number}: {error}") from error
-        progress.proofs.append(_prove(task, frozen, state))
-        _tell_proof(progress.proofs[-1], progress.console)
+        progress.proofs.append(_freeze_proof(task, frozen, state))
+        _report_proof(progress.proofs[-1], progress.console)
         progress.save(task.number + 1, trainable)
         request.obey()
 
@@ -116,7 +116,7 @@ def threads(task: StageTask) -> int | None:
     return 1 if only_vectors else None
 
 
-def _go(
+def _train_epochs(
     task: StageTask,
     progress: RunProgress,
     optimizer: torch.optim.Optimizer,
@@ -311,7 +311,7 @@ def count(model: Classifier) -> dict[str, int]:
     }
 
 
-def _prove(task: StageTask, before: str, state: TrainState) -> dict[str, Any]:
+def _freeze_proof(task: StageTask, before: str, state: TrainState) -> dict[str, Any]:
     """Says what was frozen, that it stayed so bit for bit, and what came of the training.
 
     Raises:
@@ -364,7 +364,7 @@ def _tell(task: StageTask, console: Console, dropouts: int | None, state: TrainS
         console.say(f"  goes on in epoch {state.epoch} after step {state.step}")
 
 
-def _tell_proof(proof: Mapping[str, Any], console: Console) -> None:
+def _report_proof(proof: Mapping[str, Any], console: Console) -> None:
     words = "kept" if proof["kept"] else "not kept: validation did not get better"
     if proof["kept"] and proof["best_epoch"] and proof["val_accuracy"] is not None:
         words = f"kept from epoch {proof['best_epoch']}, val accuracy {proof['val_accuracy']:.4f}"
