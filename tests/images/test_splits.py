@@ -9,7 +9,7 @@ import pytest
 from frostline.base.errors import RecipeError
 from frostline.images import findings
 from frostline.images.rows import Listing, Row
-from frostline.images.splits import assign, folds
+from frostline.images.splits import assign
 
 
 def row(number: int, label: str = "a", group: str = "", split: str = "") -> Row:
@@ -244,61 +244,3 @@ def test_shares_of_groups_are_said() -> None:
     assert test.startswith("groups stay together, 24 of them: test has ")
     assert findings.group_shares(assign(listing(many(40)), 0.2, 0.1)) == []
     assert set(findings.group_shares(done)) <= set(findings.report_lines(done))
-
-
-def test_folds_are_even_in_size_and_class() -> None:
-    rows = [row(number, "abc"[number % 3 if number < 90 else 0]) for number in range(120)]
-    dealt = folds(rows, 5, seed=1)
-    assert Counter(dealt) == dict.fromkeys(range(5), 24)
-    for label, count in Counter(row.label for row in rows).items():
-        of_class = Counter(
-            fold for fold, row in zip(dealt, rows, strict=True) if row.label == label
-        )
-        assert set(of_class.values()) == {count // 5}
-    assert folds(rows, 5, seed=1) == dealt
-    assert folds(rows, 5, seed=2) != dealt
-    # Order changes nothing.
-    back = folds(rows[::-1], 5, seed=1)[::-1]
-    assert back == dealt
-
-
-def test_folds_keep_groups_and_copies_together() -> None:
-    rows = lopsided(11)
-    rows += [replace(rows[0], path="copy.png", group="")]
-    dealt = folds(rows, 4)
-    sides: dict[str, set[int]] = {}
-    for fold, one in zip(dealt, rows, strict=True):
-        sides.setdefault(one.group or rows[0].group, set()).add(fold)
-    assert all(len(found) == 1 for found in sides.values())
-    sizes = Counter(dealt)
-    assert max(sizes.values()) - min(sizes.values()) <= 30
-    for label in ("class0", "class1", "class2"):
-        of_class = Counter(f for f, one in zip(dealt, rows, strict=True) if one.label == label)
-        assert len(of_class) == 4
-
-
-def test_what_alone_shows_a_class_is_never_held_out() -> None:
-    rows = [row(number, "ab"[number % 2]) for number in range(10)]
-    rows += [row(10, "rare"), row(11, "one group", group="g"), row(12, "one group", group="g")]
-    dealt = folds(rows, 5)
-    assert dealt[10:] == [-1, -1, -1]
-    assert Counter(dealt[:10]) == dict.fromkeys(range(5), 2)
-    tags = [row(number, "a;b") for number in range(4)] + [row(4, "a;rare"), row(5, "")]
-    assert folds(tags, 2, several=True)[4] == -1
-    assert folds(tags, 2, several=True)[5] in (0, 1)
-
-
-@pytest.mark.parametrize("k", [0, 1, 7])
-def test_folds_that_cannot_be_are_refused(k: int) -> None:
-    rows = [row(number, "ab"[number % 2]) for number in range(6)] + [row(6, "rare")]
-    with pytest.raises(RecipeError, match=r"folds: must be from 2 to 6, .* and is "):
-        folds(rows, k)
-
-
-def test_many_images_are_dealt_alike() -> None:
-    rows = many(3000, labels=30)
-    dealt = folds(rows, 10)
-    counts = Counter((row.label, fold) for row, fold in zip(rows, dealt, strict=True))
-    totals = Counter(row.label for row in rows)
-    for (label, _), count in counts.items():
-        assert abs(count - totals[label] / 10) < 1

@@ -14,7 +14,6 @@ that from 0 to 1. Values beyond a range are black or white; so is what is no num
 
 import math
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,11 +123,6 @@ def kind_of(samples: str) -> str:
 def bits_of(samples: str) -> int:
     """Returns the bits of samples such as `uint12`."""
     return int(re.sub(r"\D", "", samples))
-
-
-def deep_kinds(modes: Iterable[str]) -> set[str]:
-    """Returns the kinds of samples among modes of pictures (`L;uint12`) that are deep."""
-    return {kind_of(mode.partition(";")[2]) for mode in modes if ";" in mode}
 
 
 def to_rgb(image: Image.Image, mode: str, levels: Levels) -> tuple[Pixels, str]:

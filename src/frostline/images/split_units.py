@@ -111,37 +111,6 @@ def balance(units: Sequence[Unit], splits: list[str], val: float, test: float) -
         splits[index] = _SIDES[table.sides[index]]
 
 
-def stratified(units: Sequence[Unit], k: int) -> list[int]:
-    """Deals units into `k` folds of like size and like shares of each class.
-
-    The largest and most mixed first, each to the fold that lacks its classes most; where folds
-    are equal, to the one with fewest images.
-
-    Returns:
-        The fold of each unit.
-    """
-    classes = {label: at for at, label in enumerate(sorted({x for u in units for x in u.counts}))}
-    totals = Counter[str]()
-    for unit in units:
-        totals.update(unit.counts)
-    weight = np.array([1 / totals[label] for label in classes])
-    held = np.zeros((k, len(classes)))
-    sizes = np.zeros(k)
-    dealt = [0] * len(units)
-    order = sorted(range(len(units)), key=lambda at: (-len(units[at].rows), units[at].place))
-    for at in order:
-        unit = units[at]
-        columns = [classes[label] for label in unit.counts]
-        added = np.array([unit.counts[label] for label in unit.counts], dtype=float)
-        # How much the sum of squares grows; the smallest keeps the folds most alike.
-        growth = ((2 * held[:, columns] + added) * added * weight[columns]).sum(1)
-        fold = int(np.lexsort((sizes, growth.round(12)))[0])
-        held[fold, columns] += added
-        sizes[fold] += len(unit.rows)
-        dealt[at] = fold
-    return dealt
-
-
 class _Table:
     """How many images of each class lie on each side, and what moving a unit would change."""
 

@@ -16,12 +16,11 @@ no image moves to validation that is the last to show another class in training.
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
 from dataclasses import replace
 
 from frostline.base.errors import RecipeError
-from frostline.images.rows import Listing, Row
-from frostline.images.split_units import Unit, balance, stratified, units_of
+from frostline.images.rows import Listing
+from frostline.images.split_units import Unit, balance, units_of
 
 
 def assign(listing: Listing, val: float, test: float, seed: int = 0) -> Listing:
@@ -74,40 +73,6 @@ def _fall(place: float, val: float, test: float) -> str:
     if place < val:
         return "val"
     return "test" if place < val + test else "train"
-
-
-def folds(rows: Sequence[Row], k: int, seed: int = 0, several: bool = False) -> list[int]:
-    """Deals images into folds for cross-validation, each class as evenly as groups allow.
-
-    Images of the same content or group stay together. What shows a class that nothing else shows
-    is never held out: the class could not be learned from the rest.
-
-    Args:
-        rows: Usable rows of a listing.
-        k: How many folds, from 2 to the number of images or groups that can be held out.
-        seed: Another seed is another deal.
-        several: Whether the images have several labels, as `Listing.several` says.
-
-    Returns:
-        The fold of each row, from 0 to `k - 1`; -1 where it is for training in all of them.
-
-    Raises:
-        RecipeError: Where there are not as many folds to be had.
-    """
-    listing = Listing(tuple(rows), several=several)
-    units = units_of(listing, list(rows), seed)
-    shown = Counter(label for unit in units for label in unit.labels)
-    free = [unit for unit in units if all(shown[label] > 1 for label in unit.labels)]
-    if not 2 <= k <= len(free):
-        raise RecipeError(
-            f"folds: must be from 2 to {len(free)}, the number of images (or groups of them) that "
-            f"can be held out, and is {k}."
-        )
-    dealt = [-1] * len(rows)
-    for unit, fold in zip(free, stratified(free, k), strict=True):
-        for index in unit.rows:
-            dealt[index] = fold
-    return dealt
 
 
 def _mend(units: list[Unit], splits: list[str], val: float) -> None:

@@ -17,14 +17,6 @@ def axis_here(axis: int, rank: int, layout: str) -> int:
     return _FROM_LAST[positive] if rank == 4 and layout == "channels_last" else positive
 
 
-def shape_in_source(shape: tuple[int, ...], layout: str) -> tuple[int, ...]:
-    """Returns the shape that a value held here has in its source; the batch is part of both."""
-    if len(shape) != 4 or layout == "channels_first":
-        return shape
-    n, c, h, w = shape
-    return n, h, w, c
-
-
 def to_source(rank: int, layout: str) -> tuple[int, ...] | None:
     """Returns the permutation from the order held here to the source's; None where both agree."""
     return (0, 2, 3, 1) if rank == 4 and layout == "channels_last" else None
