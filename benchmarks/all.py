@@ -1,6 +1,7 @@
 """Every benchmark, one after the other, into one Markdown file with date and machine.
 
 First comes one table of what must hold, with what was measured; then each benchmark's own.
+`accuracy.py` is left out: it takes many hours, and keeps results of its own to go on from.
 
     python benchmarks/all.py CATS_DOGS ANTS_BEES --weights FOLDER --rival-python FASTAI/bin/python \
         --out RESULTS.md [--only resume views …]
