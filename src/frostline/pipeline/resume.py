@@ -18,7 +18,10 @@ from frostline.training import checkpoint
 def begun_with(out: Path) -> str:
     """Returns the name of the backbone of the run in `out`; empty where there is none."""
     run = RunFolder(out)
-    return recipe.read(run.recipe).backbone.name if run.is_run() else ""
+    try:
+        return recipe.read(run.recipe).backbone.name if run.is_run() else ""
+    except OSError:  # A name that is too long; who writes there says so.
+        return ""
 
 
 def earlier(run: RunFolder, wanted: Recipe, listing: Listing, console: Console) -> Recipe | None:

@@ -8,6 +8,7 @@ same numbers give the same SVG, byte by byte.
 import contextlib
 import itertools
 import math
+import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -152,7 +153,9 @@ def drawing(size_in: tuple[float, float] = SIZE_IN) -> Iterator["Figure"]:
     import matplotlib
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context():
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        # Names of classes may have letters that the font has no picture of.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
         yield Figure(figsize=size_in, dpi=DPI)

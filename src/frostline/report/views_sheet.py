@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.ImageFont import FreeTypeFont
 from torch import Tensor
 
+from frostline.base.console import printable
 from frostline.base.files import write_atomic
 from frostline.images import augment
 from frostline.images.augment import CENTER, Policy, View
@@ -179,7 +180,8 @@ def _font() -> FreeTypeFont:
 
 
 def _fitting(draw: ImageDraw.ImageDraw, text: str, font: FreeTypeFont, width_px: int) -> str:
-    """Returns the text, cut where it is wider than that."""
+    """Returns the text on one line, cut where it is wider than that."""
+    text = printable(text).replace("\n", " ")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Of letters that the font has no picture of.
         if draw.textlength(text, font) <= width_px:
