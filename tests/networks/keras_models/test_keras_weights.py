@@ -13,7 +13,7 @@ from frostline.base.errors import WeightsError
 from frostline.networks.keras import weights
 from frostline.networks.keras.applications import open_application
 from frostline.networks.keras.config import Reading, read
-from frostline.networks.keras.matching import Filled, fill
+from frostline.networks.keras.matching import LoadedWeights, load_weights
 from frostline.networks.translate.build import Built, build
 from keras_twin import BOUND, keras, keras_says, leaves, shaken
 
@@ -43,10 +43,10 @@ def empty(model: Any) -> tuple[Reading, Built]:
     return reading, build(reading.graph, "net")
 
 
-def loaded(model: Any, path: Path, into: Any = None, **how: Any) -> tuple[Built, Filled]:
+def loaded(model: Any, path: Path, into: Any = None, **how: Any) -> tuple[Built, LoadedWeights]:
     reading, built = empty(into or model)
     file = weights.read(path)
-    return built, fill(reading, built, file, f"{path.name} into net", **how)
+    return built, load_weights(reading, built, file, f"{path.name} into net", **how)
 
 
 def images() -> torch.Tensor:
@@ -182,7 +182,7 @@ def test_a_file_of_another_network_is_refused_whole(tmp_path: Path) -> None:
     reading, built = empty(chain())
     before = {name: tensor.clone() for name, tensor in built.module.state_dict().items()}
     with pytest.raises(WeightsError):
-        fill(reading, built, weights.read(tmp_path / "a.h5"), "a.h5 into net")
+        load_weights(reading, built, weights.read(tmp_path / "a.h5"), "a.h5 into net")
     for name, tensor in built.module.state_dict().items():
         torch.testing.assert_close(tensor, before[name], rtol=0, atol=0)
 
@@ -249,7 +249,7 @@ def test_a_model_of_keras_1_with_channels_first_is_what_it_was(
     assert reading.graph.layout == "channels_first"
     assert reading.age == 1
     built = build(reading.graph, "net")
-    filled = fill(reading, built, weights.read(path), "a.h5")
+    filled = load_weights(reading, built, weights.read(path), "a.h5")
     assert not filled.match.missing
     same(model, built)
 

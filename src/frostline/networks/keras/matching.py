@@ -9,15 +9,15 @@ from frostline.base.errors import WeightsError, raise_all
 from frostline.networks.keras.arrays import Array, as_tensor, roles_of, with_roles
 from frostline.networks.keras.config import Layer, Reading
 from frostline.networks.keras.weights import FileLayer, KerasFile
+from frostline.networks.translate.arrays import Slot, to_state
 from frostline.networks.translate.build import Built
-from frostline.networks.translate.place import Slot, place
 from frostline.networks.weights import Match, apply, compare, table
 
 WAYS = ("auto", "name", "order")
 
 
 @dataclass(frozen=True)
-class Filled:
+class LoadedWeights:
     """What became of a weights file.
 
     Attributes:
@@ -33,7 +33,7 @@ class Filled:
     rows: tuple[str, ...]
 
 
-def fill(
+def load_weights(
     reading: Reading,
     built: Built,
     file: KerasFile,
@@ -41,7 +41,7 @@ def fill(
     partial: bool = False,
     way: str = "auto",
     turned: bool | None = None,
-) -> Filled:
+) -> LoadedWeights:
     """Loads a Keras weights file into a translated network: what belongs to it, or nothing.
 
     Layers are paired by their names; where the file has none, or none that fit, by their paths in
@@ -71,7 +71,7 @@ def fill(
     arrays, problems = _tensors(pairs, theano, turned)
     if not partial:
         raise_all(WeightsError, where, problems, most=5)
-    state = place(reading.graph, built, arrays, as_held=theano)
+    state = to_state(reading.graph, built, arrays, as_held=theano)
     paired = {index for index, _ in pairs}
     rest = [one for index, one in enumerate(file.layers) if index not in paired]
     left_out = tuple(one.name or one.store or one.group for one in rest)
@@ -80,7 +80,7 @@ def fill(
         _refuse_misfit(built.module, state, where)
     match = apply(built.module, state, where=where, partial=True)
     match = replace(match, unexpected=left_out)
-    return Filled(match, used, left_out, tuple(_rows(match, left_out, used)))
+    return LoadedWeights(match, used, left_out, tuple(_rows(match, left_out, used)))
 
 
 Pairs = list[tuple[int, tuple[Layer, FileLayer]]]
