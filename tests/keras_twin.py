@@ -12,9 +12,9 @@ from torch.nn import functional
 
 from frostline.networks.keras.arrays import as_tensor, roles_of
 from frostline.networks.keras.config import MODELS, Reading, read
+from frostline.networks.translate.arrays import to_state
 from frostline.networks.translate.build import Built, build
-from frostline.networks.translate.modules import Affine, Standardise
-from frostline.networks.translate.place import place
+from frostline.networks.translate.modules import Affine, NormalizeChannels
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 keras = pytest.importorskip("keras")
@@ -68,7 +68,7 @@ def translated(model: Any, px: int, settle: bool = True) -> tuple[Reading, Built
         for source, layer in pairs
         for role, weight in zip(roles_of(layer.op, layer.settings), source.weights, strict=True)
     }
-    built.module.load_state_dict(place(reading.graph, built, arrays), strict=False)
+    built.module.load_state_dict(to_state(reading.graph, built, arrays), strict=False)
     if settle:
         _settle(built, [pair for pair in pairs if pair[1].op == "batch_norm"])
     return reading, built
@@ -125,7 +125,7 @@ def noise(built: Built, images: int, seed: int = 0) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     shape = built.shapes[next(iter(built.shapes))]
     first = type(next(built.module.children()))
-    scale = (255.0, 0.0) if first in (Affine, Standardise) else (2.0, -1.0)
+    scale = (255.0, 0.0) if first in (Affine, NormalizeChannels) else (2.0, -1.0)
     coarse = torch.rand(images, shape[0], 5, 5, generator=generator)
     blots = functional.interpolate(coarse, shape[1:], mode="bilinear")
     fine = torch.rand(images, *shape, generator=generator)

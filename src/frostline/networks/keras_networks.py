@@ -64,7 +64,7 @@ def open_named(name: BackboneName, local: LocalWeights | None) -> OpenedBackbone
     is_file = Path(name.path).is_absolute()
     network = (_of_file if is_file else _of_application)(name, arguments, count, local)
     how = _preprocessing(network, where)
-    module = last_layer.carry(network.module, network.graph, network.classifier)
+    module = last_layer.attach_graph(network.module, network.graph, network.classifier)
     width = last_layer.features(module, network.shapes)
     match = network.match
     if local is not None and not _is_keras(local.file):
@@ -116,7 +116,7 @@ def open_folder(folder: ModelFolder, name: BackboneName) -> OpenedBackbone:
     module, width = _rebuilt(graph, str(block.get("classifier", "")), where)
     stored = folder.config.get("num_classes")
     if stored == 0:
-        last_layer.remove(module)
+        last_layer.remove_last(module)
     if name.pretrained:
         file = folder.weights_file()
         into = f"{file} into {folder.architecture}"
@@ -177,12 +177,12 @@ def outputs(module: nn.Module) -> int:
 
 def remove_classifier(module: nn.Module) -> None:
     """Puts an identity in the place of the last layer."""
-    last_layer.remove(module)
+    last_layer.remove_last(module)
 
 
 def replace_classifier(module: nn.Module, outputs: int) -> nn.Linear | None:
     """Puts a new last layer in; see `NetworkKind.replace_classifier`."""
-    return last_layer.put(module, outputs)
+    return last_layer.replace_last(module, outputs)
 
 
 def _of_application(
@@ -258,7 +258,7 @@ def _rebuilt(graph: Graph, classifier: str, where: str) -> tuple[fx.GraphModule,
     built = build(graph, where)
     if classifier and classifier not in {node.name for node in graph.nodes}:
         raise BackboneError(f"{where}: its classifier {classifier!r} is no layer of its graph.")
-    module = last_layer.carry(built.module, graph, classifier)
+    module = last_layer.attach_graph(built.module, graph, classifier)
     return module, last_layer.features(module, built.shapes)
 
 
@@ -266,9 +266,9 @@ def _set_outputs(module: nn.Module, count: int, where: str) -> None:
     if last_layer.path_of(module) == "":
         raise BackboneError(f"{where}: has no classifier that could get {count} classes.")
     if count == 0:
-        last_layer.remove(module)
+        last_layer.remove_last(module)
     else:
-        last_layer.put(module, count)
+        last_layer.replace_last(module, count)
 
 
 def _count(arguments: dict[str, Any], where: str) -> int | None:

@@ -10,7 +10,7 @@ import torch
 from torch import fx
 
 from frostline.networks.keras.families import APPLICATIONS
-from frostline.networks.keras.sizes import WORKED_OUT, for_every_size
+from frostline.networks.keras.sizes import SIZE_DEPENDENT, make_size_independent
 from frostline.networks.translate.build import Built, build
 from keras_twin import (
     BOUND,
@@ -73,7 +73,7 @@ def test_a_translated_network_gives_what_keras_gives(family: str) -> None:
     # What was configured for one size holds for another, as Keras configures it for that.
     other = make(family, odd)
     other.set_weights(model.get_weights())
-    graph = for_every_size(reading.graph) if family in WORKED_OUT else reading.graph
+    graph = make_size_independent(reading.graph) if family in SIZE_DEPENDENT else reading.graph
     again = build(replace(graph, input_shape=(3, odd, odd)), family)
     again.module.load_state_dict(built.module.state_dict())
     compare(other, again)

@@ -49,6 +49,14 @@ def test_options_are_those_of_keras() -> None:
     assert network.shapes["conv_pw_13_relu"] == (256, 1, 2)
 
 
+def test_a_network_has_the_same_names_however_often_it_is_opened() -> None:
+    options = {"include_top": False, "input_px": 75}
+    first, again = (open_application("InceptionV3", options) for _ in range(2))
+    assert first.digest == again.digest
+    names = [node.name for node in first.graph.nodes]
+    assert {"conv2d", "conv2d_93", "batch_normalization", "activation_93", "mixed10"} <= set(names)
+
+
 def test_nasnet_mobile_opens_though_keras_does_not_run_it_on_torch() -> None:
     network = open_application("NASNetMobile", {"classes": 10, "input_px": 64})
     count = sum(tensor.numel() for tensor in network.module.parameters())

@@ -13,9 +13,9 @@ from frostline.base.errors import WeightsError
 from frostline.networks.keras import weights
 from frostline.networks.keras.applications import open_application
 from frostline.networks.keras.config import Reading, read
-from frostline.networks.keras.matching import Filled, fill
+from frostline.networks.keras.matching import LoadedWeights, load_weights
 from frostline.networks.translate.build import Built, build
-from keras_twin import BOUND, keras, keras_says, leaves, shaken
+from keras_twin import BOUND, keras, keras_says, leaves, shaken, we_say
 
 layers = keras.layers
 PX = 9
@@ -43,10 +43,10 @@ def empty(model: Any) -> tuple[Reading, Built]:
     return reading, build(reading.graph, "net")
 
 
-def loaded(model: Any, path: Path, into: Any = None, **how: Any) -> tuple[Built, Filled]:
+def loaded(model: Any, path: Path, into: Any = None, **how: Any) -> tuple[Built, LoadedWeights]:
     reading, built = empty(into or model)
     file = weights.read(path)
-    return built, fill(reading, built, file, f"{path.name} into net", **how)
+    return built, load_weights(reading, built, file, f"{path.name} into net", **how)
 
 
 def images() -> torch.Tensor:
@@ -54,8 +54,7 @@ def images() -> torch.Tensor:
 
 
 def same(model: Any, built: Built) -> None:
-    with torch.no_grad():
-        ours = built.module(images()).numpy()
+    ours = we_say(built.module, images())
     np.testing.assert_allclose(ours, keras_says(model, images()), rtol=0, atol=BOUND)
 
 
@@ -157,6 +156,29 @@ def test_other_names_are_paired_in_order(tmp_path: Path) -> None:
     assert filled.way == "order"
 
 
+def test_numbers_that_begin_at_one_are_not_taken_for_names(tmp_path: Path) -> None:
+    def net(*top: Any) -> Any:
+        names = ("conv2d", "conv2d_1", "conv2d_2")
+        parts = [layers.Conv2D(3, 3, padding="same", name=name) for name in names]
+        return shaken(keras.Sequential([keras.Input((PX, PX, 3)), *parts, *top]))
+
+    whole, headless = net(layers.GlobalMaxPooling2D(), layers.Dense(2, name="top")), net()
+    arrays = [found for _, found in arrays_of(whole)]
+    names = ["conv2d_1", "conv2d_2", "conv2d_3", "top"]
+    path = write_legacy(
+        tmp_path / "a.h5",
+        [
+            (name, {f"{name}/kernel:0": kernel, f"{name}/bias:0": bias})
+            for name, (kernel, bias) in zip(names, arrays, strict=True)
+        ],
+    )
+    headless.set_weights([array for found in arrays[:3] for array in found])
+    built, filled = loaded(headless, path)
+    # By name, the second layer's weights would go into the first without a word.
+    same(headless, built)
+    assert (filled.way, filled.left_out) == ("order", ("top",))
+
+
 def test_names_that_do_not_belong_to_the_layer_they_name_are_told(tmp_path: Path) -> None:
     model = chain()
     swapped = {"conv_b": "norm", "norm": "conv_b"}
@@ -182,7 +204,7 @@ def test_a_file_of_another_network_is_refused_whole(tmp_path: Path) -> None:
     reading, built = empty(chain())
     before = {name: tensor.clone() for name, tensor in built.module.state_dict().items()}
     with pytest.raises(WeightsError):
-        fill(reading, built, weights.read(tmp_path / "a.h5"), "a.h5 into net")
+        load_weights(reading, built, weights.read(tmp_path / "a.h5"), "a.h5 into net")
     for name, tensor in built.module.state_dict().items():
         torch.testing.assert_close(tensor, before[name], rtol=0, atol=0)
 
@@ -249,7 +271,7 @@ def test_a_model_of_keras_1_with_channels_first_is_what_it_was(
     assert reading.graph.layout == "channels_first"
     assert reading.age == 1
     built = build(reading.graph, "net")
-    filled = fill(reading, built, weights.read(path), "a.h5")
+    filled = load_weights(reading, built, weights.read(path), "a.h5")
     assert not filled.match.missing
     same(model, built)
 

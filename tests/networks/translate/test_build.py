@@ -11,9 +11,9 @@ import torch
 from torch import fx, nn
 
 from frostline.base.errors import BackboneError
+from frostline.networks.translate.arrays import slots_of, to_state
 from frostline.networks.translate.build import build
 from frostline.networks.translate.graph import Graph, Node, from_dict, to_dict
-from frostline.networks.translate.place import place, slots_of
 
 CONV = {
     "filters": 4,
@@ -90,7 +90,7 @@ def test_a_dense_layer_behind_a_flatten_is_put_into_the_order_held_here(between:
         arrays |= {("middle", "gamma"): scale, ("middle", "beta"): torch.zeros(90)}
         arrays |= {("middle", "mean"): torch.zeros(90), ("middle", "variance"): torch.ones(90)}
         kernel = kernel * scale / (1 + 1e-3) ** 0.5
-    built.module.load_state_dict(place(graph, built, arrays), strict=False)
+    built.module.load_state_dict(to_state(graph, built, arrays), strict=False)
     images = torch.randn(2, 3, 6, 5)
     expected = images.permute(0, 2, 3, 1).flatten(1) @ kernel.T
     torch.testing.assert_close(built.module(images), expected, rtol=1e-4, atol=1e-4)

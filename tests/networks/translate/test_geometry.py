@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from frostline.networks.translate import geometry
+from frostline.networks.translate.arrays import to_state
 from frostline.networks.translate.build import Built, build
 from frostline.networks.translate.graph import Graph, Node
-from frostline.networks.translate.place import place
 
 SIZES = (7, 8)
 
@@ -196,5 +196,5 @@ def test_paddings_alike_for_all_sizes_are_told_apart(
 
 
 def _load(graph: Graph, built: Built, kernel: torch.Tensor) -> None:
-    state = place(graph, built, {("layer", "kernel"): kernel.float()})
+    state = to_state(graph, built, {("layer", "kernel"): kernel.float()})
     built.module.load_state_dict(state, strict=True)

@@ -93,6 +93,34 @@ def modern(model: Mapping[str, Any], age: int, where: str) -> dict[str, Any]:
     return {"class_name": kind, "config": {**named, "name": name, "layers": inner}, **calls}
 
 
+def first_names(model: Mapping[str, Any]) -> Any:
+    """Gives layers without names of their own those that the first model of a process gets.
+
+    Keras numbers them on through a process (`conv2d_94`), so the same network would have other
+    names each time.
+    """
+    numbered: dict[str, dict[str, int]] = {}
+    for layer in model["config"]["layers"]:
+        stem, name = snake_case(str(layer["class_name"])), str(layer["config"]["name"])
+        told = re.fullmatch(rf"{stem}(?:_(\d+))?", name)
+        if told:
+            numbered.setdefault(stem, {})[name] = int(told[1] or 0)
+    renamed = {}
+    for stem, numbers in numbered.items():
+        first = min(numbers.values())
+        for name, number in numbers.items():
+            renamed[name] = f"{stem}_{number - first}" if number > first else stem
+    return _renamed(model, renamed)
+
+
+def _renamed(value: Any, names: Mapping[str, str]) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _renamed(inner, names) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_renamed(inner, names) for inner in value]
+    return names.get(value, value) if isinstance(value, str) else value
+
+
 def snake_case(name: str) -> str:
     """Writes a class name as Keras does in its weights files: `Conv2D` becomes `conv2d`."""
     name = re.sub(r"\W+", "", name)

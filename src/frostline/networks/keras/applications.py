@@ -20,16 +20,17 @@ import torch
 from numpy.typing import NDArray
 
 from frostline.base.errors import BackboneError, did_you_mean
+from frostline.networks.keras import ages
 from frostline.networks.keras import weights as keras_files
 from frostline.networks.keras.arrays import as_tensor, roles_of
 from frostline.networks.keras.config import MODELS, Reading, read
 from frostline.networks.keras.families import APPLICATIONS, Application, facts
-from frostline.networks.keras.matching import fill
-from frostline.networks.keras.sizes import WORKED_OUT, for_every_size
+from frostline.networks.keras.matching import load_weights
+from frostline.networks.keras.sizes import SIZE_DEPENDENT, make_size_independent
+from frostline.networks.translate.arrays import Slot, to_state
 from frostline.networks.translate.build import Built, build
 from frostline.networks.translate.graph import Graph
 from frostline.networks.translate.network import TranslatedNetwork, classifier_of
-from frostline.networks.translate.place import Slot, place
 from frostline.networks.weights import Match
 
 # What a name may ask for besides the arguments of Keras's own function.
@@ -77,7 +78,8 @@ def open_application(
     own = (application.input_px, application.input_px) if fixed else size
     given |= {"weights": "imagenet" if pretrained else None, "input_shape": (*own, channels)}
     model, said = _built(keras, function, given, where)
-    reading = read(json.loads(model.to_json()), where, str(keras.__version__), own)
+    config = ages.first_names(json.loads(model.to_json()))
+    reading = read(config, where, str(keras.__version__), own)
     reading = replace(reading, graph=_at_size(reading.graph, application, size))
     built = build(reading.graph, where)
     match: Match | None = None
@@ -86,7 +88,7 @@ def open_application(
     elif asked not in (None, "none"):
         file = Path(str(asked)).expanduser()
         into = f"{file} into {where}"
-        match = fill(reading, built, keras_files.weights_of(file), into, partial).match
+        match = load_weights(reading, built, keras_files.weights_of(file), into, partial).match
     inside = given.get("include_preprocessing", True) or not application.outside
     return TranslatedNetwork(
         module=built.module,
@@ -103,7 +105,7 @@ def open_application(
 
 
 def _at_size(graph: Graph, application: Application, size: tuple[int, int]) -> Graph:
-    graph = for_every_size(graph) if application.family in WORKED_OUT else graph
+    graph = make_size_independent(graph) if application.family in SIZE_DEPENDENT else graph
     return replace(graph, input_shape=(graph.input_shape[0], *size))
 
 
@@ -225,7 +227,7 @@ def _take_weights(keras: Any, model: Any, reading: Reading, built: Built, where:
             arrays[(layer.path, role)] = as_tensor(
                 layer.op, role, _array(keras, variable), False, False
             )
-    state, own = place(reading.graph, built, arrays), built.module.state_dict()
+    state, own = to_state(reading.graph, built, arrays), built.module.state_dict()
     if any(own[name].shape != tensor.shape for name, tensor in state.items()):
         h, w = reading.graph.input_shape[1:]
         raise BackboneError(

@@ -27,7 +27,7 @@ def roles_of(op: str, settings: Mapping[str, Any]) -> list[str]:
     if op in ("batch_norm", "layer_norm"):
         own = [role for role, key in (("gamma", "scale"), ("beta", "center")) if settings[key]]
         return [*own, "mean", "variance"] if op == "batch_norm" else own
-    if op == "standardise":
+    if op == "normalize":
         return ["mean", "variance", "count"] if settings.get("mean") is None else []
     return {"channel_scale": ["gamma"], "prelu": ["alpha"]}.get(op, [])
 

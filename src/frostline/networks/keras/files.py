@@ -8,7 +8,7 @@ from frostline.networks.keras import weights as keras_files
 from frostline.networks.keras.arrays import roles_of
 from frostline.networks.keras.config import Reading, read
 from frostline.networks.keras.families import facts
-from frostline.networks.keras.matching import fill
+from frostline.networks.keras.matching import load_weights
 from frostline.networks.translate.build import build
 from frostline.networks.translate.network import (
     PictureFacts,
@@ -70,9 +70,9 @@ def open_file(
     match: Match | None = None
     if weights is not None:
         into = f"{weights} into {where}"
-        match = fill(reading, built, keras_files.weights_of(weights), into, partial).match
+        match = load_weights(reading, built, keras_files.weights_of(weights), into, partial).match
     elif pretrained and any(roles_of(layer.op, layer.settings) for layer in reading.layers):
-        fill(reading, built, file, f"{where}, its weights into its own network")
+        load_weights(reading, built, file, f"{where}, its weights into its own network")
     classifier = classifier_of(reading.graph, built.shapes)
     beside = labels_file or (labels.beside(path) if classifier else None)
     named = labels.read(beside) if beside else None
@@ -102,7 +102,7 @@ def _facts(reading: Reading) -> PictureFacts | None:
     if {"dense_Dense1", "dense_Dense2", "expanded_conv_depthwise"} <= names:
         return _TEACHABLE_MACHINE
     first = reading.layers[0] if reading.layers else None
-    if first is not None and first.op in ("affine", "standardise"):
+    if first is not None and first.op in ("affine", "normalize"):
         return facts("inside", reading.graph.input_shape[0])
     return None
 

@@ -185,7 +185,7 @@ def _normalization(config: Config, age: int) -> Operation:
     axes = axis if isinstance(axis, list | tuple) else [axis]
     if list(axes) not in ([-1], [3]) or config.get("invert"):
         raise BackboneError("a Normalization must be over the channels, and not inverted.")
-    return "standardise", {key: _plain(config.get(key)) for key in ("mean", "variance")}
+    return "normalize", {key: _plain(config.get(key)) for key in ("mean", "variance")}
 
 
 def _rescaling(config: Config, age: int) -> Operation:

@@ -1,4 +1,4 @@
-"""Which layer of a weights file belongs to which layer of a network."""
+"""Loading a Keras weights file into a translated network, whole or in part."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -7,17 +7,16 @@ from torch import Tensor, nn
 
 from frostline.base.errors import WeightsError, raise_all
 from frostline.networks.keras.arrays import Array, as_tensor, roles_of, with_roles
-from frostline.networks.keras.config import Layer, Reading
+from frostline.networks.keras.config import Reading
+from frostline.networks.keras.pairing import Pairing, pairings
 from frostline.networks.keras.weights import FileLayer, KerasFile
+from frostline.networks.translate.arrays import Slot, to_state
 from frostline.networks.translate.build import Built
-from frostline.networks.translate.place import Slot, place
 from frostline.networks.weights import Match, apply, compare, table
-
-WAYS = ("auto", "name", "order")
 
 
 @dataclass(frozen=True)
-class Filled:
+class LoadedWeights:
     """What became of a weights file.
 
     Attributes:
@@ -33,7 +32,7 @@ class Filled:
     rows: tuple[str, ...]
 
 
-def fill(
+def load_weights(
     reading: Reading,
     built: Built,
     file: KerasFile,
@@ -41,11 +40,11 @@ def fill(
     partial: bool = False,
     way: str = "auto",
     turned: bool | None = None,
-) -> Filled:
+) -> LoadedWeights:
     """Loads a Keras weights file into a translated network: what belongs to it, or nothing.
 
-    Layers are paired by their names; where the file has none, or none that fit, by their paths in
-    a Keras 3 file or by their order. A file of the whole network fits a network without its top.
+    Layers are paired by their paths in a Keras 3 file, by their names or by their order, whichever
+    fits best; see `pairing.py`. A file of the whole network fits a network without its top.
 
     Args:
         reading: What the network was built from.
@@ -64,82 +63,67 @@ def fill(
             and `partial` is not set.
     """
     network = [layer for layer in reading.layers if roles_of(layer.op, layer.settings)]
-    pairs, used = _paired(network, file.layers, way, where)
-    theano = _is_theano(pairs, file)
+    tried = [
+        _attempt(one, reading, built, file, turned)
+        for one in pairings(network, file.layers, way, where)
+    ]
+    best = min(tried, key=lambda one: one.misfits)
+    if not partial:
+        raise_all(WeightsError, where, list(best.problems), most=5)
+        _refuse_left_over(file.layers, best.paired, built.module, best.state, where)
+        _refuse_misfit(built.module, best.state, where)
+    match = apply(built.module, best.state, where=where, partial=True)
+    rest = [one for index, one in enumerate(file.layers) if index not in best.paired]
+    left_out = tuple(one.name or one.store or one.group for one in rest)
+    match = replace(match, unexpected=left_out)
+    return LoadedWeights(match, best.way, left_out, tuple(_rows(match, left_out, best.way)))
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """What one pairing would give.
+
+    Attributes:
+        way: How layers were paired.
+        paired: Positions of the file's layers that have a partner.
+        state: The network's tensors, by name.
+        problems: What does not fit, a sentence each.
+        misfits: How many do not fit, and how many of the network's tensors are missing.
+    """
+
+    way: str
+    paired: frozenset[int]
+    state: Mapping[str, Tensor]
+    problems: tuple[str, ...]
+    misfits: tuple[int, int]
+
+
+def _attempt(
+    pairing: Pairing, reading: Reading, built: Built, file: KerasFile, turned: bool | None
+) -> _Attempt:
+    theano = _is_theano(pairing, file)
     if turned is None:
         turned = file.backend == "theano" or (theano and file.numbered)
-    arrays, problems = _tensors(pairs, theano, turned)
-    if not partial:
-        raise_all(WeightsError, where, problems, most=5)
-    state = place(reading.graph, built, arrays, as_held=theano)
-    paired = {index for index, _ in pairs}
-    rest = [one for index, one in enumerate(file.layers) if index not in paired]
-    left_out = tuple(one.name or one.store or one.group for one in rest)
-    if not partial:
-        _refuse_left_over(file.layers, paired, built.module, state, where)
-        _refuse_misfit(built.module, state, where)
-    match = apply(built.module, state, where=where, partial=True)
-    match = replace(match, unexpected=left_out)
-    return Filled(match, used, left_out, tuple(_rows(match, left_out, used)))
+    arrays, problems = _tensors(pairing, theano, turned)
+    state = to_state(reading.graph, built, arrays, as_held=theano)
+    own = built.module.state_dict()
+    others = sum(own[name].shape != tensor.shape for name, tensor in state.items())
+    missing = sum(name not in state for name in _wanted(built.module))
+    paired = frozenset(index for index, _, _ in pairing.pairs)
+    misfits = (len(problems) + others, missing)
+    return _Attempt(pairing.way, paired, state, tuple(problems), misfits)
 
 
-Pairs = list[tuple[int, tuple[Layer, FileLayer]]]
+def _wanted(module: nn.Module) -> set[str]:
+    return {name for name in module.state_dict() if not name.endswith("num_batches_tracked")}
 
 
-def _paired(
-    network: Sequence[Layer], layers: Sequence[FileLayer], way: str, where: str
-) -> tuple[Pairs, str]:
-    """Pairs layers; each pair carries the position of the file's layer."""
-    if way not in WAYS:
-        raise WeightsError(f"{where}: pairing {way!r}: must be one of {', '.join(WAYS)}.")
-    by_path = {layer.store: layer for layer in network}
-    stored = [(i, (by_path[f.store], f)) for i, f in enumerate(layers) if f.store in by_path]
-    named = _by_name(network, layers)
-    fits = [pair for pair in stored if not pair[1][1].name or pair[1][1].name == pair[1][0].name]
-    if way == "auto" and stored and len(fits) == len(stored) >= len(named):
-        return stored, "path"
-    if way == "name" or (way == "auto" and named):
-        if not named:
-            raise WeightsError(f"{where}: no layer of the file has a name of the network's.")
-        ordered = _by_order(network, layers) if way == "auto" else []
-        complete = len(layers) == len(network) == len(ordered)
-        return (ordered, "order") if complete and len(named) < len(layers) else (named, "name")
-    return _by_order(network, layers), "order"
-
-
-def _by_name(network: Sequence[Layer], layers: Sequence[FileLayer]) -> Pairs:
-    """Pairs by name; of layers of one name, the first with the first, in the same group if any."""
-    waiting: dict[str, list[Layer]] = {}
-    for layer in network:
-        waiting.setdefault(layer.name, []).append(layer)
-    pairs: Pairs = []
-    for index, one in enumerate(layers):
-        candidates = waiting.get(one.name.replace(".", "_"), []) if one.name else []
-        same = [layer for layer in candidates if layer.group == one.group] or candidates
-        if same:
-            found = same[0]
-            candidates.remove(found)
-            pairs.append((index, (found, one)))
-    return pairs
-
-
-def _by_order(network: Sequence[Layer], layers: Sequence[FileLayer]) -> Pairs:
-    """Pairs in order, as far as layers have the same number of arrays."""
-    pairs: Pairs = []
-    for index, (layer, one) in enumerate(zip(network, layers, strict=False)):
-        count = len(roles_of(layer.op, layer.settings))
-        if len(one.arrays) not in (count, 9 if layer.op == "gru" else count):
-            break
-        pairs.append((index, (layer, one)))
-    return pairs
-
-
-def _is_theano(pairs: Pairs, file: KerasFile) -> bool:
+def _is_theano(pairing: Pairing, file: KerasFile) -> bool:
     """Whether kernels lie as [out, in, h, w]: the number of filters says."""
     if file.version.startswith(("2", "3")):
         return False
     votes = []
-    for _, (layer, one) in pairs:
+    for _, layer, one in pairing.pairs:
         kernels = [a for role, a in one.arrays if role in ("", "kernel") and a.ndim == 4]
         if layer.op == "conv2d" and kernels:
             filters = layer.settings["filters"]
@@ -148,10 +132,12 @@ def _is_theano(pairs: Pairs, file: KerasFile) -> bool:
     return bool(votes) and all(votes)
 
 
-def _tensors(pairs: Pairs, theano: bool, turned: bool) -> tuple[Mapping[Slot, Tensor], list[str]]:
+def _tensors(
+    pairing: Pairing, theano: bool, turned: bool
+) -> tuple[Mapping[Slot, Tensor], list[str]]:
     arrays: dict[Slot, Tensor] = {}
     problems = []
-    for _, (layer, one) in pairs:
+    for _, layer, one in pairing.pairs:
         try:
             roles: Mapping[str, Array] = with_roles(layer.op, layer.settings, one.arrays)
             for role, array in roles.items():
@@ -164,14 +150,14 @@ def _tensors(pairs: Pairs, theano: bool, turned: bool) -> tuple[Mapping[Slot, Te
 
 def _refuse_left_over(
     layers: Sequence[FileLayer],
-    paired: set[int],
+    paired: frozenset[int],
     module: nn.Module,
     state: Mapping[str, Tensor],
     where: str,
 ) -> None:
     """A network without its top leaves the file's last layers over; nothing else may be left."""
     rest = [index for index in range(len(layers)) if index not in paired]
-    wanted = {n for n in module.state_dict() if not n.endswith("num_batches_tracked")}
+    wanted = _wanted(module)
     # A Keras 3 file is sorted by class, so that its last layers stand anywhere.
     at_end = all(layers[i].store for i in rest) or min(rest, default=0) > max(paired, default=-1)
     if rest and not (at_end and wanted <= set(state)):

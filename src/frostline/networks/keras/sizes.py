@@ -12,11 +12,11 @@ from frostline.networks.translate.graph import Graph, Node
 
 # Families that work out such a padding in Python (`imagenet_utils.correct_pad`). MobileNet v1
 # pads (0, 1) whatever the size is.
-WORKED_OUT = ("mobilenet_v2", "mobilenet_v3", "efficientnet", "nasnet")
+SIZE_DEPENDENT = ("mobilenet_v2", "mobilenet_v3", "efficientnet", "nasnet")
 _WINDOWS = ("conv2d", "depthwise_conv2d", "separable_conv2d", "max_pool", "average_pool")
 
 
-def for_every_size(graph: Graph) -> Graph:
+def make_size_independent(graph: Graph) -> Graph:
     """Returns the graph with paddings that were worked out for one size as `same`."""
     users = graph.users()
     nodes = tuple(_as_same(node, users) if node.op == "pad" else node for node in graph.nodes)

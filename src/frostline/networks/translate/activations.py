@@ -81,7 +81,7 @@ NAMES = tuple(sorted((*FUNCTIONS, *_MODULES, *OVER_AXES)))
 _IN_PLACE = (nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish, nn.Hardsigmoid, nn.ELU, nn.LeakyReLU)
 
 
-def overwrite(module: nn.Module, alone: bool) -> None:
+def allow_inplace(module: nn.Module, alone: bool) -> None:
     """Lets activations write over what they read: those behind a kernel, and one that is alone.
 
     Args:

@@ -8,7 +8,7 @@ from torch import Tensor, fx, nn
 
 from frostline.base.errors import BackboneError, did_you_mean
 from frostline.networks.translate import initialize, simplify
-from frostline.networks.translate.activations import overwrite
+from frostline.networks.translate.activations import allow_inplace
 from frostline.networks.translate.graph import Graph, Node
 from frostline.networks.translate.operators import OPERATORS
 
@@ -52,22 +52,22 @@ def build(graph: Graph, where: str) -> Built:
     modules: dict[str, nn.Module] = {}
     values: dict[str, Tensor] = {}
     flattened: dict[str, tuple[int, int, int]] = {}
-    graph = simplify.with_merged_pads(simplify.without_dead_ends(graph))
-    overwriting = simplify.overwriting(graph)
+    graph = simplify.merge_pads(simplify.prune(graph))
+    inplace = simplify.inplace_activations(graph)
     for node in graph.nodes:
         if node.op == "input":
             values[node.name] = torch.empty(1, *graph.input_shape, device="meta")
             continue
         fed = [values[name] for name in node.inputs]
         if node.op == "flatten" and fed[0].dim() == 4 and graph.layout == "channels_last":
-            readers = simplify.readers_of_order(node, graph)
+            readers = simplify.consumers_of_flatten(node, graph)
             if readers is not None:
                 node = replace(node, settings={**node.settings, "as_held": True})
                 _, c, h, w = fed[0].shape
                 flattened |= dict.fromkeys(readers, (c, h, w))
         values[node.name] = _add(node, fed, graph, modules, where)
         if not node.module:
-            overwrite(modules[node.name], node.name in overwriting)
+            allow_inplace(modules[node.name], node.name in inplace)
     module = fx.GraphModule(modules, _wired(graph), class_name="Translated").eval()
     shapes = {name: tuple(value.shape[1:]) for name, value in values.items()}
     return Built(module, shapes, flattened)
@@ -96,10 +96,12 @@ def _add(
     if node.module:
         _check_again(node, blank, modules[node.module], where)
     elif any(isinstance(part, _LARGE) for part in blank.modules()):
-        modules[node.name] = initialize.filled(blank.to_empty(device="cpu"), node.settings)
+        modules[node.name] = initialize.initialize_weights(
+            blank.to_empty(device="cpu"), node.settings
+        )
     else:
         made = operator.build(node.settings, shapes, graph.layout)
-        modules[node.name] = initialize.filled(made, node.settings)
+        modules[node.name] = initialize.initialize_weights(made, node.settings)
     return given
 
 

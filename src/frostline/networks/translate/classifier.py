@@ -16,7 +16,7 @@ _PARTS = {"dense": "linear", "conv2d": "conv"}
 _SIZES = {"dense": "units", "conv2d": "filters"}
 
 
-def carry(module: fx.GraphModule, graph: Graph, classifier: str) -> fx.GraphModule:
+def attach_graph(module: fx.GraphModule, graph: Graph, classifier: str) -> fx.GraphModule:
     """Lets a module know what it was built from, and which its last layer is; returns it."""
     module.meta[_GRAPH], module.meta[_LAYER] = graph, classifier
     return module
@@ -56,13 +56,13 @@ def features(module: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> int:
     return int(getattr(last, "in_features", getattr(last, "in_channels", 0)))
 
 
-def remove(module: nn.Module) -> None:
+def remove_last(module: nn.Module) -> None:
     """Puts an identity in the place of the last layer."""
     if path := path_of(module):
         module.set_submodule(path, nn.Identity())
 
 
-def put(module: nn.Module, count: int) -> nn.Linear | None:
+def replace_last(module: nn.Module, count: int) -> nn.Linear | None:
     """Puts a new last layer of `count` scores in.
 
     Returns:

@@ -15,7 +15,7 @@ _GLOROT = {"kind": "scaled", "scale": 1.0, "mode": "average", "shape": "uniform"
 _ZEROS = {"kind": "constant", "value": 0.0}
 
 
-def filled(module: nn.Module, settings: Mapping[str, Any]) -> nn.Module:
+def initialize_weights(module: nn.Module, settings: Mapping[str, Any]) -> nn.Module:
     """Fills kernels and biases; norms and scales keep what they were made with.
 
     Args:
@@ -32,18 +32,18 @@ def filled(module: nn.Module, settings: Mapping[str, Any]) -> nn.Module:
     how = settings.get("initial", {})
     for part in module.modules():
         if isinstance(part, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-            fill(part.weight, how.get("kernel", _GLOROT))
+            draw(part.weight, how.get("kernel", _GLOROT))
             if part.bias is not None:
-                fill(part.bias, how.get("bias", _ZEROS))
+                draw(part.bias, how.get("bias", _ZEROS))
         elif isinstance(part, GRU):
-            fill(part.kernel, how.get("kernel", _GLOROT))
-            fill(part.recurrent_kernel, {"kind": "orthogonal", "gain": 1.0})
+            draw(part.kernel, how.get("kernel", _GLOROT))
+            draw(part.recurrent_kernel, {"kind": "orthogonal", "gain": 1.0})
     return module
 
 
 @torch.no_grad()
-def fill(tensor: Tensor, how: Mapping[str, Any]) -> None:
-    """Draws a kernel [out, in, …] anew, in place; see `filled`."""
+def draw(tensor: Tensor, how: Mapping[str, Any]) -> None:
+    """Draws a kernel [out, in, …] anew, in place; see `initialize_weights`."""
     kind = how["kind"]
     if kind == "constant":
         tensor.fill_(how["value"])

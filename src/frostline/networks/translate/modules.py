@@ -134,7 +134,7 @@ class Affine(nn.Module):
         return f"{self.scale.flatten().tolist()}, {self.offset.flatten().tolist()}"
 
 
-class Standardise(nn.Module):
+class NormalizeChannels(nn.Module):
     """Subtracts a kept mean and divides by the root of a kept variance, which never change."""
 
     mean: Tensor

@@ -22,9 +22,9 @@ from frostline.networks.translate.modules import (
     GlobalPool,
     Merge,
     Noise,
+    NormalizeChannels,
     Permute,
     Reshape,
-    Standardise,
 )
 from frostline.networks.translate.padding import (
     KernelPaddedConv2d,
@@ -257,10 +257,10 @@ def _affine(settings: Settings, shapes: Sequence[Shape], layout: str) -> nn.Modu
     return Affine(scale, offset)
 
 
-def _standardise(settings: Settings, shapes: Sequence[Shape], layout: str) -> nn.Module:
+def _normalize(settings: Settings, shapes: Sequence[Shape], layout: str) -> nn.Module:
     like = _broadcast(shapes[0], layout)
     if settings.get("mean") is None:
-        return Standardise(like)
+        return NormalizeChannels(like)
     mean, variance = (_numbers(settings[key], like) for key in ("mean", "variance"))
     scale = 1 / variance.sqrt().clamp_min(SMALLEST)
     return Affine(scale, -mean * scale)
@@ -322,7 +322,7 @@ OPERATORS: Mapping[str, Operator] = {
     "merge": Operator(_merge, {}),
     "concatenate": Operator(_concatenate, {}),
     "affine": Operator(_affine, {}),
-    "standardise": Operator(_standardise, {"mean": ("", "mean"), "variance": ("", "variance")}),
+    "normalize": Operator(_normalize, {"mean": ("", "mean"), "variance": ("", "variance")}),
     "channel_scale": Operator(_channel_scale, {"gamma": ("", "weight")}),
     "gru": Operator(
         _gru,

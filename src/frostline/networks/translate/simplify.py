@@ -14,7 +14,7 @@ _FRESH = (
 )
 
 
-def without_dead_ends(graph: Graph) -> Graph:
+def prune(graph: Graph) -> Graph:
     """Returns a graph of the nodes that the output depends on."""
     needed = {graph.output}
     for node in reversed(graph.nodes):
@@ -24,7 +24,7 @@ def without_dead_ends(graph: Graph) -> Graph:
     return replace(graph, nodes=kept)
 
 
-def with_merged_pads(graph: Graph) -> Graph:
+def merge_pads(graph: Graph) -> Graph:
     """Lets convolutions do the padding before them, which saves a copy of the whole map.
 
     It is merged where the padding's only reader is a convolution that pads nothing itself. The
@@ -45,7 +45,7 @@ def with_merged_pads(graph: Graph) -> Graph:
     return replace(graph, nodes=tuple(changed.get(node.name, node) for node in graph.nodes))
 
 
-def overwriting(graph: Graph) -> set[str]:
+def inplace_activations(graph: Graph) -> set[str]:
     """Returns the names of activations that may write over what they read.
 
     Nothing else reads it, and it is a new tensor that its own layer does not need for gradients.
@@ -62,7 +62,7 @@ def overwriting(graph: Graph) -> set[str]:
     return found
 
 
-def readers_of_order(flatten: Node, graph: Graph) -> set[str] | None:
+def consumers_of_flatten(flatten: Node, graph: Graph) -> set[str] | None:
     """Returns the names of the nodes whose weights can be put into the order held here.
 
     These are dense layers and batch norms. None where something else reads the flattened map, so

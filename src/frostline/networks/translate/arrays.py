@@ -12,7 +12,7 @@ from frostline.networks.translate.operators import OPERATORS
 # A layer's name and which of its weights: a key of `Operator.weights`.
 Slot = tuple[str, str]
 # These say the same with and without axes of a single place.
-_SQUEEZED = ("dense", "channel_scale", "standardise", "gru")
+_SQUEEZED = ("dense", "channel_scale", "normalize", "gru")
 
 
 def slots_of(graph: Graph, built: Built) -> dict[Slot, str]:
@@ -30,7 +30,7 @@ def slots_of(graph: Graph, built: Built) -> dict[Slot, str]:
     return found
 
 
-def place(
+def to_state(
     graph: Graph, built: Built, arrays: Mapping[Slot, Tensor], as_held: bool = False
 ) -> dict[str, Tensor]:
     """Names a source's arrays as the network does, and puts features into the order held here.
