@@ -9,6 +9,7 @@ import timm
 import torch
 from safetensors.torch import load_file
 
+import frostline
 from conftest import ROOT, make_photos
 from frostline import pipeline
 from frostline import recipe as recipes
@@ -101,7 +102,9 @@ def test_its_weights_are_in_half_precision_and_told_of() -> None:
     assert {t.dtype for t in tensors.values() if t.is_floating_point()} == {torch.float16}
     assert (place / "model.safetensors").stat().st_size < 10e6
     notice = (ROOT / "NOTICE").read_text("utf-8")
-    for words in (place.relative_to(ROOT).as_posix(), "Apache License", "0.1.0", "CC0"):
+    package = Path(frostline.__file__).parent
+    in_source = "src/frostline/" + place.relative_to(package).as_posix()
+    for words in (in_source, "Apache License", "0.1.0", "CC0"):
         assert words in notice
 
 

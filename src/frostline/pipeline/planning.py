@@ -22,7 +22,7 @@ from frostline.recipe import Recipe, Stage
 from frostline.run.folder import RunFolder
 
 # Where no time is given, candidates may take so long, or so many times the pass over the images.
-LEAST_SEARCH_S = 90.0
+LEAST_SEARCH_S = 100.0
 PASSES = 2.0
 # What else a run of a given time takes: imports, measurements, scores and the report.
 REST_S = 12.0

@@ -34,7 +34,8 @@ def _answer(path: Path, only: str, histogram: str) -> str:
         return json.dumps({"refused": f"{path}: its names and attributes alone fill memory."})
     except WeightsError as error:
         return json.dumps({"refused": str(error)})
-    except MemoryError:
+    # Some of Python's own parts written in C end so where memory runs out.
+    except (MemoryError, SystemError):
         return json.dumps({"memory": True})
     except OSError as error:
         return json.dumps({"refused": f"{path}: cannot be read: {error.strerror or error}."})
