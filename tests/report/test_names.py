@@ -7,14 +7,14 @@ from frostline.report.names import short_names
 
 
 def test_folders_that_all_share_are_left_out() -> None:
-    paths = ["/home/me/set/val/ants/1.jpg", "/home/me/set/val/bees/1.jpg"]
+    paths = ["/users/me/set/val/ants/1.jpg", "/users/me/set/val/bees/1.jpg"]
     assert list(short_names(paths).values()) == ["ants/1.jpg", "bees/1.jpg"]
-    assert short_names(["/home/me/a.jpg"]) == {"/home/me/a.jpg": "a.jpg"}
+    assert short_names(["/users/me/a.jpg"]) == {"/users/me/a.jpg": "a.jpg"}
     assert short_names([]) == {}
 
 
 def test_where_nothing_is_shared_folders_stay_untold() -> None:
-    found = short_names(["/home/me/a.jpg", "/mnt/disk/b.jpg"])
+    found = short_names(["/users/me/a.jpg", "/mnt/disk/b.jpg"])
     assert list(found.values()) == ["a.jpg", "b.jpg"]
 
 

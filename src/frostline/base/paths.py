@@ -38,7 +38,7 @@ def cache_folder(given: str | os.PathLike[str] | None = None) -> Path:
 
 
 def without_folders(word: str) -> str:
-    """Returns a word without the folders of absolute paths: `dir:/home/me/net` as `dir:…/net`.
+    """Returns a word without the folders of absolute paths: `dir:/users/me/net` as `dir:…/net`.
 
     For what is passed on to others: folders tell the name of an account, and where things lie.
     """

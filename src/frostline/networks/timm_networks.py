@@ -5,7 +5,6 @@ Their model folders are timm's own: `config.json` and `model.safetensors`, which
 """
 
 import dataclasses
-import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from frostline import frost
 from frostline.base.errors import BackboneError, did_you_mean
 from frostline.images.preprocessing import Preprocessing, from_timm, to_timm
 from frostline.networks import downloads, hub, weights
+from frostline.networks.arguments import refused_arguments
 from frostline.networks.downloads import Download
 from frostline.networks.folder_config import ModelFolder, licence_of
 from frostline.networks.names import BackboneName
@@ -49,7 +49,6 @@ _FACTORY = {
     "device": "",
     "dtype": "",
 }
-_UNKNOWN_ARGUMENT = re.compile(r"unexpected keyword argument '(\w+)'")
 
 
 # Facts of where the weights came from and of other sizes, untrue of weights trained since.
@@ -220,7 +219,7 @@ def build(
             raise downloads.not_downloaded(where, error) from error
         if not arguments and config is None:
             raise
-        raise _refused(where, arguments, error) from error
+        raise refused_arguments(where, arguments, error) from error
     # What cannot be fed is refused before any weights are read.
     _preprocessing(module, arguments, where)
     return module
@@ -418,16 +417,4 @@ def _imagenet_names(config: dict[str, Any], module: nn.Module) -> tuple[str, ...
     return tuple(
         f"{name} ({info.index_to_label_name(index)})" if uses[name] > 1 else name
         for index, name in enumerate(names)
-    )
-
-
-def _refused(where: str, arguments: Mapping[str, Any], error: Exception) -> BackboneError:
-    unknown = _UNKNOWN_ARGUMENT.search(str(error))
-    if unknown is not None:
-        return BackboneError(f"{where}: the architecture takes no argument {unknown[1]!r}.")
-    reason = " ".join(line.strip() for line in str(error).splitlines()[:2])[:200]
-    given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
-    return BackboneError(
-        f"{where}: the architecture cannot be built with {given or 'this configuration'} "
-        f"({type(error).__name__}: {reason})."
     )

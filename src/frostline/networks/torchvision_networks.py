@@ -30,6 +30,7 @@ from frostline import frost
 from frostline.base.errors import BackboneError, did_you_mean
 from frostline.images.preprocessing import Preprocessing, crop_share, from_dict, network_facts
 from frostline.networks import downloads, weights
+from frostline.networks.arguments import refused_arguments
 from frostline.networks.downloads import Download
 from frostline.networks.folder_config import ModelFolder
 from frostline.networks.names import BackboneName
@@ -71,7 +72,6 @@ _LICENCES = {"https://github.com/facebookresearch/SWAG/blob/main/LICENSE": "cc-b
 _HASH = re.compile(r"-([a-f0-9]{8,})\.pth$")
 # Weights of DenseNet from before 2017 write a dot where modules may no longer have one.
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(?=[12]\.)")
-_UNKNOWN_ARGUMENT = re.compile(r"unexpected keyword argument '(\w+)'")
 _TIMEOUT_S = 10.0
 
 
@@ -319,7 +319,7 @@ def _build(
     except Exception as error:
         if not given and not outputs:
             raise
-        raise _refused(where, {**given, **outputs}, error) from error
+        raise refused_arguments(where, {**given, **outputs}, error) from error
     last = module.get_submodule(_classifier_path(module))
     features = int(getattr(last, "in_features", getattr(last, "in_channels", 0)))
     if count == 0:
@@ -424,15 +424,3 @@ def _categories(enum: WeightsEnum, module: nn.Module) -> tuple[str, ...]:
     """Returns the names of the weights' classes, unlike each other, where it has these."""
     names = tuple(enum.meta["categories"])
     return names if outputs(module) == len(names) else ()
-
-
-def _refused(where: str, arguments: Mapping[str, Any], error: Exception) -> BackboneError:
-    unknown = _UNKNOWN_ARGUMENT.search(str(error))
-    if unknown is not None:
-        return BackboneError(f"{where}: the architecture takes no argument {unknown[1]!r}.")
-    reason = " ".join(line.strip() for line in str(error).splitlines()[:2])[:200]
-    given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
-    return BackboneError(
-        f"{where}: the architecture cannot be built with {given or 'this configuration'} "
-        f"({type(error).__name__}: {reason})."
-    )

@@ -1,6 +1,5 @@
 """The fourth step: the probe, a search, then the stages, each from its start or a checkpoint."""
 
-import time
 from dataclasses import dataclass
 
 from frostline import planner
@@ -38,12 +37,10 @@ class Trained:
     Attributes:
         filled: What it was trained on.
         progress: History, proofs and checkpoints.
-        seconds: What probe and stages took, of this time alone where a run was gone on with.
     """
 
     filled: Filled
     progress: RunProgress
-    seconds: float
 
 
 def fit(filled: Filled, run: RunFolder, bound: dict[str, str], found: Checkpoint | None) -> Trained:
@@ -59,7 +56,6 @@ def fit(filled: Filled, run: RunFolder, bound: dict[str, str], found: Checkpoint
         TrainingError: Where training fails; what was trained is in the checkpoint.
         Interrupted: After a checkpoint, where a signal asked to end.
     """
-    begun_at = time.perf_counter()
     progress = _progress(filled, run, bound, found)
     if found:
         progress.restore(found)
@@ -75,7 +71,7 @@ def fit(filled: Filled, run: RunFolder, bound: dict[str, str], found: Checkpoint
         _restore_end(filled, found)
     run.write_history(progress.history)
     progress.trackers.close()
-    return Trained(filled, progress, time.perf_counter() - begun_at)
+    return Trained(filled, progress)
 
 
 def _restore_end(filled: Filled, found: Checkpoint) -> None:
