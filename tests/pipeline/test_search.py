@@ -84,7 +84,7 @@ def run(photos: Path, out: Path, recipe: Recipe, console: Console | None = None)
 
 def said(photos: Path, out: Path, recipe: Recipe) -> str:
     stream = io.StringIO()
-    run(photos, out, recipe, Console(stream))
+    run(photos, out, recipe, Console(stream, verbose=True))
     return stream.getvalue()
 
 
@@ -183,7 +183,7 @@ def test_a_group_stays_in_one_fold_and_intervals_go_by_group(tmp_path: Path) -> 
     photos = table(tmp_path / "set", ["a", "b"] * 12, groups)
     recipe = replace(SEARCH, budget=Budget(time_min=5.0), data=Data(val=0.3))
     stream = io.StringIO()
-    made = run(photos, tmp_path / "run", recipe, Console(stream))
+    made = run(photos, tmp_path / "run", recipe, Console(stream, verbose=True))
     scores = made.read_metrics()
     assert scores["cross_validation"]["groups"] == 8
     assert scores["val"]["groups"] < 8

@@ -21,6 +21,7 @@ from frostline.activations.cache.fill import Computed, FillResult, check_finite,
 from frostline.activations.cache.key import CacheKey, row_id
 from frostline.activations.cut_network import CutNetwork, prefix_digest, row_bytes
 from frostline.activations.extraction import ImageView
+from frostline.base.ahead import LOOK
 from frostline.base.console import Console
 from frostline.base.files import write_json
 from frostline.frost import Line
@@ -186,7 +187,7 @@ class CachedSource:
             missing = {row: new[row] for row in store.missing(new)}
             self._problems |= self.base.need(missing)
             inputs = {row: row for row in new if row not in self._problems}
-        what = "deriving activations" if self.base else "computing activations"
+        what = "deriving activations" if self.base else "looking at pictures"
         filled = fill(
             self.cache,
             self.key,
@@ -196,6 +197,7 @@ class CachedSource:
             self.console,
             store=store,
             what=what,
+            step="" if self.base else LOOK,
         )
         self._record(filled)
 
@@ -208,7 +210,7 @@ class CachedSource:
         if self.base is None or filled.computed:
             rate = f", {filled.computed / filled.seconds:.0f}/s" if filled.computed else ""
             source = f"derived from {self.base.model.line.name}" if self.base else "computed"
-            self.console.say(
+            self.console.detail(
                 f"cache at {self.model.line.name}: {filled.cached} activations were cached, "
                 f"{filled.computed} {source} in {filled.seconds:.1f} s{rate}"
             )

@@ -75,7 +75,7 @@ def embed(
     problems = source.need(image_views_of(listing.usable))
     listing = listing.with_problems(problems_by_path(problems, listing))
     for words in listings.report_lines(listing):
-        console.say(words)
+        console.detail(words)
     rows = listing.usable
     if not rows:
         raise ListingError(f"{listings.name_of(photos)}: none of its images can be read.")

@@ -87,7 +87,7 @@ def _beside(
         planned = trained.filled.planned
         more["seeds"] = seeds.facts_of({planned.recipe.seed: metrics, **others})
         for line in over_seeds(more["seeds"]):
-            planned.prepared.request.console.say(line)
+            planned.prepared.request.console.detail(line)
     return more
 
 
@@ -115,7 +115,7 @@ def _score(model: Classifier, source: Source, filled: Filled) -> dict[str, Score
             scored[name] = evaluation.scored(
                 name, rows, probabilities, model.labels, listing.several
             )
-            console.say(evaluation.summary(name, scored[name].metrics))
+            console.detail(evaluation.summary(name, scored[name].metrics))
         elif name == "val":
             console.say("val: no images, so nothing tells how right the model is; see --val")
     return scored

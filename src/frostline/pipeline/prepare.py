@@ -105,6 +105,7 @@ def make_request(
     recipe = _with_defaults(recipe, head)
     refuse_paths_inside_images(photos, {**(written or {}), "--cache-dir": cache})
     listing = listings.scan_as(photos, recipe.data, console)
+    messages.pictures(listing, console)
     refuse_unreadable(listing, recipe.data.strict)
     name = _network(recipe.backbone, device, begun_with, console)
     recipe = replace(recipe, backbone=replace(recipe.backbone, name=name))
@@ -118,21 +119,23 @@ def prepare(request: Request) -> Prepared:
         BackboneError: Where the network cannot be opened or traced.
         RecipeError: Where the head does not fit.
     """
-    recipe, listing = request.recipe, request.listing
+    recipe, listing, console = request.recipe, request.listing, request.console
     # Where a backbone's weights are random, the seed decides them too.
-    with with_seed(recipe.seed, request.device):
+    with console.step("Opening the network"), with_seed(recipe.seed, request.device):
         opened = open_backbone(recipe.backbone)
-    opened = with_levels(opened, listing, recipe.data, request.console)
+    opened = with_levels(opened, listing, recipe.data, console)
     precision = engines.pick_precision(recipe.compute.precision, request.device)
     targets = recipe.data.targets
     if targets == "auto":
         targets = "multilabel" if listing.several else "multiclass"
-    messages.backbone(opened, request.console)
-    model = assemble(request, opened, precision, targets, listing.labels)
-    messages.head(model, request.console)
+    messages.backbone(opened, console)
+    with console.step("Cutting the network"):
+        model = assemble(request, opened, precision, targets, listing.labels)
+    messages.head(model, console)
     # A line that cannot be is told before splits are.
     stage_lines(model, recipe)
     listing = splits.assign(listing, recipe.data.val, recipe.data.test, recipe.seed)
+    messages.pictures(listing, console, request.listing)
     folds.check(listing, recipe.search.folds)
     return Prepared(request, opened, precision, targets, model, listing)
 
@@ -242,10 +245,8 @@ def _network(
     try:
         catalog.download_of(default)
     except DownloadError as error:
-        console.say(
-            f"{error.missing}; taking {FALLBACK} instead, which ships with Frostline. "
-            f"With a connection: frostline backbones get {default}"
-        )
+        console.say(f"{default} cannot be downloaded: {FALLBACK} instead")
+        console.detail(f"{error.missing}. With a connection: frostline backbones get {default}")
         return FALLBACK
     return default
 

@@ -9,13 +9,15 @@ interrupted goes on to the same result.
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from frostline.activations import engines
 from frostline.base import signals as interrupt
+from frostline.base.ahead import TRY
+from frostline.base.console import Bar
 from frostline.base.errors import LossError
 from frostline.pipeline import start_weights
 from frostline.pipeline.fill import Filled
@@ -23,7 +25,7 @@ from frostline.pipeline.search_record import FINAL, HALF, SearchRecord, Trained
 from frostline.pipeline.stage_tasks import stage_task
 from frostline.planner.candidates import Candidate, survivor_count
 from frostline.run.folder import RunFolder
-from frostline.training import checkpoint, loop, stages
+from frostline.training import checkpoint, stages
 from frostline.training.checkpoint import Checkpoint, CheckpointClock
 from frostline.training.loop import TrainState
 from frostline.training.scoring import Score
@@ -93,24 +95,39 @@ def search(filled: Filled, run: RunFolder, probe: Score) -> Found:
     trials = [_Trial(filled, run, number, one) for number, one in enumerate(candidates)]
     start = start_weights.take(filled)
     cut = survivor_count(len(trials))
-    for trial in trials:
-        if len(trials) > 1 and not record.has(trial.number, HALF):
-            half = max(1, trial.candidate.stage.epochs // 2)
-            record.note(trial.number, HALF, trial.train(half))
-            start_weights.put_back(filled, start)
-    survivors = record.best_at(HALF, cut) if len(trials) > 1 else range(len(trials))
-    for number in survivors:
-        if not record.has(number, FINAL):
-            trial = trials[number]
-            record.note(number, FINAL, trial.train(trial.candidate.stage.epochs))
-            start_weights.put_back(filled, start)
+    console = filled.planned.prepared.request.console
+    with console.bar(_epoch_count(candidates, cut), "trying settings", "epoch", TRY) as bar:
+        for trial in trials:
+            half = _half(trial.candidate)
+            if len(trials) > 1 and not record.has(trial.number, HALF):
+                record.note(trial.number, HALF, trial.train(half, bar))
+                start_weights.put_back(filled, start)
+        survivors = record.best_at(HALF, cut) if len(trials) > 1 else range(len(trials))
+        for number in survivors:
+            if not record.has(number, FINAL):
+                trial = trials[number]
+                record.note(number, FINAL, trial.train(trial.candidate.stage.epochs, bar))
+                start_weights.put_back(filled, start)
     chosen = record.choose()
-    record.tell(filled.planned.prepared.request.console)
+    record.tell(console)
     if chosen is None:
         return Found(None)
     found = checkpoint.read(run.candidate(chosen))
     assert found is not None
     return Found(candidates[chosen], found, tuple(found.facts["history"]))
+
+
+def _half(candidate: Candidate) -> int:
+    return max(1, candidate.stage.epochs // 2)
+
+
+def _epoch_count(candidates: Sequence[Candidate], survivors: int) -> int:
+    """Returns how many epochs a search takes, as far as that is known before its half."""
+    if len(candidates) < 2:
+        return sum(one.stage.epochs for one in candidates)
+    halves = [_half(one) for one in candidates]
+    rest = [one.stage.epochs - half for one, half in zip(candidates, halves, strict=True)]
+    return sum(halves) + round(survivors * sum(rest) / len(rest))
 
 
 @dataclass(frozen=True)
@@ -122,7 +139,7 @@ class _Trial:
     number: int
     candidate: Candidate
 
-    def train(self, until: int) -> Trained:
+    def train(self, until: int, bar: Bar) -> Trained:
         """Trains from the start, or from its checkpoint, to the end of epoch `until`.
 
         Raises:
@@ -142,7 +159,7 @@ class _Trial:
             clock = CheckpointClock()
             try:
                 with engines.threads(stages.threads(task)):
-                    for line in self._lines(task, optimizer, state):
+                    for line in self._lines(task, optimizer, state, bar):
                         if line is not None:
                             history.append({"stage": 1, "kind": "train", **line})
                         is_over = line is not None and (state.epoch > until or state.finished)
@@ -157,16 +174,13 @@ class _Trial:
         return Trained(_last_score(history, task), time.perf_counter() - begun)
 
     def _lines(
-        self, task: StageTask, optimizer: Any, state: TrainState
+        self, task: StageTask, optimizer: Any, state: TrainState, bar: Bar
     ) -> Iterator[dict[str, Any] | None]:
         lines = stages.training(task, optimizer, state)
-        steps = loop.step_count(task.images, stages.train_settings(task))
-        console = self.filled.planned.prepared.request.console
-        shown = console.bar(steps - state.step, f"trying {self.candidate.name}", "step")
-        with contextlib.closing(lines), shown as bar:
+        with contextlib.closing(lines):
             for line in lines:
-                if line is None:
-                    bar.advance(1, f"loss {state.loss_sum / state.seen:.4f}")
+                if line is not None:
+                    bar.advance(1, self.candidate.name)
                 yield line
 
 

@@ -8,7 +8,7 @@ state on the validation images.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from frostline.frost import Line
@@ -94,6 +94,7 @@ def choose(
     budget_s: float,
     most: int = 0,
     folds: int = 0,
+    fixed: Collection[str] = (),
 ) -> tuple[Candidate, ...]:
     """Returns the candidates that fit into the time, the first of them at its best length.
 
@@ -104,15 +105,19 @@ def choose(
         budget_s: Seconds for all of them.
         most: At most so many; 0 for as many as fit.
         folds: Of the cross-validation that compares them; 0 where validation does.
+        fixed: What stays as it is in `base`, of `epochs` and `lr`. A line that `base` names does
+            anyway.
 
     Returns:
-        None at all where not even a short one fits.
+        None at all where not even a short one fits; of fixed length there is always one.
     """
-    first = _first(base, lines, cost, budget_s / max(folds, 1))
+    first = _first(base, lines, cost, budget_s / max(folds, 1), fixed)
     if first is None:
         return ()
     chosen = [first]
     for candidate in _others(first, base, lines, cost):
+        if any(getattr(candidate.stage, name) != getattr(base, name) for name in fixed):
+            continue
         if most and len(chosen) == most:
             break
         if total_s([*chosen, candidate], folds) <= budget_s:
@@ -147,18 +152,25 @@ def scaled_epochs(epochs: int, images: int) -> int:
     return max(min(LEAST_EPOCHS, epochs), round(epochs * math.sqrt(IMAGES / images)))
 
 
-def _first(base: Stage, lines: SearchLines, cost: EpochCost, budget_s: float) -> Candidate | None:
-    epochs = scaled_epochs(base.epochs, cost.images)
+def _first(
+    base: Stage, lines: SearchLines, cost: EpochCost, budget_s: float, fixed: Collection[str]
+) -> Candidate | None:
+    has_length, has_rate = "epochs" in fixed, "lr" in fixed
+    epochs = base.epochs if has_length else scaled_epochs(base.epochs, cost.images)
     if lines.higher is not None and cost.images < FEW_IMAGES:
-        small = _made(replace(base, lr=0.3 * base.lr), lines.higher, epochs, cost)
-        return small if small.estimate_s <= budget_s else None
+        lr = base.lr if has_rate else 0.3 * base.lr
+        small = _made(replace(base, lr=lr), lines.higher, epochs, cost)
+        return small if has_length or small.estimate_s <= budget_s else None
+    if has_length:
+        return _made(base, lines.main, epochs, cost)
     main = lines.main
     longest = int(budget_s / max(cost.at(main), 1e-9))
     enough = min(FEWEST_EPOCHS, epochs)
     if longest >= enough or lines.higher is None:
         return _fitted(base, main, min(epochs, longest), cost)
     longest = int(budget_s / max(cost.at(lines.higher), 1e-9))
-    return _fitted(replace(base, lr=3 * base.lr), lines.higher, min(epochs, longest), cost)
+    lr = base.lr if has_rate else 3 * base.lr
+    return _fitted(replace(base, lr=lr), lines.higher, min(epochs, longest), cost)
 
 
 def _fitted(stage: Stage, line: Line, epochs: int, cost: EpochCost) -> Candidate | None:

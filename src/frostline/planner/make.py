@@ -152,7 +152,7 @@ def _without_measuring(case: PlanInputs, lines: Sequence[Line]) -> Plan:
     if wanted.compute.engine != "eager" or base.engine.compute != torch.float32:
         base = with_engine(base, wanted.compute.engine, case.cache)
         check_engine(case, base)
-    case.console.say("plan: nothing is left to choose, so nothing is measured")
+    case.console.detail("plan: nothing is left to choose, so nothing is measured")
     fields: dict[str, Any] = dict(vars(policy))
     count = wanted.views.count or 1
     facts = {
@@ -188,7 +188,7 @@ def _checked_choice(
         except BackboneError as error:
             if not others:
                 raise
-            case.console.say(f"{error} It is left out.")
+            case.console.detail(f"{error} It is left out.")
             options = others
         else:
             return chosen, throughput, why
@@ -316,7 +316,7 @@ def _written(case: PlanInputs, chosen: PlanOption, throughput: Throughput) -> Re
 def _say(
     case: PlanInputs, options: Sequence[PlanOption], chosen: PlanOption, why: str, seconds: float
 ) -> None:
-    case.console.say(f"plan: measured in {seconds:.1f} s on this machine")
+    case.console.detail(f"plan: measured in {seconds:.1f} s on this machine")
     rows = [["way", "storage", "bytes", "first pass", "per epoch", "break-even", "total", ""]]
     for option in options:
         views = f", {option.views} views" if case.policy.varies and option.keep else ""

@@ -18,6 +18,7 @@ from frostline.activations.cut_network import prefix_digest
 from frostline.activations.extraction import ImageView
 from frostline.activations.sources import Source
 from frostline.base import signals as interrupt
+from frostline.base.ahead import TRAIN
 from frostline.base.console import Console
 from frostline.base.errors import LossError, TrainingError
 from frostline.model import classifier as models
@@ -129,7 +130,8 @@ def _train_epochs(
     steps = loop.step_count(task.images, train_settings(task))
     batches = examples.batch_count(task.images, stage.batch_size)
     lines = training(task, optimizer, state)
-    shown = progress.console.bar(steps - state.step, "training", "step")
+    what = f"training stage {task.number + 1} of {task.count}"
+    shown = progress.console.bar(steps - state.step, what, "step", TRAIN)
     with contextlib.closing(lines), shown as bar:
         for line in lines:
             scores_next = False
@@ -172,7 +174,7 @@ def _note_epoch(task: StageTask, progress: RunProgress, line: dict[str, Any]) ->
     progress.note({"stage": task.number + 1, "kind": "train", **line})
     parts = [f"{key.replace('_', ' ')} {line[key]:.4f}" for key in SHOWN if key in line]
     total = "" if task.stage.steps else f"/{task.stage.epochs}"
-    progress.console.say(
+    progress.console.detail(
         f"  epoch {line['epoch']}{total}: {', '.join(parts)}, {line['seconds']:.1f} s"
     )
     if progress.histograms:
@@ -352,8 +354,8 @@ def _tell(task: StageTask, console: Console, dropouts: int | None, state: TrainS
     suffix = ""
     if any(True for _ in model.trainable.suffix.parameters()):
         suffix = f", {stage.lr * stage.suffix_lr:g} (suffix{decay})"
-    console.say(
-        f"stage {task.number + 1} of {task.count} (stages.{task.number}): line {model.line.name}, "
+    console.detail(
+        f"stage {task.number + 1} of {task.count}: line {model.line.name}, "
         f"{numbers['trained_tensors']} tensors with {numbers['trained_parameters']:,} parameters "
         f"trained, {numbers['frozen_tensors']} with {numbers['frozen_parameters']:,} frozen; "
         f"{length}, {stage.optimizer}, rate {stage.lr:g} (head){suffix}"
@@ -361,14 +363,14 @@ def _tell(task: StageTask, console: Console, dropouts: int | None, state: TrainS
     if dropouts == 0:
         console.say(f"  dropout = {stage.dropout:g}: there is no dropout above this line")
     if state.step or state.epoch > 1:
-        console.say(f"  goes on in epoch {state.epoch} after step {state.step}")
+        console.detail(f"  goes on in epoch {state.epoch} after step {state.step}")
 
 
 def _report_proof(proof: Mapping[str, Any], console: Console) -> None:
     words = "kept" if proof["kept"] else "not kept: validation did not get better"
     if proof["kept"] and proof["best_epoch"] and proof["val_accuracy"] is not None:
         words = f"kept from epoch {proof['best_epoch']}, val accuracy {proof['val_accuracy']:.4f}"
-    console.say(
+    console.detail(
         f"  {words}; what lies below {proof['line']} is unchanged, bit for bit; cached against "
         f"live activations differ by {proof['cached_against_live']:.2g}"
     )
