@@ -107,12 +107,11 @@ def test_the_module_and_the_version_answer_alike(capsys: Capture) -> None:
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        ("", "the following arguments are required: COMMAND. See frostline --help."),
         ("trian photos", "Did you mean train? See frostline --help."),
-        ("train", "the following arguments are required: PHOTOS, --out. See frostline train"),
+        ("train", "the following arguments are required: PHOTOS. See frostline train --help."),
         ("cache lst", "Did you mean list? See frostline cache --help."),
         ("predict run x.jpg --format jsn", "Did you mean json? See frostline predict --help."),
-        ("predict run x.jpg --topk 3", "unrecognized arguments: --topk 3. Did you mean --top-k?"),
+        ("predict run x.jpg --topk 3", "unrecognized arguments: --topk 3. Did you mean --top-k? See frostline predict"),
         ("predict run x.jpg --top-k", "expected one argument. See frostline predict --help."),
     ],
 )
@@ -207,7 +206,7 @@ def test_train_says_what_comes_next(finished_run: FinishedRun, capsys: Capture) 
     assert main(finished_run.argv) == 0
     shown = capsys.readouterr()
     assert shown.out == ""
-    assert f"next: frostline predict {finished_run.path} PICTURE" in shown.err
+    assert f"Next    frostline predict {finished_run.path} PICTURE" in shown.err
 
 
 def test_train_json_is_metrics_json(finished_run: FinishedRun, capsys: Capture) -> None:

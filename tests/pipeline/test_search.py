@@ -388,7 +388,7 @@ def test_seeds_make_the_run_several_times_from_one_cache(hard: Path, tmp_path: P
     assert found["val"]["mean"] == pytest.approx(np.mean(each))
     assert found["val"]["std"] == pytest.approx(np.std(each, ddof=1))
     assert made.read_metrics()["val"]["accuracy"] == each[0]
-    assert "seed 2: val accuracy" in words
+    assert "Seed 2: val accuracy" in words
     assert f"3 seeds: val accuracy {np.mean(each):.4f} on average" in words
     assert not (made.path / "seeds").exists()
 

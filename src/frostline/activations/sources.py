@@ -24,6 +24,7 @@ from frostline.activations.extraction import ImageView
 from frostline.base.ahead import LOOK
 from frostline.base.console import Console
 from frostline.base.files import write_json
+from frostline.base.memory import Parts
 from frostline.frost import Line
 from frostline.images.augment import CENTER, View
 from frostline.images.listing import Row
@@ -347,9 +348,11 @@ def derived(model: CutNetwork, base: CachedSource, console: Console) -> CachedSo
     key = cache_key(model, via(line, base.key.compute, model.engine.name))
 
     def compute(rows: Sequence[bytes]) -> Iterator[Computed]:
+        parts = Parts()
         for start in range(0, len(rows), DERIVE_BATCH):
             part = rows[start : start + DERIVE_BATCH]
-            yield list(range(start, start + len(part))), layers(base.fetch(part)), {}
+            made = parts.through(layers, base.fetch(part))
+            yield list(range(start, start + len(part))), torch.cat(made), {}
 
     return CachedSource(model, base.cache, console, key, compute, base)
 

@@ -4,7 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TextIO
 
 from frostline.base.ahead import Ahead, duration
@@ -65,7 +65,8 @@ class StatusLine:
         with self._lock, unheard():
             self._erase()
             self._draw()
-        drawer.start()
+        with suppress(RuntimeError):  # There may be no memory for a thread.
+            drawer.start()
         try:
             yield
         finally:
@@ -74,7 +75,8 @@ class StatusLine:
                 self._steps.remove(render)
                 self._erase()
                 self._draw()
-            drawer.join()
+            if drawer.ident is not None:
+                drawer.join()
 
     def _redraw(self, over: threading.Event) -> None:
         while not over.wait(REDRAW_S):

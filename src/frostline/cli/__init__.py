@@ -14,7 +14,7 @@ import sys
 from collections.abc import Collection, Sequence
 from typing import NoReturn
 
-from frostline.base import signals
+from frostline.base import memory, signals
 from frostline.base.console import Console, is_terminal, printable
 from frostline.base.errors import FrostlineError, did_you_mean, nearest
 from frostline.cli import other_tools, streams
@@ -56,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(arguments, int):
         return arguments
     try:
+        streams.check_folder()
         from frostline.cli import commands
 
         with signals.at_once():
@@ -72,7 +73,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         streams.close_output()
         return 128 + signal.SIGPIPE
+    except (MemoryError, RuntimeError, ImportError) as error:
+        if not memory.is_out_of_memory(error):
+            raise
+        return _refuse(f"not enough memory ({_shortly(error)}). {memory.ADVICE}")
     except OSError as error:
+        if memory.is_out_of_memory(error):
+            return _refuse(f"not enough memory ({_shortly(error)}). {memory.ADVICE}")
         # What no part foresaw, the system names; without a file's name it is a bug of ours.
         if error.filename is not None:
             return _refuse(f"{os.fsdecode(error.filename)}: {error.strerror}.")
@@ -161,6 +168,12 @@ def _options(parser: argparse.ArgumentParser, argv: Sequence[str]) -> set[str]:
             typed = next((word for word in argv if word in action.choices), None)
             found |= _options(action.choices[typed], argv) if typed else set()
     return found
+
+
+def _shortly(error: BaseException) -> str:
+    """Returns what an error says, as far as a person wants to read it."""
+    words = str(error).partition("\n")[0].partition(". ")[0]
+    return words[:100] or type(error).__name__
 
 
 def _refuse(words: str) -> int:

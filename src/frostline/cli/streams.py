@@ -1,11 +1,14 @@
-"""The standard streams, where they are closed, or others than those of a process."""
+"""What a process starts with: its standard streams, closed or replaced, and its folder."""
 
 import contextlib
 import errno
 import io
 import os
 import sys
+from pathlib import Path
 from typing import Any, BinaryIO
+
+from frostline.base.errors import RunError
 
 
 class _Closed(io.TextIOBase):
@@ -39,6 +42,21 @@ def stand_in() -> None:
         # File names need not be text that the terminal can show.
         with contextlib.suppress(AttributeError, ValueError, OSError):
             stream.reconfigure(errors="backslashreplace")
+
+
+def check_folder() -> None:
+    """Sees to it that the working directory is still there: libraries end the process without it.
+
+    Raises:
+        RunError: Where it was removed.
+    """
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise RunError(
+            "the working directory is no longer there. Change to another one (cd), and run the "
+            "same command again."
+        ) from error
 
 
 def complain(text: str) -> None:

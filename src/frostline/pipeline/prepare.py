@@ -245,7 +245,9 @@ def _network(
     try:
         catalog.download_of(default)
     except DownloadError as error:
-        console.say(f"{default} cannot be downloaded: {FALLBACK} instead")
+        # Without kinds and tags, which would not fit into a line.
+        wanted, taken = (one.partition(":")[2].partition(".")[0] for one in (default, FALLBACK))
+        console.say(f"{wanted} cannot be downloaded: {taken} instead")
         console.detail(f"{error.missing}. With a connection: frostline backbones get {default}")
         return FALLBACK
     return default

@@ -94,8 +94,9 @@ def make(
     if _has_no_choice(wanted, policy):
         case = PlanInputs(model, listing, wanted, policy, cache, console, _ANY_DISK)
         return _without_measuring(case, lines)
-    begun = time.perf_counter()
-    case = PlanInputs(model, listing, wanted, policy, cache, console, measure.disk(cache))
+    begun, asked = time.perf_counter(), wanted
+    wanted, disk = _disk(wanted, cache, console)
+    case = PlanInputs(model, listing, wanted, policy, cache, console, disk)
     options: list[tuple[PlanOption, Throughput]] = []
     for placed in line_choices(case, lines):
         for throughput in measure_throughput(case, placed):
@@ -109,7 +110,7 @@ def make(
     seconds = time.perf_counter() - begun
     _say(case, [option for option, _ in options], chosen, why, seconds)
     facts = {
-        "asked": to_dict(wanted),
+        "asked": to_dict(asked),
         "derive": recipe.compute.derive,
         "measured_s": round(seconds, 3),
         "line": chosen.line,
@@ -129,6 +130,23 @@ def make(
         "options": [_rounded(dataclasses.asdict(option)) for option, _ in options],
     }
     return Plan(recipe, facts, throughput.base.engine)
+
+
+def _disk(wanted: Recipe, cache: Path, console: Console) -> tuple[Recipe, DiskThroughput]:
+    """Measures the cache's disk; where that is left to choose and nothing can be kept, says so.
+
+    Raises:
+        DiskError: Where the cache was asked for and cannot be written.
+    """
+    if wanted.compute.cache == "never":
+        return wanted, _ANY_DISK
+    try:
+        return wanted, measure.disk(cache)
+    except DiskError as error:
+        if wanted.compute.cache != AUTO:
+            raise
+        console.say(f"Activations are not kept: {str(error).partition('. ')[0]} (see --cache-dir)")
+        return replace(wanted, compute=replace(wanted.compute, cache="never")), _ANY_DISK
 
 
 def _has_no_choice(wanted: Recipe, policy: Policy) -> bool:

@@ -21,6 +21,7 @@ from frostline.base import signals as interrupt
 from frostline.base.ahead import TRAIN
 from frostline.base.console import Console
 from frostline.base.errors import LossError, TrainingError
+from frostline.base.memory import Parts
 from frostline.model import classifier as models
 from frostline.model.classifier import Classifier
 from frostline.recipe import Stage
@@ -129,12 +130,17 @@ def _train_epochs(
     stage, model = task.stage, task.model
     steps = loop.step_count(task.images, train_settings(task))
     batches = examples.batch_count(task.images, stage.batch_size)
-    lines = training(task, optimizer, state)
+    parts = Parts()
+    lines = training(task, optimizer, state, parts)
     what = f"training stage {task.number + 1} of {task.count}"
     shown = progress.console.bar(steps - state.step, what, "step", TRAIN)
+    least = 0
     with contextlib.closing(lines), shown as bar:
         for line in lines:
             scores_next = False
+            if parts.most != least:
+                least = parts.most
+                progress.console.say(f"Memory ran out: {least} pictures at a time, added up")
             if line is None:
                 mean = state.loss_sum / state.seen
                 bar.advance(1, f"loss {mean:.4f}, accuracy {state.correct / state.seen:.4f}")
@@ -153,7 +159,10 @@ def _train_epochs(
 
 
 def training(
-    task: StageTask, optimizer: torch.optim.Optimizer, state: TrainState
+    task: StageTask,
+    optimizer: torch.optim.Optimizer,
+    state: TrainState,
+    parts: Parts | None = None,
 ) -> Generator[dict[str, Any] | None, None, None]:
     """Returns the loop over a stage's steps, as `loop.train` has it."""
     stage = task.stage
@@ -167,6 +176,7 @@ def training(
         train_settings(task),
         task.model.engine.device,
         state,
+        parts,
     )
 
 
