@@ -7,6 +7,7 @@ import errno
 import gc
 import importlib
 import io
+import logging
 import os
 import re
 import signal
@@ -52,6 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # and where other programs run that made training four times slower. Read when torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     streams.stand_in()
+    # It says at length where it keeps its own cache for want of a home folder.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     arguments = _parse(argv)
     if isinstance(arguments, int):
         return arguments

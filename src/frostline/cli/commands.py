@@ -195,8 +195,9 @@ def weights(arguments: Namespace) -> int:
 def completion(arguments: Namespace) -> int:
     """Prints what a shell needs to complete what is typed."""
     from frostline.cli import completion as command
+    from frostline.cli.parser import make_parser
 
-    return command.run(arguments)
+    return command.run(arguments, make_parser())
 
 
 def embed(arguments: Namespace) -> int:

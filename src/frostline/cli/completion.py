@@ -59,12 +59,10 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument("shell", choices=SHELLS, metavar="SHELL", help=", ".join(SHELLS))
 
 
-def run(arguments: Namespace) -> int:
-    """Prints the script."""
-    from frostline.cli.parser import make_parser
-
+def run(arguments: Namespace, parser: argparse.ArgumentParser) -> int:
+    """Prints the script for all that a parser takes."""
     write = {"bash": bash, "zsh": zsh, "fish": fish}[arguments.shell]
-    sys.stdout.write(write(described(make_parser())))
+    sys.stdout.write(write(described(parser)))
     return 0
 
 

@@ -123,7 +123,7 @@ def prepare(request: Request) -> Prepared:
     # Where a backbone's weights are random, the seed decides them too.
     with console.step("Opening the network"), with_seed(recipe.seed, request.device):
         opened = open_backbone(recipe.backbone)
-    opened = with_levels(opened, listing, recipe.data, console)
+    opened, notes = with_levels(opened, listing, recipe.data, console)
     precision = engines.pick_precision(recipe.compute.precision, request.device)
     targets = recipe.data.targets
     if targets == "auto":
@@ -134,6 +134,7 @@ def prepare(request: Request) -> Prepared:
     messages.head(model, console)
     # A line that cannot be is told before splits are.
     stage_lines(model, recipe)
+    listing = listing.with_notes(notes)
     listing = splits.assign(listing, recipe.data.val, recipe.data.test, recipe.seed)
     messages.pictures(listing, console, request.listing)
     folds.check(listing, recipe.search.folds)
@@ -271,12 +272,15 @@ def open_backbone(choice: BackboneChoice) -> OpenedBackbone:
 
 def with_levels(
     opened: OpenedBackbone, listing: Listing, data: Data, console: Console
-) -> OpenedBackbone:
-    """Returns a backbone that is fed as these images need it: with levels where some are deep."""
-    fed = level_rules.preprocessing_for(
+) -> tuple[OpenedBackbone, tuple[str, ...]]:
+    """Returns a backbone that is fed as these images need it: with levels where some are deep.
+
+    And what to tell of what was assumed.
+    """
+    fed, notes = level_rules.preprocessing_for(
         opened.record.preprocessing, listing, data.levels, listings.most_px_of(data), console
     )
-    return replace(opened, record=replace(opened.record, preprocessing=fed))
+    return replace(opened, record=replace(opened.record, preprocessing=fed)), notes
 
 
 @contextmanager

@@ -121,10 +121,7 @@ def make(
         "cache": "always" if chosen.keep else "never",
         "storage": chosen.storage,
         "why": why,
-        "disk": {
-            "write_mb_s": round(case.disk.write / 1e6),
-            "read_mb_s": round(case.disk.read / 1e6),
-        },
+        "disk": _disk_facts(case.disk),
         "rates": _rate_facts(throughput),
         "estimate": _rounded(dataclasses.asdict(chosen)),
         "options": [_rounded(dataclasses.asdict(option)) for option, _ in options],
@@ -362,6 +359,13 @@ def _break_even(option: PlanOption, options: Sequence[PlanOption]) -> str:
         return "-"
     more_s = option.first_pass_s - other.first_pass_s
     return f"{max(0.0, more_s / (other.epoch_s - option.epoch_s)):.1f} epochs"
+
+
+def _disk_facts(disk: DiskThroughput) -> dict[str, int]:
+    """Returns the rates of the disk; none where it was not measured."""
+    if disk is _ANY_DISK:
+        return {}
+    return {"write_mb_s": round(disk.write / 1e6), "read_mb_s": round(disk.read / 1e6)}
 
 
 def _rate_facts(throughput: Throughput) -> dict[str, Any]:
