@@ -211,14 +211,13 @@ def train(
             the columns `path` and `label`.
         out: The run folder; None for the first of `runs/photos`, `runs/photos-2` and so on that is
             free, or holds this very run.
-        recipe: A recipe, or the name of one or its file; `thaw` where None and neither `line`,
-            `epochs` nor `lr` is given, which make a recipe of one stage.
+        recipe: A recipe, or the name of one or its file; `thaw` where None.
         settings: `KEY=VALUE`, such as `stages.0.lr=1e-5`, for a recipe by name.
         backbone: The pretrained network. This and what follows goes before what a recipe by name
             says; a whole `Recipe` stays as it is.
         head: `linear` or `mlp:WIDTH[,WIDTH…][,dropout=P]`.
         pooling: `avg`, `max` or `flatten`.
-        line: Where to cut, and train what is above.
+        line: Where to cut, and train what is above; a search keeps to it, and to the next two.
         epochs: Passes over the images.
         lr: Peak learning rate of the head.
         val: Share kept for validation where the pictures come without splits.
