@@ -66,7 +66,12 @@ def is_folder(name: str) -> bool:
 
 
 def find(
-    name: str, *, pretrained: bool = True, weights: Path | None = None, partial: bool = False
+    name: str,
+    *,
+    pretrained: bool = True,
+    weights: Path | None = None,
+    partial: bool = False,
+    by: str = "auto",
 ) -> OpenedBackbone:
     """Opens a backbone, on the CPU, in eval mode.
 
@@ -75,6 +80,8 @@ def find(
         pretrained: False for random weights, like `?pretrained=false` in the name.
         weights: A local weights file to load into the named architecture.
         partial: Load what matches of `weights` and leave the rest random.
+        by: How layers of `weights` are paired with the network's: by their `name`, in `order`,
+            along the file's `graph`, or by whichever fills the network (`auto`).
 
     Raises:
         BackboneError: Where the name is unknown, its arguments do not hold, or its weights are
@@ -90,7 +97,7 @@ def find(
         )
     if partial and weights is None:
         raise BackboneError(f"{name}: --partial goes with --weights FILE, and none is given.")
-    local = LocalWeights(weights, partial) if weights is not None else None
+    local = LocalWeights(weights, partial, by) if weights is not None else None
     if parsed.kind in KINDS:
         return kind_of(parsed.kind).open_named(parsed, local)
     if (code := builtin_networks.as_code(parsed)) is not None:

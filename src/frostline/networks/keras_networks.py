@@ -20,7 +20,7 @@ from torch import fx, nn
 from frostline import frost
 from frostline.base.errors import BackboneError, did_you_mean
 from frostline.images.preprocessing import Preprocessing, from_dict
-from frostline.networks import weights
+from frostline.networks import foreign_weights, weights
 from frostline.networks.downloads import Download
 from frostline.networks.folder_config import ModelFolder
 from frostline.networks.input_channels import (
@@ -79,10 +79,11 @@ def open_named(name: BackboneName, local: LocalWeights | None) -> OpenedBackbone
     width = last_layer.features(module, network.shapes)
     match = network.match
     if local is not None and not _is_keras(local.file):
-        found = weights.load(local.file)
         into = f"{local.file} into {where}"
+        found = foreign_weights.load_for(module, local, network.input_shape, into)
         state = adapt_state(found.tensors, module)
         match = weights.apply(module, state, where=into, partial=local.partial)
+        match = foreign_weights.told(match, found)
     if count is not None and count != last_layer.outputs(module):
         _set_outputs(module, count, where)
     file_name = f"{Path(name.path).name}@{network.digest[:_DIGEST_HEX]}"
@@ -209,7 +210,7 @@ def _of_application(
         # ImageNet's top has a thousand, and gets another last layer afterwards.
         options["classes"] = count
     partial = local.partial if local is not None else False
-    return applications.open_application(name.path, options, partial)
+    return applications.open_application(name.path, options, partial, _way(local))
 
 
 def _of_file(
@@ -232,7 +233,14 @@ def _of_file(
         pretrained=name.pretrained and local is None,
         weights=local.file if own and local is not None else None,
         partial=local.partial if local is not None else False,
+        way=_way(local),
     )
+
+
+def _way(local: LocalWeights | None) -> str:
+    """Returns how layers of a Keras file are paired; its own order is that of its graph."""
+    by = local.by if local is not None else "auto"
+    return "order" if by == "graph" else by
 
 
 def _with_channels(

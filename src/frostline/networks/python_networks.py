@@ -27,7 +27,7 @@ from torch import nn
 from frostline import frost
 from frostline.base.errors import BackboneError, did_you_mean
 from frostline.images.preprocessing import Preprocessing, from_dict, network_facts
-from frostline.networks import weights
+from frostline.networks import foreign_weights, weights
 from frostline.networks.folder_config import ModelFolder
 from frostline.networks.names import BackboneName
 from frostline.networks.record import (
@@ -64,14 +64,16 @@ def open_named(name: BackboneName, local: LocalWeights | None) -> OpenedBackbone
         )
     match = None
     if local is not None:
-        checkpoint = weights.load(local.file)
+        into = f"{local.file} into {where}"
+        checkpoint = foreign_weights.load_for(module, local, preprocessing.input_shape, into)
         match = weights.apply(
             module,
             checkpoint.tensors,
-            where=f"{local.file} into {where}",
+            where=into,
             partial=local.partial,
             wrapping=checkpoint.wrapping,
         )
+        match = foreign_weights.told(match, checkpoint)
     record = record_of(module, where, name.path, name.arguments, preprocessing)
     record = replace(record, num_features=features)
     return OpenedBackbone(record, module.eval(), match=match)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from frostline import frost
 from frostline.base.errors import BackboneError, did_you_mean
 from frostline.images.preprocessing import Preprocessing, from_timm, to_timm
-from frostline.networks import downloads, hub, input_channels, weights
+from frostline.networks import downloads, foreign_weights, hub, input_channels, weights
 from frostline.networks.arguments import refused_arguments
 from frostline.networks.downloads import Download
 from frostline.networks.folder_config import ModelFolder, licence_of
@@ -86,9 +86,11 @@ def open_named(name: BackboneName, local: LocalWeights | None) -> OpenedBackbone
     _check_tag(architecture, tag, where)
     match = None
     if local is not None:
-        checkpoint = weights.load(local.file)
-        module = build(name.path, name.arguments, where)
-        match = fit(module, checkpoint, f"{local.file} into {where}", partial=local.partial)
+        module, into = build(name.path, name.arguments, where), f"{local.file} into {where}"
+        shape = _preprocessing(module, name.arguments, where).input_shape
+        checkpoint = foreign_weights.load_for(module, local, shape, into)
+        match = fit(module, checkpoint, into, partial=local.partial)
+        match = foreign_weights.told(match, checkpoint)
         name, tag = replace(name, pretrained=True), ""
     elif name.pretrained:
         module, tag = _download(name, where)

@@ -29,7 +29,7 @@ from torchvision.models.vision_transformer import interpolate_embeddings
 from frostline import frost
 from frostline.base.errors import BackboneError, did_you_mean
 from frostline.images.preprocessing import Preprocessing, crop_share, from_dict, network_facts
-from frostline.networks import downloads, weights
+from frostline.networks import downloads, foreign_weights, weights
 from frostline.networks.arguments import refused_arguments
 from frostline.networks.downloads import Download
 from frostline.networks.folder_config import ModelFolder
@@ -111,11 +111,14 @@ def open_named(name: BackboneName, local: LocalWeights | None) -> OpenedBackbone
     described = enum or _weights_of(name.path)["DEFAULT"]
     arguments = _defaults(name.path, arguments, described, trained)
     count = arguments.get("num_classes")
+    how = _fed(name.path, arguments, described, where)
     match = None
     if local is not None:
-        checkpoint = weights.load(local.file)
         module, features = _build(name.path, arguments, where, count)
-        match = _fit(module, checkpoint, f"{local.file} into {where}", local.partial)
+        into, shape = f"{local.file} into {where}", how.input_shape
+        checkpoint = foreign_weights.load_for(module, local, shape, into)
+        match = _fit(module, checkpoint, into, local.partial)
+        match = foreign_weights.told(match, checkpoint)
     elif pretrained and enum is not None:
         file = _fetch(enum, where)
         module, features = _build(name.path, arguments, where, len(enum.meta["categories"]))
@@ -126,18 +129,13 @@ def open_named(name: BackboneName, local: LocalWeights | None) -> OpenedBackbone
     # A file is what its enum says only where the name says so.
     told = trained and (local is None or named)
     tag = enum.name if told and enum is not None else ""
-    size = arguments.get("image_size")
-    how = _preprocessing(described, int(size) if size else 0)
-    if arguments.get(ARGUMENT, 3) != 3 and name.path in _TRANSFORMING:
-        # What these make of the usual input themselves, they make of three channels alone.
-        how = replace(how, mean=(0.5,) * 3, std=(0.5,) * 3)
     record = BackboneRecord(
         name=_canonical(name, tag, trained, enum if named else None),
         kind="torchvision",
         architecture=name.path,
         arguments=arguments,
         pretrained_tag=tag,
-        preprocessing=preprocessing_for(how, arguments.get(ARGUMENT, 3)),
+        preprocessing=how,
         parameters=sum(p.numel() for p in module.parameters()),
         licence=_licence(described) if tag else "",
         classes=_categories(described, module) if tag else (),
@@ -339,6 +337,18 @@ def _build(
     if count == 0:
         remove_classifier(module)
     return module, features
+
+
+def _fed(
+    architecture: str, arguments: Mapping[str, Any], described: WeightsEnum, where: str
+) -> Preprocessing:
+    """Returns how pictures become the input of a network that is built with these arguments."""
+    size, channels = arguments.get("image_size"), count_of(arguments, where)
+    how = _preprocessing(described, int(size) if size else 0)
+    if channels != how.channels and architecture in _TRANSFORMING:
+        # What these make of the usual input themselves, they make of three channels alone.
+        how = replace(how, mean=(0.5,) * 3, std=(0.5,) * 3)
+    return preprocessing_for(how, channels)
 
 
 def _set_outputs(module: nn.Module, count: Any) -> None:
