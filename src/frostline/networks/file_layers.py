@@ -105,7 +105,7 @@ def in_file_order(file: WeightsFile) -> list[FileLayer]:
         tensors.sort(key=lambda one: [_natural(part) for part in _NUMBERS.split(one.name)])
     groups: dict[str, dict[str, Tensor]] = {}
     for one in tensors:
-        layer, role = _split(one.name)
+        layer, role = _split(str(one.attributes.get("full_name") or one.name))
         group = groups.setdefault(layer, {})
         group[role if role not in group else one.name] = one
     held = _HELD.get(file.format, LAST)

@@ -78,7 +78,7 @@ def pair(
         tried.append(_in_order("graph", as_used, run, shapes))
     if way == "order" or (way == "auto" and not as_used):
         tried.append(_in_order("order", listed, held, shapes))
-    best = max(tried, key=lambda one: len(one.tensors))
+    best = max(tried, key=lambda one: (len(one.tensors), bool(one.problem)))
     if not best.tensors:
         reason = f" ({best.problem})" if best.problem else ""
         raise WeightsError(f"{path}: no layer of the file fits the network's{reason}.")

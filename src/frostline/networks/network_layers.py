@@ -1,10 +1,12 @@
 """The layers of any network that have weights: in the order they are held or run in."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
 _COUNTER = "num_batches_tracked"
@@ -72,6 +74,29 @@ def _kind(module: nn.Module) -> str:
     return "norm" if is_norm else "other"
 
 
+class _LastMap(TorchFunctionMode):
+    """Remembers the [c, h, w] of the last map that was computed, by a module or a function."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shape: tuple[int, ...] = ()
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Calls `func`, and looks at what it gives."""
+        given = func(*args, **(kwargs or {}))
+        # Asking a tensor for its axes is such a call, too.
+        with torch._C.DisableTorchFunction():
+            if isinstance(given, Tensor) and given.dim() == 4:
+                self.shape = tuple(given.shape[1:])
+        return given
+
+
 @torch.no_grad()
 def _run(
     net: nn.Module, input_shape: tuple[int, int, int]
@@ -79,30 +104,22 @@ def _run(
     """Runs a blank image through; returns the modules in order, and what is read flattened."""
     calls: list[nn.Module] = []
     flattened: dict[nn.Module, tuple[int, ...]] = {}
-    last: list[tuple[int, ...]] = [()]
+    watch = _LastMap()
 
     def before(module: nn.Module, args: tuple[Tensor, ...]) -> None:
         calls.append(module)
-        if isinstance(module, nn.Linear) and args and args[0].dim() == 2 and last[0]:
-            c, h, w = last[0]
+        if isinstance(module, nn.Linear) and args and args[0].dim() == 2 and watch.shape:
+            c, h, w = watch.shape
             if c * h * w == module.in_features and h * w > 1:
-                flattened[module] = last[0]
-
-    def after(module: nn.Module, args: tuple[Tensor, ...], given: object) -> None:
-        if isinstance(given, Tensor) and given.dim() == 4:
-            last[0] = tuple(given.shape[1:])
-        elif isinstance(given, Tensor) and isinstance(module, nn.Linear):
-            last[0] = ()
+                flattened[module] = watch.shape
+            watch.shape = ()
 
     handles: list[RemovableHandle] = []
-    for module in net.modules():
-        handles += [
-            module.register_forward_pre_hook(before),
-            module.register_forward_hook(after),
-        ]
+    handles += [module.register_forward_pre_hook(before) for module in net.modules()]
     try:
         # Two, since some networks norm over the images of a batch.
-        net(torch.zeros(2, *input_shape))
+        with watch:
+            net(torch.zeros(2, *input_shape))
     finally:
         for handle in handles:
             handle.remove()
