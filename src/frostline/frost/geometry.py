@@ -63,6 +63,12 @@ def geometry_of(traced: TracedNetwork) -> Mapping[str, Geometry]:
     return run.found
 
 
+def geometry_at(traced: TracedNetwork) -> tuple[Geometry, ...]:
+    """Returns what is known of the activation at each line; of several tensors, of the newest."""
+    found = geometry_of(traced)
+    return tuple(found.get(line.node.rpartition("+")[2], Geometry()) for line in traced.lines)
+
+
 class _Run(fx.Interpreter):
     """Runs a graph, and gathers what is seen at each node."""
 
