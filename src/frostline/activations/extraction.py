@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from frostline.base.errors import ListingError
+from frostline.base.memory import Parts
 from frostline.images.augment import CENTER, View, load
 from frostline.images.decode import Unreadable
 from frostline.images.preprocessing import Preprocessing
@@ -83,7 +84,7 @@ def activations(
         yield from _prefetched(load_batch, views, batch_size)
     else:
         for positions, batch, problems in pixels(views, preprocessing, batch_size):
-            yield positions, None if batch is None else engine(batch), problems
+            yield positions, None if batch is None else _through(engine, batch), problems
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ class LiveActivations:
                 )
             parts += [] if part is None else [part]
         batch = torch.cat(parts)
-        return batch if self.on_cpu else self.engine(batch)
+        return batch if self.on_cpu else _through(self.engine, batch)
 
 
 def _load(
@@ -144,7 +145,13 @@ def _load(
         except Unreadable as reason:
             problems |= dict.fromkeys(positions, str(reason))
     batch = torch.stack(images) if images else None
-    return readable, engine(batch) if engine and batch is not None else batch, problems
+    return readable, _through(engine, batch) if engine and batch is not None else batch, problems
+
+
+def _through(engine: EngineCall, batch: Tensor) -> Tensor:
+    """Runs a batch through an engine, in smaller parts where memory runs out."""
+    parts = Parts().through(engine, batch)
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _batches(

@@ -66,7 +66,8 @@ def embed(
     refuse_paths_inside_images(photos, {"--cache-dir": cache})
     listing = _labelled_or_not(photos, console)
     device = engines.pick_device(compute.device)
-    opened = with_levels(open_backbone(choice), listing, Data(), console)
+    opened, notes = with_levels(open_backbone(choice), listing, Data(), console)
+    listing = listing.with_notes(notes)
     messages.backbone(opened, console)
     precision = engines.pick_precision(compute.precision, device)
     model = classifiers.as_it_is(opened, line, device, precision)
@@ -75,7 +76,7 @@ def embed(
     problems = source.need(image_views_of(listing.usable))
     listing = listing.with_problems(problems_by_path(problems, listing))
     for words in listings.report_lines(listing):
-        console.say(words)
+        console.detail(words)
     rows = listing.usable
     if not rows:
         raise ListingError(f"{listings.name_of(photos)}: none of its images can be read.")
