@@ -8,7 +8,7 @@ its own batch. On a GPU the workers decode ahead, and the caller feeds the devic
 import itertools
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Generator, Iterator, MutableMapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -45,7 +45,7 @@ class ImageView:
 
 def pixels(
     views: Sequence[ImageView], preprocessing: Preprocessing, batch_size: int = BATCH
-) -> Iterator[LoadedBatch]:
+) -> Generator[LoadedBatch, None, None]:
     """Decodes images in order, a few batches ahead of the consumer.
 
     Consecutive views of one image are made from a single decoding.
@@ -69,7 +69,7 @@ def activations(
     engine: EngineCall,
     on_cpu: bool,
     batch_size: int = BATCH,
-) -> Iterator[LoadedBatch]:
+) -> Generator[LoadedBatch, None, None]:
     """Like `pixels`, with each batch run through an engine.
 
     Args:
@@ -171,7 +171,7 @@ def _prefetched(
     load_batch: Callable[[Sequence[ImageView], int], LoadedBatch],
     views: Sequence[ImageView],
     batch_size: int,
-) -> Iterator[LoadedBatch]:
+) -> Generator[LoadedBatch, None, None]:
     """Yields batches in order, with up to two more per core in progress or ready."""
     cores = _cores()
     # Each worker uses one thread. The setting for threads created later is restored at the end.

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from frostline import __version__
 from frostline.cli import completion, training_commands, using_commands
 from frostline.cli.backbones import add_parser as _backbones
+from frostline.cli.looking import draw_parser, look_parser
 from frostline.cli.weights import add_parser as _weights
 
 EXAMPLES = """\
@@ -27,7 +28,10 @@ GROUPS: tuple[tuple[str, tuple[_Add, ...]], ...] = (
     ("every day", (_train.train, _use.predict, _use.evaluate, _use.demo)),
     (
         "look closer",
-        (_train.plan, _use.summary, _use.lines, _backbones, _use.cache),
+        (
+            *(_train.plan, _use.summary, _use.lines, draw_parser, look_parser),
+            *(_backbones, _use.cache),
+        ),
     ),
     (
         "for experts",

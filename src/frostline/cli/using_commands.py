@@ -94,7 +94,10 @@ def summary(commands: "Commands[argparse.ArgumentParser]") -> None:
     add("--classes", type=int, metavar="N", help="classes of a new head (2)")
     add("--targets", choices=TARGETS[1:], default="", help="binary is one score, by one sigmoid")
     image_px(parser, 0)
-    add("--all", action="store_true", help="every layer, not only blocks")
+    add("--as-is", action="store_true", help="a network with its own classifier, not a new head")
+    add("--all", action="store_true", help="every layer, with its window, not only blocks")
+    add("--tree", action="store_true", help="every layer, below the modules that hold it")
+    add("--only", default="", metavar="KIND", help="layers of a kind: conv, norm, pool, linear …")
     as_json(parser, "print an object")
 
 

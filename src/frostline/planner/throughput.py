@@ -43,8 +43,7 @@ def with_engine(model: Classifier, name: str, cache: Path) -> Classifier:
     Raises:
         BackboneError: Where it cannot run this network.
     """
-    how = model.preprocessing
-    shape = (3, how.height_px, how.width_px)
+    shape = model.preprocessing.input_shape
     return replace(model, engine=engines.make(name, model.engine, shape, cache / "engines"))
 
 
