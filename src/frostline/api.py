@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from frostline import frost, pipeline
 from frostline import recipe as recipes
@@ -19,6 +19,7 @@ from frostline.model import predict
 from frostline.model.classifier import Classifier
 from frostline.model.layer_rows import LayerRow, all_layers
 from frostline.model.layer_rows import only as only_rows
+from frostline.model.targets import name_of
 from frostline.networks import catalog
 from frostline.networks.record import BackboneRecord, OpenedBackbone
 from frostline.planner import Plan
@@ -318,32 +319,41 @@ def activations(
     photos: Any,
     *,
     backbone: str,
-    line: str = "pooled",
+    line: str | Sequence[str] = "pooled",
     image_px: int = 0,
+    channels_last: bool = False,
     device: str = "auto",
     cache_dir: str | os.PathLike[str] | None = None,
     console: Console | None = None,
-) -> tuple[Tensor, tuple[Row, ...]]:
+) -> tuple[Any, tuple[Row, ...]]:
     """Returns the activations of pictures at a line: kept ones, and what is not kept computed.
 
     Args:
         photos: Labelled pictures, as for `train`, or any folder or file.
-        backbone: The network.
-        line: Where to read them off; `pooled` gives one vector a picture.
+        backbone: The network; a run or a model folder may be named by its path.
+        line: Where to read them off; `pooled` gives one vector a picture. Of several lines, the
+            lowest is computed from pixels and the others from it.
         image_px: Side of the input; 0 keeps the backbone's own.
+        channels_last: Whether maps are given as height × width × channels, as in Keras.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         cache_dir: Where activations are kept.
         console: Where words go.
 
     Returns:
-        Activations [n, *shape], and the n pictures, each with `path`, `label` and `split`.
+        Activations [n, *shape], for several lines a dict of them by line, and the n pictures, each
+        with `path`, `label` and `split`.
 
     Raises:
         FrostlineError: Saying what is wrong and what to do.
     """
-    choice, compute = BackboneChoice(backbone, image_px=image_px), Compute(device)
+    choice = BackboneChoice(name_of(backbone), image_px=image_px)
     cache, shown = cache_folder(cache_dir), console or Console()
-    return pipeline.embed(choice, _source(photos), line, compute, cache, shown)
+    lines = [line] if isinstance(line, str) else list(line)
+    found = pipeline.embed(
+        choice, _source(photos), lines, Compute(device), cache, shown, channels_last
+    )
+    values = found.whole()
+    return values[0] if isinstance(line, str) else dict(zip(lines, values, strict=True)), found.rows
 
 
 def lr_find(
