@@ -1,5 +1,6 @@
 """What each command does: arguments into calls, results into words."""
 
+import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from frostline.cli.predicting import evaluate, predict
 __all__ = [
     "backbones",
     "cache",
+    "completion",
     "demo",
     "draw",
     "embed",
@@ -36,12 +38,14 @@ __all__ = [
 
 def train(arguments: Namespace) -> int:
     """Trains, and says where the run lies."""
-    wanted = recipe_of(arguments)
+    given = arguments
+    console = Console(None if given.quiet else sys.stderr, verbose=given.verbose)
+    wanted = recipe_of(given)
     from frostline import api
     from frostline.recipe import naming_file
+    from frostline.report import in_words
+    from frostline.run.folder import RunFolder
 
-    given = arguments
-    console = Console()
     with naming_file(given.recipe):
         run = api.train(
             given.photos,
@@ -53,8 +57,9 @@ def train(arguments: Namespace) -> int:
         )
     if given.json:
         print_json(run.metrics)
-    console.say(f"run: {given.out} (model/, metrics.json, report.html, curves)")
-    console.say(f"next: frostline predict {given.out} PICTURE")
+    elif given.quiet:
+        print_text("\n".join(in_words.result(RunFolder(run.path))))
+    console.say(f"Next    frostline predict {shlex.quote(str(run.path))} PICTURE")
     return 0
 
 
@@ -66,7 +71,9 @@ def plan(arguments: Namespace) -> int:
 
     given = arguments
     with naming_file(given.recipe):
-        found = pipeline.plan(given.photos, wanted, cache_folder(given.cache_dir), Console())
+        found = pipeline.plan(
+            given.photos, wanted, cache_folder(given.cache_dir), Console(verbose=True)
+        )
     if arguments.json:
         print_json(found.facts)
     return 0
@@ -125,6 +132,14 @@ def weights(arguments: Namespace) -> int:
     from frostline.cli import weights as command
 
     return command.run(arguments)
+
+
+def completion(arguments: Namespace) -> int:
+    """Prints what a shell needs to complete what is typed."""
+    from frostline.cli import completion as command
+    from frostline.cli.parser import make_parser
+
+    return command.run(arguments, make_parser())
 
 
 def embed(arguments: Namespace) -> int:

@@ -93,7 +93,8 @@ def embed(
     device = engines.pick_device(compute.device)
     bare = open_backbone(choice)
     listing = _labelled_or_not(photos, console)
-    opened = with_levels(bare, listing, Data(), console)
+    opened, notes = with_levels(bare, listing, Data(), console)
+    listing = listing.with_notes(notes)
     messages.backbone(opened, console)
     precision = engines.pick_precision(compute.precision, device)
     models = _cut_at(opened, lines, device, precision)
@@ -103,7 +104,7 @@ def embed(
         problems |= source.need(image_views_of(listing.usable))
     listing = listing.with_problems(problems_by_path(problems, listing))
     for words in listings.report_lines(listing):
-        console.say(words)
+        console.detail(words)
     if not listing.usable:
         raise ListingError(f"{listings.name_of(photos)}: none of its images can be read.")
     rows = listing.usable
