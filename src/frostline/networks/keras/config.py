@@ -12,6 +12,7 @@ from frostline.base.errors import BackboneError, raise_all
 from frostline.networks.keras import ages, calls
 from frostline.networks.keras.layers import AUGMENTATION, LAYERS, operation, with_numbers
 from frostline.networks.translate.graph import Graph, Node, check
+from frostline.networks.translate.names import safe_name
 
 MODELS = ("Sequential", "Functional", "Model")
 # Beyond this no honest model is nested.
@@ -309,5 +310,5 @@ def _without_scores(graph: Graph) -> Graph:
 
 
 def _safe(name: str) -> str:
-    """A name that a module can have: dots would go into parts."""
-    return str(name).replace(".", "_") or "_"
+    """A name that a module can have."""
+    return safe_name(str(name))
