@@ -41,6 +41,12 @@ def _transformers() -> "NetworkKind":
     return transformers_networks
 
 
+def _tflite() -> "NetworkKind":
+    from frostline.networks import graph_networks
+
+    return graph_networks.TFLITE
+
+
 @dataclass(frozen=True)
 class RegisteredKind:
     """A kind of network.
@@ -63,6 +69,7 @@ KINDS: Mapping[str, RegisteredKind] = {
         NameForm("transformers:OWNER/NAME", path="sometimes"), _transformers
     ),
     "keras": RegisteredKind(NameForm("keras:MobileNetV2", path="sometimes"), _keras, True),
+    "tflite": RegisteredKind(NameForm("tflite:model.tflite", path="always"), _tflite),
     "py": RegisteredKind(NameForm("py:package.module:factory"), _python),
 }
 

@@ -47,6 +47,15 @@ FUNCTIONS: Mapping[str, Callable[..., Tensor]] = {
     "softsign": functional.softsign,
     "log_sigmoid": functional.logsigmoid,
     "square": torch.square,
+    "absolute": torch.abs,
+    "ceil": torch.ceil,
+    "floor": torch.floor,
+    "log": torch.log,
+    "logical_not": torch.logical_not,
+    "negative": torch.neg,
+    "reciprocal": torch.reciprocal,
+    "rsqrt": torch.rsqrt,
+    "sqrt": torch.sqrt,
 }
 
 _MODULES: Mapping[str, Callable[..., nn.Module]] = {
@@ -58,6 +67,7 @@ _MODULES: Mapping[str, Callable[..., nn.Module]] = {
     "hard_sigmoid": nn.Hardsigmoid,
     "sigmoid": nn.Sigmoid,
     "tanh": nn.Tanh,
+    "hard_tanh": nn.Hardtanh,
     "gelu": nn.GELU,
     "gelu_tanh": lambda: nn.GELU(approximate="tanh"),
     "elu": nn.ELU,

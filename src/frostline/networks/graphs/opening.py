@@ -1,0 +1,126 @@
+"""What the formats have in common: which input and output is meant, and from draft to network."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from frostline.base.errors import BackboneError, did_you_mean
+from frostline.networks.graphs import pictures
+from frostline.networks.keras import labels
+from frostline.networks.translate import simplify
+from frostline.networks.translate.arrays import slots_of, to_state
+from frostline.networks.translate.build import build
+from frostline.networks.translate.draft import Draft, Operand, Value
+from frostline.networks.translate.network import (
+    TranslatedNetwork,
+    check_labels,
+    classifier_of,
+)
+from frostline.networks.translate.tensor_layers import fuse_biases
+from frostline.networks.weights_files.records import Port
+
+_MOST_TOLD = 12
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked for in a network's name.
+
+    Attributes:
+        input: The name of the input; empty where the file has one.
+        output: The name of the tensor that the network gives; empty where the file has one.
+        input_px: Height and width of the input, where the file leaves them open.
+        mode: How pixels become the input, in Keras's words; empty where the file tells.
+        labels: A file that names the classes, one a line.
+        pretrained: False for random weights.
+    """
+
+    input: str = ""
+    output: str = ""
+    input_px: tuple[int, int] | None = None
+    mode: str = ""
+    labels: Path | None = None
+    pretrained: bool = True
+
+
+def one_of(ports: Sequence[Port], asked: str, what: str, where: str) -> Port:
+    """Returns the input or output that is meant.
+
+    Raises:
+        BackboneError: Where there is none of that name, or several and none is named.
+    """
+    names = [port.name for port in ports]
+    told = ", ".join(_named(port) for port in ports[:_MOST_TOLD])
+    if asked:
+        found = [port for port in ports if asked in (port.name, port.label)]
+        if not found:
+            raise BackboneError(
+                f"{where}: has no {what} {asked!r}; its {what}s are {told or 'none'}."
+                f"{did_you_mean(asked, names)}"
+            )
+        return found[0]
+    if len(ports) != 1:
+        raise BackboneError(
+            f"{where}: has {len(ports)} {what}s ({told}). Name one with ?{what}=NAME."
+        )
+    return ports[0]
+
+
+def finished(
+    draft: Draft, given: Operand, port: Port, asked: Asked, path: Path, source: str
+) -> TranslatedNetwork:
+    """Builds the network of a draft and fills its weights.
+
+    Args:
+        draft: The graph.
+        given: What the network gives.
+        port: The input, as the file declares it.
+        asked: What was asked for.
+        path: The file.
+        source: Where the network comes from, for people.
+
+    Raises:
+        BackboneError: Where it gives nothing of a picture, or its labels are not as many as its
+            scores.
+    """
+    if not isinstance(given, Value):
+        raise BackboneError(f"{draft.where}: what it gives does not depend on the picture.")
+    graph = fuse_biases(draft, simplify.prune(draft.graph(given)))
+    if len(given.shape) == 2:
+        graph = simplify.without_scores(graph)
+    built = build(graph, draft.where)
+    if asked.pretrained:
+        state = to_state(graph, built, draft.arrays)
+        _check_filled(slots_of(graph, built), draft.arrays, draft.where)
+        built.module.load_state_dict(state, strict=False)
+    classifier = classifier_of(graph, built.shapes)
+    beside = asked.labels or (labels.beside(path) if classifier else None)
+    named = labels.read(beside) if beside else None
+    if named is not None:
+        if not classifier:
+            raise BackboneError(f"{beside}: names classes, and {path.name} gives none.")
+        check_labels(named, built.shapes[graph.output], str(beside))
+    return TranslatedNetwork(
+        module=built.module,
+        graph=graph,
+        shapes=built.shapes,
+        preprocessing=pictures.facts_of(port, asked.mode, draft.input_shape[0]),
+        labels=named,
+        classifier=classifier,
+        source=source,
+        digest=graph.digest,
+    )
+
+
+def _check_filled(
+    slots: Mapping[tuple[str, str], str], arrays: Mapping[tuple[str, str], Tensor], where: str
+) -> None:
+    lacking = sorted({layer for layer, _ in set(slots) - set(arrays)})
+    if lacking:
+        raise BackboneError(f"{where}: has no weights for {', '.join(lacking[:5])}.")
+
+
+def _named(port: Port) -> str:
+    return f"{port.name} ({port.label})" if port.label else port.name
