@@ -45,22 +45,32 @@ class Asked:
     pretrained: bool = True
 
 
-def one_of(ports: Sequence[Port], asked: str, what: str, where: str) -> Port:
+def one_of(
+    ports: Sequence[Port], asked: str, what: str, where: str, inner: Sequence[Port] = ()
+) -> Port:
     """Returns the input or output that is meant.
+
+    Args:
+        ports: Those of the file.
+        asked: The name or label that was asked for; empty for the only one.
+        what: `input` or `output`.
+        where: The file, for messages.
+        inner: Tensors that can be asked for besides, by name or label.
 
     Raises:
         BackboneError: Where there is none of that name, or several and none is named.
     """
-    names = [port.name for port in ports]
     told = ", ".join(_named(port) for port in ports[:_MOST_TOLD])
     if asked:
-        found = [port for port in ports if asked in (port.name, port.label)]
+        found = [port for port in (*ports, *inner) if asked in (port.name, port.label)]
         if not found:
             raise BackboneError(
                 f"{where}: has no {what} {asked!r}; its {what}s are {told or 'none'}."
-                f"{did_you_mean(asked, names)}"
+                f"{did_you_mean(asked, [port.label or port.name for port in (*ports, *inner)])}"
             )
         return found[0]
+    if not ports:
+        raise BackboneError(f"{where}: has no {what}.")
     if len(ports) != 1:
         raise BackboneError(
             f"{where}: has {len(ports)} {what}s ({told}). Name one with ?{what}=NAME."

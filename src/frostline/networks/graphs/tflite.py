@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from frostline.base.errors import BackboneError
+from frostline.networks.graphs import common
 from frostline.networks.graphs.calls import Call, Translate
 from frostline.networks.graphs.slices import Masks, strided_slice
 from frostline.networks.translate import tensor_layers, tensors
-from frostline.networks.translate.draft import Operand, Value
+from frostline.networks.translate.draft import Operand
 from frostline.networks.translate.tensor_layers import Window
 
 _ACTIVATIONS = {
@@ -99,18 +100,6 @@ def _binary(how: str) -> Translate:
     return translate
 
 
-def _function(which: str) -> Translate:
-    return lambda call: tensors.function(call.draft, call.name, call[0], which)
-
-
-def _identity(call: Call) -> Operand:
-    return tensors.identity(call.draft, call.name, call[0])
-
-
-def _cast(call: Call) -> Operand:
-    return _identity(call)
-
-
 def _reshape(call: Call) -> Operand:
     shape = call.integers(1) if call.optional(1) is not None else list(call.get("new_shape", ()))
     return tensors.reshape(call.draft, call.name, call[0], shape)
@@ -132,54 +121,22 @@ def _reduce(how: str) -> Translate:
 
 
 def _concatenate(call: Call) -> Operand:
-    parts = [call[i] for i in range(len(call.operands))]
-    axis = int(call.get("axis", 0))
+    parts, axis = _all(call), int(call.get("axis", 0))
     return _then(call, lambda name: tensors.concatenate(call.draft, name, parts, axis))
 
 
-def _pack(call: Call) -> Operand:
-    axis, parts = int(call.get("axis", 0)), [call[i] for i in range(len(call.operands))]
-    wide = [
-        tensors.expand(call.draft, f"{call.name}/part_{i}", part, [axis])
-        for i, part in enumerate(parts)
-    ]
-    return tensors.concatenate(call.draft, call.name, wide, axis)
-
-
-def _split(call: Call) -> tuple[Operand, ...]:
-    axis, x = call.integers(0)[0], call[1]
-    return split(call, x, axis, int(call.get("num_splits", 1)))
-
-
-def split(call: Call, x: Operand, axis: int, count: int) -> tuple[Operand, ...]:
-    """Takes a tensor apart into equal parts along an axis."""
-    size = x.shape[axis]
-    if count < 1 or size % count:
-        raise BackboneError(f"it takes {size} places apart into {count}.")
-    part = size // count
-    axis %= len(x.shape)
-    return tuple(
-        tensors.take_slices(
-            call.draft,
-            call.name if count == 1 else f"{call.name}/part_{i}",
-            x,
-            {axis: (i * part, (i + 1) * part, 1)},
-        )
-        for i in range(count)
-    )
+def _all(call: Call) -> list[Operand]:
+    return [call[i] for i in range(len(call.operands))]
 
 
 def _pad(call: Call) -> Operand:
-    fill = call.optional(2)
-    value = 0.0 if fill is None or isinstance(fill, Value) else float(fill.reshape(-1)[0])
-    return tensors.pad(
-        call.draft, call.name, call[0], call.array(1).reshape(-1, 2).tolist(), value=value
-    )
+    sides, fill = common.pairs(call, 1), common.number(call, 2, 0.0)
+    return tensors.pad(call.draft, call.name, call[0], sides, value=fill)
 
 
 def _mirror_pad(call: Call) -> Operand:
     mode = _PAD_MODES[int(call.get("mode", 0)) & 1]
-    return tensors.pad(call.draft, call.name, call[0], call.array(1).reshape(-1, 2).tolist(), mode)
+    return tensors.pad(call.draft, call.name, call[0], common.pairs(call, 1), mode)
 
 
 def _strided_slice(call: Call) -> Operand:
@@ -189,25 +146,10 @@ def _strided_slice(call: Call) -> Operand:
     return strided_slice(call.draft, call.name, call[0], *bounds, masks)
 
 
-def _slice(call: Call) -> Operand:
-    x, begin, size = call[0], call.integers(1), call.integers(2)
-    slices = {}
-    for axis, (start, length) in enumerate(zip(begin, size, strict=True)):
-        stop = x.shape[axis] if length == -1 else start + length
-        if not 0 <= start <= stop <= x.shape[axis]:
-            raise BackboneError(f"it takes places {start} to {stop} of {x.shape[axis]}.")
-        slices[axis] = (start, stop, 1)
-    return tensors.take_slices(call.draft, call.name, x, slices)
-
-
 def _gather(call: Call) -> Operand:
     if call.get("batch_dims", 0):
         raise BackboneError("it takes other places of each picture.")
     return tensors.take(call.draft, call.name, call[0], call.array(1), int(call.get("axis", 0)))
-
-
-def _shape(call: Call) -> Operand:
-    return np.array(call[0].shape, np.int64)
 
 
 def _expand(call: Call) -> Operand:
@@ -220,18 +162,6 @@ def _squeeze(call: Call) -> Operand:
 
 def _transpose(call: Call) -> Operand:
     return tensors.transpose(call.draft, call.name, call[0], call.integers(1))
-
-
-def _select(call: Call) -> Operand:
-    return tensors.elementwise(
-        call.draft, call.name, "select", call[0], call[1], call[2], trained=False
-    )
-
-
-def _compare(how: str) -> Translate:
-    return lambda call: tensors.elementwise(
-        call.draft, call.name, how, call[0], call[1], trained=False
-    )
 
 
 def _leaky(call: Call) -> Operand:
@@ -248,13 +178,13 @@ def _prelu(call: Call) -> Operand:
     alpha = call.array(1)
     if alpha.size != alpha.shape[-1]:
         raise BackboneError(f"its slopes have the shape {list(alpha.shape)}, not one a channel.")
-    return call.draft.add(call.name, "prelu", [_value(call[0])], {}, {"alpha": alpha.reshape(-1)})
+    return call.draft.add(
+        call.name, "prelu", [common.value(call[0])], {}, {"alpha": alpha.reshape(-1)}
+    )
 
 
-def _value(x: Operand) -> Value:
-    if not isinstance(x, Value):
-        raise BackboneError("it must read what depends on the picture.")
-    return x
+def _plain(how: str) -> Translate:
+    return common.binary(how, trained=False)
 
 
 OPERATIONS: Mapping[str, Translate] = {
@@ -263,68 +193,68 @@ OPERATIONS: Mapping[str, Translate] = {
     "MUL": _binary("multiply"),
     "DIV": _binary("divide"),
     "POW": _binary("power"),
-    "MAXIMUM": _compare("maximum"),
-    "MINIMUM": _compare("minimum"),
-    "FLOOR_DIV": _compare("floor_divide"),
-    "SQUARED_DIFFERENCE": _compare("squared_difference"),
-    "EQUAL": _compare("equal"),
-    "NOT_EQUAL": _compare("not_equal"),
-    "GREATER": _compare("greater"),
-    "GREATER_EQUAL": _compare("greater_equal"),
-    "LESS": _compare("less"),
-    "LESS_EQUAL": _compare("less_equal"),
-    "LOGICAL_AND": _compare("logical_and"),
-    "LOGICAL_OR": _compare("logical_or"),
-    "SELECT": _select,
-    "SELECT_V2": _select,
+    "MAXIMUM": _plain("maximum"),
+    "MINIMUM": _plain("minimum"),
+    "FLOOR_DIV": _plain("floor_divide"),
+    "SQUARED_DIFFERENCE": _plain("squared_difference"),
+    "EQUAL": _plain("equal"),
+    "NOT_EQUAL": _plain("not_equal"),
+    "GREATER": _plain("greater"),
+    "GREATER_EQUAL": _plain("greater_equal"),
+    "LESS": _plain("less"),
+    "LESS_EQUAL": _plain("less_equal"),
+    "LOGICAL_AND": _plain("logical_and"),
+    "LOGICAL_OR": _plain("logical_or"),
+    "SELECT": common.select,
+    "SELECT_V2": common.select,
     "CONV_2D": _conv2d,
     "DEPTHWISE_CONV_2D": _depthwise,
     "FULLY_CONNECTED": _dense,
     "AVERAGE_POOL_2D": _pool("average"),
     "MAX_POOL_2D": _pool("max"),
-    "RELU": _function("relu"),
-    "RELU6": _function("relu6"),
-    "RELU_N1_TO_1": _function("hard_tanh"),
+    "RELU": common.function("relu"),
+    "RELU6": common.function("relu6"),
+    "RELU_N1_TO_1": common.function("hard_tanh"),
     "LEAKY_RELU": _leaky,
     "PRELU": _prelu,
-    "HARD_SWISH": _function("hard_silu"),
-    "ELU": _function("elu"),
+    "HARD_SWISH": common.function("hard_silu"),
+    "ELU": common.function("elu"),
     "GELU": _gelu,
-    "LOGISTIC": _function("sigmoid"),
-    "TANH": _function("tanh"),
+    "LOGISTIC": common.function("sigmoid"),
+    "TANH": common.function("tanh"),
     "SOFTMAX": _softmax,
-    "LOG_SOFTMAX": lambda call: tensors.function(
-        call.draft, call.name, call[0], "log_softmax", axis=-1
-    ),
-    "ABS": _function("absolute"),
-    "NEG": _function("negative"),
-    "EXP": _function("exponential"),
-    "LOG": _function("log"),
-    "SQRT": _function("sqrt"),
-    "RSQRT": _function("rsqrt"),
-    "SQUARE": _function("square"),
-    "FLOOR": _function("floor"),
-    "CEIL": _function("ceil"),
+    "LOG_SOFTMAX": common.over_last_axis("log_softmax"),
+    "ABS": common.function("absolute"),
+    "NEG": common.function("negative"),
+    "EXP": common.function("exponential"),
+    "LOG": common.function("log"),
+    "SQRT": common.function("sqrt"),
+    "RSQRT": common.function("rsqrt"),
+    "SQUARE": common.function("square"),
+    "FLOOR": common.function("floor"),
+    "CEIL": common.function("ceil"),
     "MEAN": _reduce("mean"),
     "SUM": _reduce("sum"),
     "REDUCE_MAX": _reduce("max"),
     "REDUCE_MIN": _reduce("min"),
     "REDUCE_PROD": _reduce("prod"),
     "CONCATENATION": _concatenate,
-    "PACK": _pack,
-    "SPLIT": _split,
+    "PACK": lambda call: common.joined(call, _all(call), int(call.get("axis", 0))),
+    "SPLIT": lambda call: common.equal_parts(
+        call, call[1], call.integers(0)[0], int(call.get("num_splits", 1))
+    ),
     "PAD": _pad,
     "PADV2": _pad,
     "MIRROR_PAD": _mirror_pad,
     "STRIDED_SLICE": _strided_slice,
-    "SLICE": _slice,
+    "SLICE": lambda call: common.part(call, call.integers(1), call.integers(2)),
     "GATHER": _gather,
-    "SHAPE": _shape,
+    "SHAPE": common.shape,
     "RESHAPE": _reshape,
     "EXPAND_DIMS": _expand,
     "SQUEEZE": _squeeze,
     "TRANSPOSE": _transpose,
-    "CAST": _cast,
-    "QUANTIZE": _identity,
-    "DEQUANTIZE": _identity,
+    "CAST": common.identity,
+    "QUANTIZE": common.identity,
+    "DEQUANTIZE": common.identity,
 }

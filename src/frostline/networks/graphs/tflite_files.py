@@ -46,10 +46,12 @@ def open_file(path: Path, asked: Asked) -> TranslatedNetwork:
 
 def _output(graph: Graph, asked: str, where: str) -> str:
     """Returns the tensor that is meant: an output of the file, or any other by its full name."""
-    inner = [Port(name, None, "") for node in graph.nodes for name in node.outputs]
-    titled = [Port(port.name, None, "", port.name.partition(";")[0]) for port in inner]
-    known = [*graph.outputs, *inner, *titled] if asked else graph.outputs
-    return one_of(known, asked, "output", where).name
+    inner = [
+        Port(name, None, "", name.partition(";")[0])
+        for node in graph.nodes
+        for name in node.outputs
+    ]
+    return one_of(graph.outputs, asked, "output", where, inner).name
 
 
 def _title(node: Node) -> str:
