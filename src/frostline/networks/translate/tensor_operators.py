@@ -115,6 +115,10 @@ def _matmul(settings: Settings, shapes: Sequence[Shape], layout: str) -> nn.Modu
     return MatMul(settings["turned"])
 
 
+def _local_response_norm(settings: Settings, shapes: Sequence[Shape], layout: str) -> nn.Module:
+    return nn.LocalResponseNorm(**settings)
+
+
 def _bounded(size: int) -> None:
     if not 0 <= size <= _MOST_NUMBERS:
         raise BackboneError(f"{size:,} numbers; at most {_MOST_NUMBERS:,} are held.")
@@ -131,4 +135,5 @@ TENSOR_OPERATORS: dict[str, Operator] = {
     "transpose": Operator(_transpose, {}),
     "view": Operator(_view, {}),
     "matmul": Operator(_matmul, {}),
+    "local_response_norm": Operator(_local_response_norm, {}),
 }
