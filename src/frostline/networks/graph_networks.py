@@ -18,7 +18,7 @@ from frostline import frost
 from frostline.base.errors import BackboneError, did_you_mean
 from frostline.networks import translated_networks
 from frostline.networks.folder_config import ModelFolder
-from frostline.networks.graphs import tf_files, tflite_files
+from frostline.networks.graphs import onnx_files, tf_files, tflite_files
 from frostline.networks.graphs.opening import Asked
 from frostline.networks.keras.applications import read_size
 from frostline.networks.names import BackboneName
@@ -106,6 +106,7 @@ class GraphKind:
 
 
 TFLITE = GraphKind("tflite", tflite_files.open_file)
+ONNX = GraphKind("onnx", onnx_files.open_file)
 TENSORFLOW = GraphKind("tf", tf_files.open_file)
 
 

@@ -47,6 +47,12 @@ def _tflite() -> "NetworkKind":
     return graph_networks.TFLITE
 
 
+def _onnx() -> "NetworkKind":
+    from frostline.networks import graph_networks
+
+    return graph_networks.ONNX
+
+
 def _tensorflow() -> "NetworkKind":
     from frostline.networks import graph_networks
 
@@ -76,6 +82,7 @@ KINDS: Mapping[str, RegisteredKind] = {
     ),
     "keras": RegisteredKind(NameForm("keras:MobileNetV2", path="sometimes"), _keras, True),
     "tflite": RegisteredKind(NameForm("tflite:model.tflite", path="always"), _tflite),
+    "onnx": RegisteredKind(NameForm("onnx:model.onnx", path="always"), _onnx),
     "tf": RegisteredKind(NameForm("tf:model.meta", path="always"), _tensorflow),
     "py": RegisteredKind(NameForm("py:package.module:factory"), _python),
 }

@@ -39,6 +39,11 @@ def bent_relu(
     return torch.where(x >= threshold, above, negative_slope * (x - threshold))
 
 
+def clamp(x: Tensor, low: float | None = None, high: float | None = None) -> Tensor:
+    """Returns values that are cut off below and above."""
+    return x.clamp(low, high)
+
+
 FUNCTIONS: Mapping[str, Callable[..., Tensor]] = {
     "bent_relu": bent_relu,
     "exponential": torch.exp,
@@ -49,6 +54,8 @@ FUNCTIONS: Mapping[str, Callable[..., Tensor]] = {
     "square": torch.square,
     "absolute": torch.abs,
     "ceil": torch.ceil,
+    "clamp": clamp,
+    "erf": torch.erf,
     "floor": torch.floor,
     "log": torch.log,
     "logical_not": torch.logical_not,

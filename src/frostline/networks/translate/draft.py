@@ -24,6 +24,8 @@ Array = NDArray[Any]
 # Where a source leaves the number of pictures open, it is this, which no layer has as a size.
 OPEN_BATCH = 7919
 _MOST_NODES = 20_000
+# With a number behind, a name is still short enough for a module.
+_MOST_CHARACTERS = 190
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ class Draft:
         found = plain
         while found in self._nodes:
             number += 1
-            found = f"{plain}#{number}"
+            found = f"{plain[:_MOST_CHARACTERS]}#{number}"
         return found
 
 
