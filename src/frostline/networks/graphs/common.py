@@ -6,7 +6,7 @@ import numpy as np
 
 from frostline.base.errors import BackboneError
 from frostline.networks.graphs.calls import Call, Translate
-from frostline.networks.translate import tensors
+from frostline.networks.translate import tensor_layers, tensors
 from frostline.networks.translate.draft import Operand, Value
 
 
@@ -81,6 +81,49 @@ def equal_parts(call: Call, x: Operand, axis: int, count: int) -> tuple[Operand,
     if count < 1 or size % count:
         raise BackboneError(f"it takes {size} places apart into {count}.")
     return split(call, x, axis, [size // count] * count)
+
+
+def singles(call: Call, x: Operand, axis: int) -> tuple[Operand, ...]:
+    """Takes a tensor apart into what lies at each place of an axis."""
+    parts = equal_parts(call, x, axis, x.shape[axis])
+    return tuple(
+        tensors.squeeze(call.draft, f"{call.name}/single_{i}", one, [axis])
+        for i, one in enumerate(parts)
+    )
+
+
+def every(call: Call) -> list[Operand]:
+    """Returns all operands, none of which may be left out."""
+    return [call[i] for i in range(len(call.operands))]
+
+
+def fold(how: str) -> Translate:
+    """Returns a translation of a function of any number of tensors, two by two."""
+
+    def translate(call: Call) -> Operand:
+        first, *others = every(call)
+        for i, other in enumerate(others):
+            name = call.name if i == len(others) - 1 else f"{call.name}/part_{i}"
+            first = tensors.elementwise(call.draft, name, how, first, other)
+        return first if others else tensors.identity(call.draft, call.name, first)
+
+    return translate
+
+
+def product(call: Call, turned: tuple[bool, bool]) -> Operand:
+    """Translates a product of matrices, each turned first where asked."""
+    x, other = call[0], call[1]
+    if isinstance(other, Value):
+        settings = {"turned": list(turned)}
+        return call.draft.add(call.name, "matmul", [value(x), other], settings)
+    if turned[0]:
+        raise BackboneError("it turns what depends on the picture before a product.")
+    kernel = other if turned[1] else np.swapaxes(other, -1, -2)
+    if not isinstance(x, Value):
+        return x @ np.swapaxes(kernel, -1, -2)
+    if kernel.ndim > 2 and kernel.size == kernel.shape[-1] * kernel.shape[-2]:
+        kernel = kernel.reshape(kernel.shape[-2:])
+    return tensor_layers.dense(call.draft, call.name, x, kernel)
 
 
 def part(call: Call, begin: Sequence[int], size: Sequence[int]) -> Operand:

@@ -35,18 +35,6 @@ def _gemm(call: Call) -> Operand:
     return tensor_layers.dense(call.draft, call.name, call[0], kernel, bias)
 
 
-def _matmul(call: Call) -> Operand:
-    x, other = call[0], call[1]
-    if isinstance(other, Value):
-        pair = [common.value(x), other]
-        return call.draft.add(call.name, "matmul", pair, {"turned": [False, False]})
-    if not isinstance(x, Value):
-        return x @ other
-    if other.ndim > 2 and other.size == other.shape[-1] * other.shape[-2]:
-        other = other.reshape(other.shape[-2:])
-    return tensor_layers.dense(call.draft, call.name, x, np.swapaxes(other, -1, -2))
-
-
 def _batch_norm(call: Call) -> Operand:
     if call.get("training_mode", 0):
         raise BackboneError("it takes its mean from the batch: the graph is one for training.")
@@ -154,19 +142,6 @@ def _reduce(how: str) -> Translate:
         return tensors.reduce(
             call.draft, call.name, how, call[0], axes, bool(call.get("keepdims", 1))
         )
-
-    return translate
-
-
-def _fold(how: str) -> Translate:
-    """Returns a translation of what takes any number of tensors: Sum, Max, Min."""
-
-    def translate(call: Call) -> Operand:
-        first, *others = (call[i] for i in range(len(call.operands)))
-        for i, other in enumerate(others):
-            name = call.name if i == len(others) - 1 else f"{call.name}/part_{i}"
-            first = tensors.elementwise(call.draft, name, how, first, other)
-        return first if others else tensors.identity(call.draft, call.name, first)
 
     return translate
 
@@ -335,7 +310,7 @@ OPERATIONS: Mapping[str, Translate] = {
     **dict.fromkeys(("Identity", "Dropout"), common.identity),
     "Conv": conv,
     "Gemm": _gemm,
-    "MatMul": _matmul,
+    "MatMul": lambda call: common.product(call, (False, False)),
     "BatchNormalization": _batch_norm,
     "LayerNormalization": _layer_norm,
     "LRN": _lrn,
@@ -374,9 +349,9 @@ OPERATIONS: Mapping[str, Translate] = {
     "Mul": common.binary("multiply"),
     "Div": common.binary("divide"),
     "Pow": _plain("power"),
-    "Sum": _fold("add"),
-    "Max": _fold("maximum"),
-    "Min": _fold("minimum"),
+    "Sum": common.fold("add"),
+    "Max": common.fold("maximum"),
+    "Min": common.fold("minimum"),
     "Equal": _plain("equal"),
     "Greater": _plain("greater"),
     "GreaterOrEqual": _plain("greater_equal"),
@@ -393,7 +368,7 @@ OPERATIONS: Mapping[str, Translate] = {
     "Concat": lambda call: tensors.concatenate(
         call.draft,
         call.name,
-        [call[i] for i in range(len(call.operands))],
+        common.every(call),
         int(call.get("axis", 0)),
     ),
     "Split": _split,

@@ -82,23 +82,10 @@ def _batch_norm(call: Call) -> tuple[Operand, ...]:
     return found, call[3], call[4]
 
 
-def _matmul(call: Call) -> Operand:
-    x, other = call[0], call[1]
-    turn = [bool(call.get(key, call.get(old, False))) for key, old in _TURNS]
-    if isinstance(other, Value):
-        pair = [common.value(x), other]
-        return call.draft.add(call.name, "matmul", pair, {"turned": turn})
-    if turn[0]:
-        raise BackboneError("it turns what depends on the picture before a product.")
-    kernel = other if turn[1] else np.swapaxes(other, -1, -2)
-    if not isinstance(x, Value):
-        return x @ np.swapaxes(kernel, -1, -2)
-    if kernel.ndim > 2 and kernel.size == kernel.shape[-1] * kernel.shape[-2]:
-        kernel = kernel.reshape(kernel.shape[-2:])
-    return tensor_layers.dense(call.draft, call.name, x, kernel)
-
-
-_TURNS = (("transpose_a", "adj_x"), ("transpose_b", "adj_y"))
+def _product(first: str, second: str) -> Translate:
+    return lambda call: common.product(
+        call, (bool(call.get(first, False)), bool(call.get(second, False)))
+    )
 
 
 def _pool(how: str) -> Translate:
@@ -115,32 +102,10 @@ def _reduce(how: str) -> Translate:
     )
 
 
-def _add_all(call: Call) -> Operand:
-    first, *others = (call[i] for i in range(len(call.operands)))
-    for i, other in enumerate(others):
-        name = call.name if i == len(others) - 1 else f"{call.name}/sum_{i}"
-        first = tensors.elementwise(call.draft, name, "add", first, other)
-    return first
-
-
 def _concatenate(call: Call) -> Operand:
-    *parts, _ = (call[i] for i in range(len(call.operands)))
+    *parts, _ = common.every(call)
     axis = call.integers(len(parts))[0]
     return tensors.concatenate(call.draft, call.name, parts, axis)
-
-
-def _pack(call: Call) -> Operand:
-    parts = [call[i] for i in range(len(call.operands))]
-    return common.joined(call, parts, int(call.get("axis", 0)))
-
-
-def _unpack(call: Call) -> tuple[Operand, ...]:
-    axis, x = int(call.get("axis", 0)), call[0]
-    parts = common.equal_parts(call, x, axis, x.shape[axis])
-    return tuple(
-        tensors.squeeze(call.draft, f"{call.name}/single_{i}", one, [axis])
-        for i, one in enumerate(parts)
-    )
 
 
 def _strided_slice(call: Call) -> Operand:
@@ -246,8 +211,8 @@ OPERATIONS: Mapping[str, Translate] = {
     **_names(common.identity, "CheckNumerics", "PlaceholderWithDefault", "Snapshot"),
     "Conv2D": _conv2d,
     "DepthwiseConv2dNative": _depthwise,
-    "MatMul": _matmul,
-    **_names(_matmul, "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3"),
+    "MatMul": _product("transpose_a", "transpose_b"),
+    **_names(_product("adj_x", "adj_y"), "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3"),
     "BiasAdd": _bias,
     **_names(_batch_norm, "FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"),
     "LRN": _lrn,
@@ -276,7 +241,7 @@ OPERATIONS: Mapping[str, Translate] = {
     "Square": common.function("square"),
     "LogicalNot": common.function("logical_not"),
     **_names(common.binary("add"), "Add", "AddV2"),
-    "AddN": _add_all,
+    "AddN": common.fold("add"),
     "Sub": common.binary("subtract"),
     "Mul": common.binary("multiply"),
     **_names(common.binary("divide"), "RealDiv", "Div"),
@@ -301,8 +266,8 @@ OPERATIONS: Mapping[str, Translate] = {
     "Min": _reduce("min"),
     "Prod": _reduce("prod"),
     "ConcatV2": _concatenate,
-    "Pack": _pack,
-    "Unpack": _unpack,
+    "Pack": lambda call: common.joined(call, common.every(call), int(call.get("axis", 0))),
+    "Unpack": lambda call: common.singles(call, call[0], int(call.get("axis", 0))),
     "Split": lambda call: common.equal_parts(
         call, call[1], call.integers(0)[0], int(call.get("num_split", 1))
     ),
@@ -314,6 +279,8 @@ OPERATIONS: Mapping[str, Translate] = {
     **_names(_gather, "Gather", "GatherV2"),
     "ResizeBilinear": _resize("bilinear"),
     "ResizeNearestNeighbor": _resize("nearest"),
+    "ZerosLike": common.function("zeros"),
+    "OnesLike": common.function("ones"),
     "Shape": common.shape,
     "Rank": lambda call: np.array(len(call[0].shape)),
     "Size": lambda call: np.array(math.prod(call[0].shape)),

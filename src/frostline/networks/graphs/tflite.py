@@ -121,12 +121,8 @@ def _reduce(how: str) -> Translate:
 
 
 def _concatenate(call: Call) -> Operand:
-    parts, axis = _all(call), int(call.get("axis", 0))
+    parts, axis = common.every(call), int(call.get("axis", 0))
     return _then(call, lambda name: tensors.concatenate(call.draft, name, parts, axis))
-
-
-def _all(call: Call) -> list[Operand]:
-    return [call[i] for i in range(len(call.operands))]
 
 
 def _pad(call: Call) -> Operand:
@@ -239,10 +235,17 @@ OPERATIONS: Mapping[str, Translate] = {
     "REDUCE_MIN": _reduce("min"),
     "REDUCE_PROD": _reduce("prod"),
     "CONCATENATION": _concatenate,
-    "PACK": lambda call: common.joined(call, _all(call), int(call.get("axis", 0))),
+    "PACK": lambda call: common.joined(call, common.every(call), int(call.get("axis", 0))),
     "SPLIT": lambda call: common.equal_parts(
         call, call[1], call.integers(0)[0], int(call.get("num_splits", 1))
     ),
+    "SPLIT_V": lambda call: common.split(call, call[0], call.integers(2)[0], call.integers(1)),
+    "UNPACK": lambda call: common.singles(call, call[0], int(call.get("axis", 0))),
+    "ADD_N": common.fold("add"),
+    "BATCH_MATMUL": lambda call: common.product(
+        call, (bool(call.get("adj_x", False)), bool(call.get("adj_y", False)))
+    ),
+    "ZEROS_LIKE": common.function("zeros"),
     "PAD": _pad,
     "PADV2": _pad,
     "MIRROR_PAD": _mirror_pad,

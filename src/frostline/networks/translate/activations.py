@@ -63,6 +63,8 @@ FUNCTIONS: Mapping[str, Callable[..., Tensor]] = {
     "reciprocal": torch.reciprocal,
     "rsqrt": torch.rsqrt,
     "sqrt": torch.sqrt,
+    "ones": torch.ones_like,
+    "zeros": torch.zeros_like,
 }
 
 _MODULES: Mapping[str, Callable[..., nn.Module]] = {

@@ -56,6 +56,8 @@ FUNCTIONS: Mapping[str, Callable[..., Array]] = {
     "square": np.square,
     "tanh": np.tanh,
     "linear": lambda a: a,
+    "ones": np.ones_like,
+    "zeros": np.zeros_like,
 }
 REDUCTIONS: Mapping[str, Callable[..., Array]] = {
     "mean": np.mean,

@@ -332,15 +332,18 @@ def _padded_conv(
     }
     pad, padding = _padding(settings)
     few = channels // groups <= _FEW_CHANNELS and how["dilation"] == (1, 1)
-    if pad is not None and few and not _reaches_less(settings):
+    if pad is not None and few and _by_kernel(settings):
         sides = None if settings["padding"] == "same" else settings["padding"]
         return {name: KernelPaddedConv2d(sides, channels, filters, **how)}
     return {"pad": pad, name: nn.Conv2d(channels, filters, padding=padding, **how)}
 
 
-def _reaches_less(settings: Settings) -> bool:
+def _by_kernel(settings: Settings) -> bool:
+    """Whether zeros in front of a kernel can pad: one more place behind than in front at most."""
+    if settings["padding"] != "same":
+        return all(after - before in (0, 1) for before, after in settings["padding"])
     sides = zip(settings["kernel"], settings["stride"], strict=True)
-    return any(kernel < stride for kernel, stride in sides)
+    return all(kernel >= stride for kernel, stride in sides)
 
 
 def _padding(settings: Settings, value: float = 0.0) -> tuple[nn.Module | None, tuple[int, int]]:
