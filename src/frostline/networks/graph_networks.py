@@ -8,7 +8,7 @@ the file leaves it open; `mode` how pixels become the input (`tf`, `caffe`, `tor
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,10 @@ from frostline.networks.names import BackboneName
 from frostline.networks.record import BackboneEntry, BackboneRecord, LocalWeights, OpenedBackbone
 from frostline.networks.translate import classifier as last_layer
 from frostline.networks.translate.network import TranslatedNetwork
+from frostline.networks.weights_files import formats
 
 _KEYS = ("input", "output", "input_px", "mode", "labels")
+_OF_TENSORFLOW = ("scope",)
 _DIGEST_HEX = 16
 
 
@@ -37,10 +39,14 @@ class GraphKind:
     Attributes:
         name: What stands before the colon.
         open_file: Reads and translates a file.
+        keys: What can be given in a name.
+        checkpoints: Formats of weights files that have its source's names.
     """
 
     name: str
     open_file: Callable[[Path, Asked], TranslatedNetwork]
+    keys: Sequence[str] = _KEYS
+    checkpoints: Sequence[str] = ()
 
     def architectures(self) -> Sequence[str]:
         """Returns nothing: such networks are files."""
@@ -55,7 +61,12 @@ class GraphKind:
         where, arguments = str(name), dict(name.arguments)
         count = translated_networks.take_count(arguments, where)
         trained = name.pretrained and local is None
-        network = self.open_file(Path(name.path), _asked(arguments, where, trained))
+        asked = replace(_asked(arguments, self.keys, where), pretrained=trained)
+        own = local is not None and formats.format_of(local.file).name in self.checkpoints
+        if local is not None and own:
+            asked = replace(asked, weights=local.file, partial=local.partial, pretrained=True)
+            local = None
+        network = self.open_file(Path(name.path), asked)
         record = BackboneRecord(
             name=where,
             kind=self.name,
@@ -107,13 +118,13 @@ class GraphKind:
 
 TFLITE = GraphKind("tflite", tflite_files.open_file)
 ONNX = GraphKind("onnx", onnx_files.open_file)
-TENSORFLOW = GraphKind("tf", tf_files.open_file)
+TENSORFLOW = GraphKind("tf", tf_files.open_file, (*_KEYS, *_OF_TENSORFLOW), tf_files.CHECKPOINTS)
 
 
-def _asked(arguments: Mapping[str, Any], where: str, pretrained: bool) -> Asked:
-    known = (*_KEYS, *translated_networks.CLASSES)
+def _asked(arguments: Mapping[str, Any], keys: Sequence[str], where: str) -> Asked:
+    known = (*keys, *translated_networks.CLASSES)
     for key in arguments:
-        if key not in _KEYS:
+        if key not in keys:
             raise BackboneError(
                 f"{where}: takes no argument {key!r}; these can be given: {', '.join(known)}."
                 f"{did_you_mean(key, known)}"
@@ -125,5 +136,5 @@ def _asked(arguments: Mapping[str, Any], where: str, pretrained: bool) -> Asked:
         input_px=None if side is None else read_size(side, where),
         mode=str(arguments.get("mode", "")),
         labels=Path(str(labels)).expanduser() if labels else None,
-        pretrained=pretrained,
+        scope=str(arguments.get("scope", "")),
     )

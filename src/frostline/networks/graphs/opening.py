@@ -11,14 +11,16 @@ from frostline.networks.graphs import pictures
 from frostline.networks.keras import labels
 from frostline.networks.translate import simplify
 from frostline.networks.translate.arrays import slots_of, to_state
-from frostline.networks.translate.build import build
+from frostline.networks.translate.build import Built, build
 from frostline.networks.translate.draft import Draft, Operand, Value
+from frostline.networks.translate.graph import Graph
 from frostline.networks.translate.network import (
     TranslatedNetwork,
     check_labels,
     classifier_of,
 )
 from frostline.networks.translate.tensor_layers import fuse_biases
+from frostline.networks.weights import Match
 from frostline.networks.weights_files.records import Port
 
 _MOST_TOLD = 12
@@ -35,6 +37,9 @@ class Asked:
         mode: How pixels become the input, in Keras's words; empty where the file tells.
         labels: A file that names the classes, one a line.
         pretrained: False for random weights.
+        scope: What the names of the variables that are loaded begin with; the others are drawn.
+        weights: A checkpoint whose values are loaded instead of the file's own.
+        partial: Load what matches of it, and draw the rest.
     """
 
     input: str = ""
@@ -43,6 +48,9 @@ class Asked:
     mode: str = ""
     labels: Path | None = None
     pretrained: bool = True
+    scope: str = ""
+    weights: Path | None = None
+    partial: bool = False
 
 
 def one_of(
@@ -79,7 +87,13 @@ def one_of(
 
 
 def finished(
-    draft: Draft, given: Operand, port: Port, asked: Asked, path: Path, source: str
+    draft: Draft,
+    given: Operand,
+    port: Port,
+    asked: Asked,
+    path: Path,
+    source: str,
+    match: Match | None = None,
 ) -> TranslatedNetwork:
     """Builds the network of a draft and fills its weights.
 
@@ -90,6 +104,7 @@ def finished(
         asked: What was asked for.
         path: The file.
         source: Where the network comes from, for people.
+        match: What became of the variables of a checkpoint that was asked for.
 
     Raises:
         BackboneError: Where it gives nothing of a picture, or its labels are not as many as its
@@ -101,10 +116,7 @@ def finished(
     if len(given.shape) == 2:
         graph = simplify.without_scores(graph)
     built = build(graph, draft.where)
-    if asked.pretrained:
-        state = to_state(graph, built, draft.arrays)
-        _check_filled(slots_of(graph, built), draft.arrays, draft.where)
-        built.module.load_state_dict(state, strict=False)
+    _fill(built, graph, draft, asked.pretrained)
     classifier = classifier_of(graph, built.shapes)
     beside = asked.labels or (labels.beside(path) if classifier else None)
     named = labels.read(beside) if beside else None
@@ -121,7 +133,23 @@ def finished(
         classifier=classifier,
         source=source,
         digest=graph.digest,
+        match=match,
     )
+
+
+def _fill(built: Built, graph: Graph, draft: Draft, pretrained: bool) -> None:
+    """Gives a network its arrays; where its weights are to be random, its fixed numbers alone."""
+    if any(one.is_meta for one in built.module.state_dict().values()):
+        return  # It is built without values.
+    ops = {node.name: node.op for node in graph.nodes}
+    arrays = {
+        slot: array
+        for slot, array in draft.arrays.items()
+        if pretrained or ops.get(slot[0]) == "elementwise"
+    }
+    if pretrained:
+        _check_filled(slots_of(graph, built), arrays, draft.where)
+    built.module.load_state_dict(to_state(graph, built, arrays), strict=False)
 
 
 def _check_filled(

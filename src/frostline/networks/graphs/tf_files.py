@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from frostline.base.errors import BackboneError
-from frostline.networks.graphs import pictures
+from frostline.networks.graphs import pictures, variables
 from frostline.networks.graphs.calls import translate
 from frostline.networks.graphs.opening import Asked, finished, one_of
 from frostline.networks.graphs.tensorflow import OPERATIONS
@@ -17,13 +17,13 @@ from frostline.networks.graphs.tf_flat import (
     title,
     without_branches,
 )
-from frostline.networks.translate.draft import Array, Operand
+from frostline.networks.translate.draft import Operand
 from frostline.networks.translate.network import TranslatedNetwork
 from frostline.networks.weights_files import formats, guarded
-from frostline.networks.weights_files.records import Graph, Node, Port, Tensor, WeightsFile
+from frostline.networks.weights_files.records import Graph, Node, Port, WeightsFile
 
 _FORMATS = ("meta_graph", "saved_model", "graph_def", "tfjs")
-_VARIABLES = ("Variable", "VariableV2", "VarHandleOp")
+CHECKPOINTS = ("tf_checkpoint", "meta_graph", "saved_model")
 _PLACEHOLDERS = ("Placeholder", "PlaceholderV2")
 _TOLD = 5
 
@@ -40,8 +40,10 @@ def open_file(path: Path, asked: Asked) -> TranslatedNetwork:
         WeightsError: Where it is absent, damaged or not safe to read.
     """
     where, file_path = str(path), _described(path)
-    guarded.check(file_path)
-    file = formats.open_file(file_path)
+    own = asked.pretrained and asked.weights is None
+    if own:
+        guarded.check(file_path)
+    file = (formats.open_file if own else formats.open_structure)(file_path)
     if file.format not in _FORMATS or file.graph is None or _is_layers(file):
         raise BackboneError(
             f"{where}: must be a TensorFlow graph: a .meta file, a SavedModel, a frozen .pb or a "
@@ -58,12 +60,36 @@ def open_file(path: Path, asked: Asked) -> TranslatedNetwork:
     _refuse_inputs(ordered, where)
     draft, x = pictures.draft_for(port, _layout(ordered, where), asked.input_px, where)
     values: dict[str, Operand] = {name: np.array(value) for name, value in truths.items()}
-    values |= _variables(ordered, file, where)
+    held, match = variables.values_of(ordered, _source(file, asked, where))
+    values |= held
     values[source] = x
-    computed = [_filled(node, file) for node in ordered if node.op not in _VARIABLES]
+    computed = [_filled(node, file) for node in ordered if node.op not in variables.OPERATIONS]
     translate(draft, computed, values, OPERATIONS, lambda node: title(node.name))
     told = f"tf:{path.name} ({file.format.replace('_', ' ')})"
-    return finished(draft, values[output], port, asked, path, told)
+    return finished(
+        draft,
+        values[output],
+        port,
+        asked,
+        path,
+        told,
+        match if asked.weights or asked.scope else None,
+    )
+
+
+def _source(file: WeightsFile, asked: Asked, where: str) -> variables.Source:
+    """Returns where variables come from: the file's own checkpoint, another one, or nowhere."""
+    if asked.weights is not None:
+        guarded.check(asked.weights)
+        found = formats.open_file(asked.weights)
+        if found.format not in CHECKPOINTS:
+            raise BackboneError(
+                f"{asked.weights}: must be a checkpoint of TensorFlow; it is {found.format}."
+            )
+        into = f"{asked.weights} into {where}"
+        return variables.Source(found.tensors, asked.scope, asked.partial, into)
+    tensors = file.tensors if asked.pretrained else None
+    return variables.Source(tensors, asked.scope, False, where)
 
 
 def _described(path: Path) -> Path:
@@ -98,7 +124,8 @@ class _Ends:
 
     def output(self, outputs: Sequence[Port], asked: Asked) -> str:
         """Returns the tensor that is meant: one that depends on a single input."""
-        plain = [replace(one, name=plain_name(one.name)) for one in outputs]
+        ends = outputs or _loose(self.nodes)
+        plain = [replace(one, name=plain_name(one.name)) for one in ends]
         if asked.output:
             found = one_of(plain, plain_name(asked.output), "output", self.where, self._inner())
             return found.name
@@ -126,6 +153,12 @@ class _Ends:
             for node in self.nodes
             for i, name in enumerate(node.outputs)
         ]
+
+
+def _loose(nodes: Sequence[Node]) -> list[Port]:
+    """Returns what nothing reads."""
+    read = {name for node in nodes for name in node.inputs}
+    return [Port(node.name, None, "") for node in nodes if not read & {*node.outputs}]
 
 
 def _switches(nodes: Sequence[Node]) -> list[str]:
@@ -168,29 +201,6 @@ def _layout(nodes: Sequence[Node], where: str) -> str:
     if len(found) > 1:
         raise BackboneError(f"{where}: its operations hold channels both first and last.")
     return "channels_first" if found == {b"NCHW"} else "channels_last"
-
-
-def _variables(nodes: Sequence[Node], file: WeightsFile, where: str) -> dict[str, Array]:
-    """Reads the variables that are needed."""
-    wanted = {node.name: _shared_name(node) for node in nodes if node.op in _VARIABLES}
-    held = _by_full_name(file.tensors)
-    lost = [name for name in wanted.values() if name not in held]
-    if lost:
-        few = ", ".join(lost[:_TOLD]) + (", …" if len(lost) > _TOLD else "")
-        raise BackboneError(f"{where}: {len(lost)} variables without values: {few}.")
-    return {node: held[name].values() for node, name in wanted.items()}
-
-
-def _shared_name(node: Node) -> str:
-    shared = node.attributes.get("shared_name") or b""
-    text = shared.decode("utf-8", "backslashreplace") if isinstance(shared, bytes) else ""
-    return text or node.name
-
-
-def _by_full_name(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Names variables as their program did, where the file keeps it."""
-    named = {str(one.attributes.get("full_name")): one for one in tensors.values()}
-    return {**named, **tensors}
 
 
 def _filled(node: Node, file: WeightsFile) -> Node:

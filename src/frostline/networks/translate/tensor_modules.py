@@ -141,8 +141,8 @@ class Take(nn.Module):
 
     def __init__(self, axis: int, numbers: Sequence[int]) -> None:
         super().__init__()
-        self.axis = axis
-        self.register_buffer("numbers", torch.tensor(list(numbers)), persistent=False)
+        self.axis, self.told = axis, list(numbers)
+        self.register_buffer("numbers", torch.tensor(self.told), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns a tensor with as many places along the axis as there are numbers."""
@@ -150,7 +150,7 @@ class Take(nn.Module):
 
     def extra_repr(self) -> str:
         """Returns what stands between the brackets when it is printed."""
-        return f"{self.axis}, {self.numbers.tolist()}"
+        return f"{self.axis}, {self.told}"
 
 
 class PadAxes(nn.Module):
