@@ -1,9 +1,10 @@
 """Writes `files/references.npz`: what TensorFlow makes of made-up inputs with real networks.
 
-    pip install tensorflow-cpu && PYTHONPATH=tests python tests/networks/graphs/make_references.py SHARED
+    pip install tensorflow-cpu
+    PYTHONPATH=tests python tests/networks/graphs/make_references.py SHARED
 
-SHARED is the folder with `weights/files`. The tests make the same inputs (`tests/graph_inputs.py`) and need no
-TensorFlow.
+SHARED is the folder with `weights/files`. The tests make the same inputs (`tests/graph_inputs.py`)
+and need no TensorFlow.
 """
 
 import os
@@ -12,9 +13,10 @@ from pathlib import Path
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
-import graph_inputs as inputs
 import numpy as np
 import tensorflow as tf
+
+import graph_inputs as inputs
 
 v1 = tf.compat.v1
 

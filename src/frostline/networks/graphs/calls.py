@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from frostline.base.errors import BackboneError
 from frostline.networks.translate.draft import Array, Draft, Operand, Value
 from frostline.networks.weights_files.records import Node
@@ -125,7 +127,9 @@ def translate(
     for node in nodes:
         operands = tuple(values[name] if name else None for name in node.inputs)
         try:
-            found = table[node.op](Call(draft, title(node), node, operands))
+            # Damaged constants may be infinite.
+            with np.errstate(all="ignore"):
+                found = table[node.op](Call(draft, title(node), node, operands))
         except (BackboneError, ValueError, TypeError, IndexError, KeyError, OverflowError) as error:
             told = str(error).removeprefix(f"{draft.where}: ") or type(error).__name__
             raise BackboneError(

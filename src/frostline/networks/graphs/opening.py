@@ -69,6 +69,7 @@ def one_of(
         BackboneError: Where there is none of that name, or several and none is named.
     """
     told = ", ".join(_named(port) for port in ports[:_MOST_TOLD])
+    told += ", …" if len(ports) > _MOST_TOLD else ""
     if asked:
         found = [port for port in (*ports, *inner) if asked in (port.name, port.label)]
         if not found:

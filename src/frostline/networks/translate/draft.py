@@ -24,6 +24,8 @@ Array = NDArray[Any]
 # Where a source leaves the number of pictures open, it is this, which no layer has as a size.
 OPEN_BATCH = 7919
 _MOST_NODES = 20_000
+# Of one picture, in one place of a network: 1 GiB.
+_MOST_NUMBERS = 1 << 28
 # With a number behind, a name is still short enough for a module.
 _MOST_CHARACTERS = 190
 
@@ -124,6 +126,10 @@ class Draft:
         return [self._values[name] for name in self.node(value).inputs]
 
     def _added(self, node: Node, held: Tensor) -> Value:
+        if held.numel() > _MOST_NUMBERS * self.batch:
+            raise BackboneError(
+                f"{self.where}: {node.name[:80]!r} gives {list(held.shape[1:])} for one picture."
+            )
         self.nodes.append(node)
         self._nodes[node.name] = node
         self._held[node.name] = held
