@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +10,22 @@ from torch import Tensor, nn
 
 from frostline import frost, pipeline
 from frostline import recipe as recipes
+from frostline.base.ahead import FINISH, Ahead
 from frostline.base.console import QUIET, Console
 from frostline.base.errors import BackboneError, RecipeError
+from frostline.base.log import Log
 from frostline.base.paths import cache_folder, user_path
 from frostline.images.listing import Row
 from frostline.images.preprocessing import Preprocessing
 from frostline.model import predict
 from frostline.model.classifier import Classifier
+from frostline.model.layer_rows import LayerRow, all_layers
+from frostline.model.layer_rows import only as only_rows
 from frostline.networks import catalog
 from frostline.networks.record import BackboneRecord, OpenedBackbone
 from frostline.planner import Plan
 from frostline.recipe import BackboneChoice, Compute, Recipe
-from frostline.report import curves, everything
+from frostline.report import curves, everything, in_words
 from frostline.run import about
 from frostline.run import folder as run_folder
 from frostline.training.lr_find import RateSuggestion
@@ -115,6 +119,34 @@ class Backbone:
         """
         return self._traced().cut(line)
 
+    def part(self, start: str | int | None = None, end: str | int | None = None) -> nn.Module:
+        """Returns what lies between two lines, as a module.
+
+        It shares the parameters of `module`, under its names (`named_parameters()`), and follows
+        `train()` and `eval()`. It never writes into its input.
+
+        Args:
+            start: The line whose activations it takes; None for pixels.
+            end: The line whose activations it gives; None for the network's own output.
+
+        Raises:
+            LineError: Where the network cannot be cut there, or `end` lies below `start`.
+        """
+        return self._traced().between(start, end)
+
+    def layers(self, only: str = "") -> tuple[LayerRow, ...]:
+        """Returns the network's layers in the order in which they run, its classifier included.
+
+        Args:
+            only: A kind of layers, such as `conv`, `norm`, `pool` or `linear`; all where empty.
+
+        Raises:
+            LineError: Where the network cannot be traced.
+            RecipeError: Where no layer is of that kind.
+        """
+        rows = all_layers(self._traced())
+        return only_rows(rows, only, "only") if only else rows
+
     def _traced(self) -> frost.TracedNetwork:
         return catalog.trace(OpenedBackbone(self.record, self.module))
 
@@ -185,7 +217,7 @@ def open_run(path: str | os.PathLike[str]) -> Run:
 def train(
     photos: Any,
     *,
-    out: str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
     recipe: Recipe | str | os.PathLike[str] | None = None,
     settings: Sequence[str] = (),
     backbone: str | None = None,
@@ -207,15 +239,15 @@ def train(
     Args:
         photos: A folder of class folders; one with `train/` and `val/`; a CSV; or a DataFrame with
             the columns `path` and `label`.
-        out: The run folder.
-        recipe: A recipe, or the name of one or its file; `thaw` where None and neither `line`,
-            `epochs` nor `lr` is given, which make a recipe of one stage.
+        out: The run folder; None for the first of `runs/photos`, `runs/photos-2` and so on that is
+            free, or holds this very run.
+        recipe: A recipe, or the name of one or its file; `thaw` where None.
         settings: `KEY=VALUE`, such as `stages.0.lr=1e-5`, for a recipe by name.
         backbone: The pretrained network. This and what follows goes before what a recipe by name
             says; a whole `Recipe` stays as it is.
         head: `linear` or `mlp:WIDTH[,WIDTH…][,dropout=P]`.
         pooling: `avg`, `max` or `flatten`.
-        line: Where to cut, and train what is above.
+        line: Where to cut, and train what is above; a search keeps to it, and to the next two.
         epochs: Passes over the images.
         lr: Peak learning rate of the head.
         val: Share kept for validation where the pictures come without splits.
@@ -242,16 +274,25 @@ def train(
         "compute.device": device,
     }
     wanted = _composed(recipe, settings, given, {"line": line, "epochs": epochs, "lr": lr})
-    shown = console or Console()
-    was_whole = _is_whole(run_folder.RunFolder(user_path(out)))
+    shown = replace(console or Console(), log=Log(), ahead=Ahead())
+    shown.detail(" ".join(command) or "frostline.train")
+    place = None if out is None else user_path(out)
     with recipes.naming_file(_name_of(recipe)):
-        run = pipeline.train(
-            _source(photos), user_path(out), wanted, cache_folder(cache_dir), shown
-        )
-    if not was_whole:
-        about.write(run, about.now(command))
-        everything.write(run)
-    return open_run(user_path(out))
+        run = pipeline.train(_source(photos), place, wanted, cache_folder(cache_dir), shown)
+    if not _is_whole(run):
+        with shown.step("Writing the report", FINISH):
+            about.write(run, about.now(command))
+            everything.write(run)
+    _tell_result(run, shown)
+    return open_run(run.path)
+
+
+def _tell_result(run: run_folder.RunFolder, console: Console) -> None:
+    count, worst = in_words.mistakes(run)
+    for line in ("", *in_words.result(run), *([f"Worth a look: {worst}"] if worst else [])):
+        console.say(line)
+    to_see = f": {count:,} mistake{'s' * (count != 1)} to see" if count else ""
+    console.say(f"Report  {run.report}{to_see}")
 
 
 def plan(

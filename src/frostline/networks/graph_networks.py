@@ -20,11 +20,12 @@ from frostline.networks import translated_networks
 from frostline.networks.folder_config import ModelFolder
 from frostline.networks.graphs import onnx_files, tf_files, tflite_files
 from frostline.networks.graphs.opening import Asked
+from frostline.networks.input_channels import ARGUMENT
 from frostline.networks.keras.applications import read_size
 from frostline.networks.names import BackboneName
 from frostline.networks.record import BackboneEntry, BackboneRecord, LocalWeights, OpenedBackbone
-from frostline.networks.translate import classifier as last_layer
 from frostline.networks.translate.network import TranslatedNetwork
+from frostline.networks.translated_networks import CLASSES
 from frostline.networks.weights_files import formats
 
 _KEYS = ("input", "output", "input_px", "mode", "labels")
@@ -58,20 +59,22 @@ class GraphKind:
 
     def open_named(self, name: BackboneName, local: LocalWeights | None) -> OpenedBackbone:
         """Opens a network from a file."""
-        where, arguments = str(name), dict(name.arguments)
-        count = translated_networks.take_count(arguments, where)
+        where, given = str(name), dict(name.arguments)
+        count = translated_networks.take_count(given, where)
+        channels = translated_networks.take_channels(given, where)
         trained = name.pretrained and local is None
-        asked = replace(_asked(arguments, self.keys, where), pretrained=trained)
+        asked = replace(_asked(given, self.keys, where), pretrained=trained)
         own = local is not None and formats.format_of(local.file).name in self.checkpoints
         if local is not None and own:
             asked = replace(asked, weights=local.file, partial=local.partial, pretrained=True)
             local = None
         network = self.open_file(Path(name.path), asked)
+        network = translated_networks.with_channels(network, channels, where)
         record = BackboneRecord(
             name=where,
             kind=self.name,
             architecture=f"{Path(name.path).name}@{network.digest[:_DIGEST_HEX]}",
-            arguments=arguments,
+            arguments={k: v for k, v in name.arguments.items() if k not in CLASSES},
             pretrained_tag="",
             preprocessing=translated_networks.preprocessing_of(network, where),
             parameters=0,
@@ -96,8 +99,7 @@ class GraphKind:
 
     def trace(self, module: nn.Module, input_shape: tuple[int, int, int]) -> frost.TracedNetwork:
         """Finds the lines of a network."""
-        channels = last_layer.graph_of(module).input_shape[0]
-        return translated_networks.trace(module, (channels, *input_shape[1:]))
+        return translated_networks.trace(module, input_shape)
 
     def size_argument(self, module: nn.Module) -> str:
         """Returns the argument for the input size where a flattened map fixes it."""
@@ -122,7 +124,7 @@ TENSORFLOW = GraphKind("tf", tf_files.open_file, (*_KEYS, *_OF_TENSORFLOW), tf_f
 
 
 def _asked(arguments: Mapping[str, Any], keys: Sequence[str], where: str) -> Asked:
-    known = (*keys, *translated_networks.CLASSES)
+    known = (*keys, *CLASSES, ARGUMENT)
     for key in arguments:
         if key not in keys:
             raise BackboneError(

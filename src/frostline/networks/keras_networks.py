@@ -15,19 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from frostline.base.errors import BackboneError, did_you_mean
+from frostline.networks import translated_networks
 from frostline.networks.downloads import Download
 from frostline.networks.keras import applications, files
 from frostline.networks.keras.families import APPLICATIONS, facts
 from frostline.networks.names import BackboneName
 from frostline.networks.record import BackboneEntry, BackboneRecord, LocalWeights, OpenedBackbone
 from frostline.networks.translate.network import TranslatedNetwork
-from frostline.networks.translated_networks import (
-    CLASSES,
-    SIZE,
-    opened,
-    preprocessing_of,
-    take_count,
-)
+from frostline.networks.translated_networks import CLASSES, SIZE
 from frostline.networks.translated_networks import configuration as configuration
 from frostline.networks.translated_networks import open_folder as open_folder
 from frostline.networks.translated_networks import outputs as outputs
@@ -57,25 +52,27 @@ def entries() -> Iterator[BackboneEntry]:
 def open_named(name: BackboneName, local: LocalWeights | None) -> OpenedBackbone:
     """Opens `keras:NAME` or `keras:PATH`; see `NetworkKind.open_named`."""
     where = str(name)
-    arguments = dict(name.arguments)
-    count = take_count(arguments, where)
+    given = dict(name.arguments)
+    count = translated_networks.take_count(given, where)
+    channels = translated_networks.take_channels(given, where)
     is_file = Path(name.path).is_absolute()
-    network = (_of_file if is_file else _of_application)(name, arguments, count, local)
-    file_name = f"{Path(name.path).name}@{network.digest[:_DIGEST_HEX]}"
+    network = (_of_file if is_file else _of_application)(name, given, count, local)
+    network = translated_networks.with_channels(network, channels, where)
     own = None if local is None or _is_keras(local.file) else local
+    file_name = f"{Path(name.path).name}@{network.digest[:_DIGEST_HEX]}"
     record = BackboneRecord(
         name=where,
         kind="keras",
         architecture=file_name if is_file else name.path,
-        arguments=arguments,
+        arguments={key: v for key, v in name.arguments.items() if key not in CLASSES},
         pretrained_tag="",
-        preprocessing=preprocessing_of(network, where),
+        preprocessing=translated_networks.preprocessing_of(network, where),
         parameters=0,
         licence="",
         classes=(),
         num_features=0,
     )
-    return opened(network, record, count, own, trained=local is None)
+    return translated_networks.opened(network, record, count, own, trained=local is None)
 
 
 def download_of(name: BackboneName) -> Download | None:
@@ -100,7 +97,7 @@ def _of_application(
         # ImageNet's top has a thousand, and gets another last layer afterwards.
         options["classes"] = count
     partial = local.partial if local is not None else False
-    return applications.open_application(name.path, options, partial)
+    return applications.open_application(name.path, options, partial, _way(local))
 
 
 def _of_file(
@@ -123,7 +120,14 @@ def _of_file(
         pretrained=name.pretrained and local is None,
         weights=local.file if own and local is not None else None,
         partial=local.partial if local is not None else False,
+        way=_way(local),
     )
+
+
+def _way(local: LocalWeights | None) -> str:
+    """Returns how layers of a Keras file are paired; its own order is that of its graph."""
+    by = local.by if local is not None else "auto"
+    return "order" if by == "graph" else by
 
 
 def _is_keras(file: Path) -> bool:

@@ -3,8 +3,8 @@
 A kind whose source was translated into a graph of operators opens it, and leaves the rest to this.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from torch import fx, nn
@@ -12,8 +12,14 @@ from torch import fx, nn
 from frostline import frost
 from frostline.base.errors import BackboneError
 from frostline.images.preprocessing import Preprocessing, from_dict
-from frostline.networks import weights
+from frostline.networks import foreign_weights, weights
 from frostline.networks.folder_config import ModelFolder
+from frostline.networks.input_channels import (
+    ARGUMENT,
+    adapt_state,
+    count_of,
+    preprocessing_for,
+)
 from frostline.networks.names import BackboneName
 from frostline.networks.record import (
     BackboneRecord,
@@ -22,7 +28,8 @@ from frostline.networks.record import (
     known_licence,
 )
 from frostline.networks.translate import classifier as last_layer
-from frostline.networks.translate.build import build
+from frostline.networks.translate.arrays import slots_of
+from frostline.networks.translate.build import Built, build
 from frostline.networks.translate.graph import Graph, to_dict
 from frostline.networks.translate.graph import from_dict as graph_from_dict
 from frostline.networks.translate.network import PictureFacts, TranslatedNetwork
@@ -44,7 +51,7 @@ def opened(
         network: What was translated.
         record: Its facts; parameters, classes and width of features are filled in here.
         count: How many classes its classifier is to have; None for its own.
-        local: A weights file of PyTorch's names that takes the place of its own.
+        local: A weights file, not of its source, that takes the place of its own.
         trained: Whether it has the source's own weights, and so its classes.
 
     Raises:
@@ -55,14 +62,16 @@ def opened(
     width = last_layer.features(module, network.shapes)
     match = network.match
     if local is not None:
-        found = weights.load(local.file)
         into = f"{local.file} into {record.name}"
-        match = weights.apply(module, found.tensors, where=into, partial=local.partial)
+        found = foreign_weights.load_for(module, local, network.input_shape, into)
+        state = adapt_state(found.tensors, module)
+        match = weights.apply(module, state, where=into, partial=local.partial)
+        match = foreign_weights.told(match, found)
     if count is not None and count != last_layer.outputs(module):
         set_outputs(module, count, record.name)
     same = count in (None, len(network.labels or ()))
     named = network.labels if trained and local is None and same else None
-    record = replace(
+    record = dataclasses.replace(
         record,
         parameters=sum(p.numel() for p in module.parameters()),
         classes=named or (),
@@ -168,15 +177,45 @@ def preprocessing_of(network: TranslatedNetwork, where: str) -> Preprocessing:
             f"{where}: does not tell how pixels become its input. Add ?mode=tf (from -1 to 1), "
             "caffe, torch, unit (0 to 1), or inside (0 to 255, where its own layers do the rest)."
         )
-    facts: dict[str, Any] = {"mean": how.mean, "std": how.std}
-    return Preprocessing(
+    told = Preprocessing(
         height_px=height,
         width_px=width,
         crop_pct=how.crop_pct,
         crop_mode=how.crop_mode,
         interpolation=how.interpolation,
+        mean=how.mean,
+        std=how.std,
         channel_order=how.channel_order,
-        **facts,
+    )
+    return preprocessing_for(told, network.input_shape[0])
+
+
+def take_channels(arguments: dict[str, Any], where: str) -> int | None:
+    """Takes the number of input channels out of the arguments; None where none is asked for.
+
+    Raises:
+        BackboneError: Where it is none.
+    """
+    channels = count_of(arguments, where) if ARGUMENT in arguments else None
+    arguments.pop(ARGUMENT, None)
+    return channels
+
+
+def with_channels(
+    network: TranslatedNetwork, channels: int | None, where: str
+) -> TranslatedNetwork:
+    """Returns the network for another number of input channels, built anew from its graph."""
+    if channels is None or channels == network.input_shape[0]:
+        return network
+    graph = dataclasses.replace(network.graph, input_shape=(channels, *network.input_shape[1:]))
+    built = build(graph, where)
+    # The first layer may have another form, and name, for another number of channels.
+    own, names = network.module.state_dict(), slots_of(graph, built)
+    before = slots_of(network.graph, Built(network.module, network.shapes, {}))
+    state = adapt_state({name: own[before[slot]] for slot, name in names.items()}, built.module)
+    weights.apply(built.module, state, where=f"{where}, its first layer", partial=None)
+    return dataclasses.replace(
+        network, module=built.module, graph=graph, shapes=built.shapes, digest=graph.digest
     )
 
 
