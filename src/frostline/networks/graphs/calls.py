@@ -12,6 +12,8 @@ from frostline.networks.translate.draft import Array, Draft, Operand, Value
 from frostline.networks.weights_files.records import Node
 
 _TOLD = 20
+# What settings that cannot be make of NumPy and torch.
+_FAILURES = (RuntimeError, LookupError, TypeError, ValueError, ArithmeticError)
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ def translate(
             # Damaged constants may be infinite.
             with np.errstate(all="ignore"):
                 found = table[node.op](Call(draft, title(node), node, operands))
-        except (BackboneError, ValueError, TypeError, IndexError, KeyError, OverflowError) as error:
+        except (BackboneError, *_FAILURES) as error:
             told = str(error).removeprefix(f"{draft.where}: ") or type(error).__name__
             raise BackboneError(
                 f"{draft.where}: operation {node.name[:80]!r} ({node.op}): "

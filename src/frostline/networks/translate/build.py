@@ -13,6 +13,8 @@ from frostline.networks.translate.graph import Graph, Node
 from frostline.networks.translate.names import is_safe
 from frostline.networks.translate.operators import OPERATORS
 
+# What settings that cannot be make of torch's layers.
+_FAILURES = (RuntimeError, LookupError, TypeError, ValueError, ArithmeticError)
 _LARGE = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
@@ -90,7 +92,7 @@ def _add(
         with torch.device("meta"):
             blank = operator.build(node.settings, shapes, graph.layout).eval()
             given: Tensor = blank(*fed)
-    except (BackboneError, RuntimeError, KeyError, TypeError, ValueError, IndexError) as error:
+    except (BackboneError, *_FAILURES) as error:
         sizes = " and ".join(str(list(shape[1:])) for shape in shapes)
         raise BackboneError(
             f"{where}: layer {node.name!r} ({node.op}) cannot take {sizes}: {_reason(error)}"

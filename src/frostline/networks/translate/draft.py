@@ -5,6 +5,7 @@ every shape is known: whatever is computed from shapes and constants alone is a 
 and what depends on the picture is a `Value`.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,8 @@ Array = NDArray[Any]
 # Where a source leaves the number of pictures open, it is this, which no layer has as a size.
 OPEN_BATCH = 7919
 _MOST_NODES = 20_000
+# What settings that cannot be make of torch's layers.
+_FAILURES = (RuntimeError, LookupError, TypeError, ValueError, ArithmeticError)
 # Of one picture, in one place of a network: 1 GiB.
 _MOST_NUMBERS = 1 << 28
 # With a number behind, a name is still short enough for a module.
@@ -71,6 +74,8 @@ class Draft:
 
     def picture(self, name: str) -> Value:
         """Adds the input: [n, h, w, c] or [n, c, h, w], as the layout says."""
+        if math.prod(self.input_shape) > _MOST_NUMBERS:
+            raise BackboneError(f"{self.where}: an input of {list(self.input_shape)} is too large.")
         node = Node(self._free(name), "input", (), {})
         return self._added(node, torch.empty(self.batch, *self.input_shape, device="meta"))
 
@@ -103,7 +108,7 @@ class Draft:
                 shapes = [tuple(one.shape) for one in held]
                 module: nn.Module = OPERATORS[op].build(node.settings, shapes, self.layout).eval()
                 given: Tensor = module(*held)
-        except (BackboneError, RuntimeError, TypeError, ValueError, IndexError) as error:
+        except (BackboneError, *_FAILURES) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             sizes = " and ".join(str(list(one.shape[1:])) for one in inputs)
             raise BackboneError(
