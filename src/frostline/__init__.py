@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from frostline.api import Backbone, Run, activations, backbone, lr_find, open_run, plan, train
     from frostline.base.errors import FrostlineError
+    from frostline.frost.sizes import output_size
     from frostline.images.preprocessing import Preprocessing
 
 __version__ = "0.1.0"
@@ -33,6 +34,7 @@ _HOMES = {
     "backbone": "frostline.api",
     "lr_find": "frostline.api",
     "open_run": "frostline.api",
+    "output_size": "frostline.frost.sizes",
     "plan": "frostline.api",
     "train": "frostline.api",
 }
@@ -47,6 +49,7 @@ __all__ = [
     "backbone",
     "lr_find",
     "open_run",
+    "output_size",
     "plan",
     "train",
 ]

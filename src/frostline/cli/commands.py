@@ -11,6 +11,7 @@ from frostline.base.console import Console
 from frostline.base.errors import FrostlineError
 from frostline.base.paths import cache_folder
 from frostline.cli.backbones import backbones
+from frostline.cli.looking import draw, lines, look, summary
 from frostline.cli.options import recipe_of
 from frostline.cli.output import print_json, print_table, print_text
 from frostline.cli.predicting import evaluate, predict
@@ -19,9 +20,11 @@ __all__ = [
     "backbones",
     "cache",
     "demo",
+    "draw",
     "embed",
     "evaluate",
     "lines",
+    "look",
     "lr_find",
     "plan",
     "predict",
@@ -114,67 +117,6 @@ def recipe(arguments: Namespace) -> int:
         lines = ", ".join(stage.line for stage in found.stages)
         stages = f"stages at {lines}" if lines else "no stages: the probe alone"
         print_text(f"{arguments.name}: holds; {stages}")
-    return 0
-
-
-def summary(arguments: Namespace) -> int:
-    """Prints a network's layers."""
-    from frostline.model import summary as summaries
-
-    given = arguments
-    found = summaries.of_target(
-        given.target,
-        line=given.line,
-        head=given.head,
-        pooling=given.pooling,
-        image_px=given.image_px,
-        classes=given.classes or 0,
-        targets=given.targets,
-        on=given.on,
-        depth=summaries.ALL if given.all else summaries.BLOCKS,
-    )
-    if given.json:
-        print_json(summaries.as_json(found))
-    else:
-        print_text("\n".join(summaries.table(found)))
-    return 0
-
-
-def lines(arguments: Namespace) -> int:
-    """Prints where a network can be cut."""
-    from frostline import pipeline
-    from frostline.recipe import BackboneChoice
-
-    given = arguments
-    choice = BackboneChoice(given.backbone, given.weights, given.partial, given.image_px)
-    found = pipeline.lines(choice)
-    shown = [line for line in found if given.all or line.block]
-    if given.json:
-        print_json([{**asdict(line), "kib_half": line.kib_half} for line in shown])
-        return 0
-    rows = [
-        [
-            line.name,
-            str(line.index),
-            " + ".join(" × ".join(map(str, shape)) for shape in line.packed or (line.shape,)),
-            f"{line.kib_half:,.1f}",
-            f"{line.params_below:,}",
-            f"{line.params_above:,}",
-            f"{line.share_below:.1%}",
-        ]
-        for line in shown
-    ]
-    print_table(["line", "index", "shape", "KiB", "params below", "above", "work below"], rows)
-    hidden = len(found) - len(shown)
-    if hidden:
-        print_text(f"{hidden} more with --all. KiB: one image's activation in half precision.")
-    shared = [line for line in shown if line.shared]
-    if shared:
-        names = ", ".join(dict.fromkeys(name for line in shared for name in line.shared))
-        print_text(
-            f"From {shared[0].name} to {shared[-1].name}, what lies above a line also reads "
-            f"parameters from below it, which stay frozen: {names}."
-        )
     return 0
 
 

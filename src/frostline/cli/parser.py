@@ -5,6 +5,8 @@ import argparse
 from frostline import __version__
 from frostline.base.paths import user_path
 from frostline.cli.backbones import add_parser as _backbones
+from frostline.cli.looking import draw_parser as _draw
+from frostline.cli.looking import look_parser as _look
 from frostline.cli.run_options import run_options
 from frostline.cli.weights import add_parser as _weights
 from frostline.recipe import (
@@ -43,7 +45,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add in (
         *(_train, _plan, _recipe, _lr_find, _predict, _evaluate),
-        *(_summary, _lines, _backbones, _weights, _embed, _cache, _demo),
+        *(_summary, _lines, _draw, _look, _backbones, _weights, _embed, _cache, _demo),
     ):
         add(commands)
     return parser
@@ -138,7 +140,10 @@ def _summary(commands: "_Commands[argparse.ArgumentParser]") -> None:
     add("--classes", type=int, metavar="N", help="classes of a new head (2)")
     add("--targets", choices=TARGETS[1:], default="", help="binary is one score, by one sigmoid")
     _image_px(parser, 0)
-    add("--all", action="store_true", help="every layer, not only blocks")
+    add("--as-is", action="store_true", help="a network with its own classifier, not a new head")
+    add("--all", action="store_true", help="every layer, with its window, not only blocks")
+    add("--tree", action="store_true", help="every layer, below the modules that hold it")
+    add("--only", default="", metavar="KIND", help="layers of a kind: conv, norm, pool, linear …")
     _json(parser, "print an object")
 
 

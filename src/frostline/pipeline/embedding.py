@@ -11,7 +11,7 @@ from frostline.activations.cut_network import row_bytes
 from frostline.activations.sources import image_views_of
 from frostline.base.console import Console
 from frostline.base.errors import ListingError
-from frostline.frost import Line
+from frostline.frost import TracedNetwork
 from frostline.images import listing as listings
 from frostline.images.augment import CENTER
 from frostline.images.listing import Listing, Row
@@ -24,8 +24,8 @@ from frostline.pipeline.prepare import open_backbone, refuse_paths_inside_images
 from frostline.recipe import BackboneChoice, Compute, Data, Recipe
 
 
-def lines(choice: BackboneChoice) -> tuple[Line, ...]:
-    """Returns every line of a backbone, from `pixels` to `pooled`.
+def traced(choice: BackboneChoice) -> TracedNetwork:
+    """Returns a backbone with its lines, from `pixels` to `pooled`.
 
     No weights are downloaded for it.
 
@@ -36,7 +36,7 @@ def lines(choice: BackboneChoice) -> tuple[Line, ...]:
     recipes.validate(Recipe(backbone=choice), "recipe")
     is_bare = not (choice.weights or choice.partial)
     opened = open_bare(choice.name, choice.image_px) if is_bare else open_backbone(choice)
-    return catalog.trace(opened).lines
+    return catalog.trace(opened)
 
 
 def embed(

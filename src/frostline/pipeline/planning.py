@@ -195,15 +195,13 @@ def _search_lines(model: Classifier, recipe: Recipe) -> SearchLines:
     if base.line != planner.AUTO:
         (line,) = stage_lines(model, recipe)
         return SearchLines(line)
-    main, lower, higher = (
-        classifiers.find_line(model.traced, f"{share:.0%}", model.top)
-        for share in (candidates.MAIN, candidates.LOWER, candidates.HIGHER)
-    )
-    return SearchLines(
-        main,
-        lower if lower.index < main.index else None,
-        higher if higher.index > main.index else None,
-    )
+
+    def at(share: float) -> Line:
+        return classifiers.find_line(model.traced, f"{share:.0%}", model.top)
+
+    main, higher = at(candidates.MAIN), at(candidates.HIGHER)
+    below = {line.index: line for line in map(at, candidates.LOWER) if line.index < main.index}
+    return SearchLines(main, tuple(below.values()), higher if higher.index > main.index else None)
 
 
 def _views_in_time(recipe: Recipe, train: int, val: int, row_s: float) -> int:
@@ -225,10 +223,14 @@ def _budget_s(recipe: Recipe, pass_s: float, spent_s: float) -> float:
 
 
 def _facts_of(candidate: Candidate) -> dict[str, Any]:
-    return {"stage": asdict(candidate.stage), "estimate_s": round(candidate.estimate_s, 3)}
+    return {
+        "stage": asdict(candidate.stage),
+        "when": candidate.when,
+        "estimate_s": round(candidate.estimate_s, 3),
+    }
 
 
 def _candidate_from(facts: dict[str, Any], model: Classifier) -> Candidate:
     stage = Stage(**facts["stage"])
     line = classifiers.find_line(model.traced, stage.line, model.top)
-    return Candidate(stage, line, facts["estimate_s"])
+    return Candidate(stage, line, facts["estimate_s"], facts.get("when", candidates.ALWAYS))

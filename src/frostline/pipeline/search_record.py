@@ -57,7 +57,12 @@ class SearchRecord:
             "folds": folds,
             "probe": vars(probe),
             "candidates": [
-                {"name": one.name, "line": one.line.name, "estimate_s": round(one.estimate_s, 3)}
+                {
+                    "name": one.name,
+                    "line": one.line.name,
+                    "when": one.when,
+                    "estimate_s": round(one.estimate_s, 3),
+                }
                 for one in candidates
             ],
         }
@@ -70,6 +75,11 @@ class SearchRecord:
         """Returns a score; None where there is none."""
         found = self.facts["candidates"][number].get(when)
         return Score(**found) if found else None
+
+    def is_ahead(self, number: int, when: str) -> bool:
+        """Says whether a candidate is better than the probe; a diverged one is not."""
+        found = self.score(number, when)
+        return found is not None and found.better_than(self._probe)
 
     def note(self, number: int, when: str, trained: Trained) -> None:
         """Adds a score, on disk too.
@@ -107,7 +117,7 @@ class SearchRecord:
     @property
     def all_diverged(self) -> bool:
         """Whether there were candidates, and none of them came to an end."""
-        tried = self.facts["candidates"]
+        tried = [one for one in self.facts["candidates"] if "seconds" in one]
         return bool(tried) and all(one.get("failure") for one in tried)
 
     def tell(self, console: Console) -> None:
@@ -120,6 +130,8 @@ class SearchRecord:
         mark = "<- best" if chosen == "probe" else ""
         rows.append(["probe", *gaps, _shown(self._probe), "", mark])
         for number, facts in enumerate(self.facts["candidates"]):
+            if "seconds" not in facts:
+                continue  # The first one ruled it out.
             mark = "<- best" if number == chosen else "diverged" if facts.get("failure") else ""
             scores = [_shown(self.score(number, when)) for when in columns]
             rows.append([facts["name"], *scores, f"{facts['seconds']:.1f}", mark])

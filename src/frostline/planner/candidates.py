@@ -1,10 +1,11 @@
 """Candidates of a search: other lines, rates and lengths for a recipe's stage, the best bets first.
 
 The order is that of an experiment on six data sets and two networks (docs/benchmarks.md): one stage
-below which some 65 % of the work lies, at a rate of 1e-3, does best in the mean; a third of that
-rate does better where little is to be learned, twice the length where much is; a lower line comes
-next. A few good candidates do better than many: each one more is one more chance to pick a lucky
-state on the validation images.
+below which some 65 % of the work lies, at a rate of 1e-3, does best in the mean. Where it is ahead
+of the probe at its half, much is to be learned: twice the length and lower lines come next. Where
+it is behind, a third of the rate and a higher line do better. So what else is tried is known only
+then, and no time is spent on what the first half rules out. A few good candidates do better than
+many: each one more is one more chance to pick a lucky state on the validation images.
 """
 
 import math
@@ -14,8 +15,11 @@ from dataclasses import dataclass, replace
 from frostline.frost import Line
 from frostline.recipe import Stage
 
-# Shares of the work below the lines that are tried: the recipe's own, one lower, one higher.
-MAIN, LOWER, HIGHER = 0.65, 0.45, 0.85
+# When a candidate is tried: in any case, or where the first one is better than the probe at its
+# half, or where it is not.
+ALWAYS, AHEAD, BEHIND = "always", "ahead", "behind"
+# Shares of the work below the lines that are tried: the recipe's own, lower ones, one higher.
+MAIN, LOWER, HIGHER = 0.65, (0.45, 0.25), 0.85
 # A stage of fewer epochs than this learns too little for its line.
 FEWEST_EPOCHS = 8
 # Fewer epochs than this are not worth a stage at all.
@@ -34,11 +38,13 @@ class Candidate:
         stage: Its settings, with the line's name in them.
         line: Where the network is cut.
         estimate_s: Seconds to train it to its end.
+        when: `always`, or only where the first candidate is `ahead` of the probe, or `behind`.
     """
 
     stage: Stage
     line: Line
     estimate_s: float
+    when: str = ALWAYS
 
     @property
     def name(self) -> str:
@@ -54,12 +60,12 @@ class SearchLines:
 
     Attributes:
         main: The line that does best in the mean.
-        lower: One below it; None where there is none, or the user named a line.
-        higher: One above it, likewise.
+        lower: Some below it, downwards; none where the user named a line.
+        higher: One above it; None where there is none, or the user named a line.
     """
 
     main: Line
-    lower: Line | None = None
+    lower: tuple[Line, ...] = ()
     higher: Line | None = None
 
 
@@ -111,27 +117,59 @@ def choose(
     first = _first(base, lines, cost, budget_s / max(folds, 1))
     if first is None:
         return ()
+    ahead = [*_bolder(first, base, lines, cost)]
+    behind = [*_gentler(first, base, lines, cost)]
+    if folds:  # There is no half: each is cross-validated to its end.
+        return _fitting(first, [*behind, *ahead], budget_s, most, folds)
+    return (
+        *_fitting(first, [replace(one, when=AHEAD) for one in ahead], budget_s, most),
+        *_fitting(first, [replace(one, when=BEHIND) for one in behind], budget_s, most)[1:],
+    )
+
+
+def _fitting(
+    first: Candidate, others: Sequence[Candidate], budget_s: float, most: int, folds: int = 0
+) -> tuple[Candidate, ...]:
     chosen = [first]
-    for candidate in _others(first, base, lines, cost):
+    for candidate in others:
         if most and len(chosen) == most:
             break
-        if total_s([*chosen, candidate], folds) <= budget_s:
+        if _cost_s([*chosen, candidate], folds) <= budget_s:
             chosen.append(candidate)
     return tuple(chosen)
 
 
+def taking_part(candidates: Sequence[Candidate], is_ahead: bool) -> list[int]:
+    """Returns the positions of what is tried, by how the first one does at its half.
+
+    Args:
+        candidates: Of a plan.
+        is_ahead: Whether the first one is better than the probe there.
+    """
+    ruled_out = BEHIND if is_ahead else AHEAD
+    return [at for at, one in enumerate(candidates) if one.when != ruled_out]
+
+
 def total_s(candidates: Sequence[Candidate], folds: int = 0) -> float:
-    """Returns the seconds of all.
+    """Returns the seconds of all that may come to be tried, at most.
 
     Each to its half, the better half of them to the end; where they are cross-validated, each on
     all folds but one in turn, and the best of them, at worst the longest, once more.
     """
-    if folds and candidates:
-        costs = [one.estimate_s for one in candidates]
-        return sum(costs) * (folds - 1) + max(costs)
-    if len(candidates) == 1:
-        return candidates[0].estimate_s
+    return max(
+        _cost_s([candidates[at] for at in taking_part(candidates, is_ahead)], folds)
+        for is_ahead in (True, False)
+    )
+
+
+def _cost_s(candidates: Sequence[Candidate], folds: int = 0) -> float:
+    if not candidates:
+        return 0.0
     costs = sorted((one.estimate_s for one in candidates), reverse=True)
+    if folds:
+        return sum(costs) * (folds - 1) + costs[0]
+    if len(costs) == 1:
+        return costs[0]
     return sum(costs) / 2 + sum(costs[: survivor_count(len(costs))]) / 2
 
 
@@ -167,26 +205,31 @@ def _fitted(stage: Stage, line: Line, epochs: int, cost: EpochCost) -> Candidate
     return _made(stage, line, epochs, cost)
 
 
-def _others(
+def _gentler(
     first: Candidate, base: Stage, lines: SearchLines, cost: EpochCost
 ) -> Iterator[Candidate]:
-    """Yields what else to try, in order of promise."""
+    """Yields what to try where the first one unlearns what the probe knows."""
     epochs, lr = first.stage.epochs, first.stage.lr
     yield _made(replace(base, lr=0.3 * lr), first.line, epochs, cost)
-    if epochs < scaled_epochs(base.epochs, cost.images):
-        return  # There is not even time for the first one at its full length.
     if cost.images < FEW_IMAGES:
         return
-    yield _made(replace(base, lr=lr), first.line, 2 * epochs, cost)
-    lower = lines.lower
-    if lower is not None:
-        yield _made(replace(base, lr=lr), lower, epochs, cost)
     if lines.higher is not None and lines.higher != first.line:
-        yield _made(replace(base, lr=3 * lr), lines.higher, epochs, cost)
-    if lower is not None:
-        yield _made(replace(base, lr=lr), lower, 2 * epochs, cost)
-        yield _made(replace(base, lr=0.3 * lr), lower, epochs, cost)
-    yield _made(replace(base, lr=lr, augment=False), first.line, epochs, cost)
+        yield _made(replace(base, lr=0.3 * lr), lines.higher, epochs, cost)
+    yield _made(replace(base, lr=0.3 * lr, augment=False), first.line, epochs, cost)
+    yield _made(replace(base, lr=0.1 * lr), first.line, epochs, cost)
+
+
+def _bolder(
+    first: Candidate, base: Stage, lines: SearchLines, cost: EpochCost
+) -> Iterator[Candidate]:
+    """Yields what to try where the first one learns what the probe cannot know."""
+    epochs, lr = first.stage.epochs, first.stage.lr
+    if epochs < scaled_epochs(base.epochs, cost.images) or cost.images < FEW_IMAGES:
+        return  # There is not even time for the first one at its full length.
+    yield _made(replace(base, lr=lr), first.line, 2 * epochs, cost)
+    for line in lines.lower:
+        yield _made(replace(base, lr=lr), line, epochs, cost)
+        yield _made(replace(base, lr=lr), line, 2 * epochs, cost)
     yield _made(replace(base, lr=lr, mixup=0.2), first.line, 2 * epochs, cost)
 
 
