@@ -101,7 +101,9 @@ def open_named(name: BackboneName, local: LocalWeights | None) -> OpenedBackbone
         classes=network.labels or () if trained else (),
         num_features=width,
     )
-    return OpenedBackbone(record, module.eval(), extras=_targets(network, module), match=match)
+    return OpenedBackbone(
+        record, module.eval(), extras=_targets(network, module), match=match, notes=network.notes
+    )
 
 
 def download_of(name: BackboneName) -> Download | None:

@@ -14,13 +14,15 @@ from frostline.networks.record import OpenedBackbone
 
 
 def backbone(opened: OpenedBackbone, console: Console) -> None:
-    """Says which network it is, and what became of a weights file."""
+    """Says which network it is, what was left out of it, and what became of a weights file."""
     record = opened.record
     size = record.preprocessing
     console.say(
         f"backbone {record.name}: {record.architecture}, {size.width_px} × {size.height_px} px, "
         f"{record.parameters / 1e6:.1f} M parameters, licence {record.licence or 'not stated'}"
     )
+    for note in opened.notes:
+        console.say(f"  {note}")
     if opened.match is not None:
         for line in weights.table(opened.match):
             console.say(f"  {line}")
