@@ -19,7 +19,7 @@ from torch import fx, nn
 
 from frostline import frost
 from frostline.base.errors import BackboneError, did_you_mean
-from frostline.images.preprocessing import Preprocessing, from_dict
+from frostline.images.preprocessing import Preprocessing, from_dict, network_facts
 from frostline.networks import foreign_weights, weights
 from frostline.networks.downloads import Download
 from frostline.networks.folder_config import ModelFolder
@@ -163,7 +163,7 @@ def configuration(
             "kind": "keras",
             "architecture": record.architecture,
             "arguments": dict(record.arguments),
-            "preprocessing": record.preprocessing.as_dict(),
+            "preprocessing": network_facts(record.preprocessing),
             "licence": record.licence,
             "classifier": last_layer.name_of(module),
             "graph": to_dict(last_layer.graph_of(module)),

@@ -15,13 +15,15 @@ from frostline.frost import TracedNetwork
 from frostline.images import listing as listings
 from frostline.images.augment import CENTER
 from frostline.images.listing import Listing, Row
+from frostline.images.medium import Medium
 from frostline.model import classifier as classifiers
 from frostline.networks import catalog
 from frostline.networks.opening import open_bare
 from frostline.pipeline import messages
 from frostline.pipeline.examples import problems_by_path
-from frostline.pipeline.prepare import open_backbone, refuse_paths_inside_images, with_levels
+from frostline.pipeline.prepare import fed_with, open_backbone, refuse_paths_inside_images
 from frostline.recipe import BackboneChoice, Compute, Data, Recipe
+from frostline.sound.loading import medium, windows_of
 
 
 def traced(choice: BackboneChoice) -> TracedNetwork:
@@ -64,9 +66,12 @@ def embed(
         FrostlineError: Saying what is wrong and what to do.
     """
     refuse_paths_inside_images(photos, {"--cache-dir": cache})
-    listing = _labelled_or_not(photos, console)
+    opened = open_backbone(choice)
+    is_sound = opened.record.preprocessing.spectrogram is not None
+    listing = _labelled_or_not(photos, medium(is_sound), console)
     device = engines.pick_device(compute.device)
-    opened = with_levels(open_backbone(choice), listing, Data(), console)
+    opened = fed_with(opened, listing, Data(sound=is_sound), console)
+    listing = windows_of(listing, opened.record.preprocessing)
     messages.backbone(opened, console)
     precision = engines.pick_precision(compute.precision, device)
     model = classifiers.as_it_is(opened, line, device, precision)
@@ -83,10 +88,10 @@ def embed(
     return source.fetch([row_id(row.digest, CENTER.name) for row in rows]).cpu(), rows
 
 
-def _labelled_or_not(photos: Path, console: Console) -> Listing:
+def _labelled_or_not(photos: Path, kind: Medium, console: Console) -> Listing:
     try:
-        return listings.scan(photos, console, least_classes=1)
+        return listings.scan(photos, console, least_classes=1, medium=kind)
     except ListingError:
         if listings.is_table(photos) or not photos.exists():
             raise
-        return listings.scan_files([photos], console)
+        return listings.scan_files([photos], console, medium=kind)

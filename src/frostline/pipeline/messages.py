@@ -5,7 +5,7 @@ from typing import Any
 
 from frostline.base.console import Console
 from frostline.images import listing as listings
-from frostline.images.augment import Policy
+from frostline.images.augment import ViewPolicy
 from frostline.images.listing import Listing
 from frostline.model.classifier import Classifier
 from frostline.model.heads import describe
@@ -40,11 +40,11 @@ def images(listing: Listing, targets: str, console: Console) -> None:
     )
     names = listing.labels
     shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
-    several = ", several for an image" if listing.several else ""
-    console.say(f"images: {counts}; {len(names)} classes{several}: {shown}")
+    several = f", several for one {listing.noun}" if listing.several else ""
+    console.say(f"{listing.noun}s: {counts}; {len(names)} classes{several}: {shown}")
 
 
-def views(policy: Policy, count: int, live: bool, refresh: float, console: Console) -> None:
+def views(policy: ViewPolicy, count: int, live: bool, refresh: float, console: Console) -> None:
     """Says how training images are varied: nothing is switched on or off silently."""
     if not policy.varies:
         console.say("views: 1 of each image, center; no augmentation")

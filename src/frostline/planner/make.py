@@ -15,7 +15,7 @@ from frostline.activations.engines import Engine
 from frostline.base.console import Console
 from frostline.base.errors import BackboneError, DiskError, RecipeError
 from frostline.frost import Line
-from frostline.images.augment import Policy
+from frostline.images.augment import ViewPolicy
 from frostline.images.listing import Listing
 from frostline.model import classifier
 from frostline.model.classifier import Classifier
@@ -131,7 +131,7 @@ def make(
     return Plan(recipe, facts, throughput.base.engine)
 
 
-def _has_no_choice(wanted: Recipe, policy: Policy) -> bool:
+def _has_no_choice(wanted: Recipe, policy: ViewPolicy) -> bool:
     """Whether nothing is left to choose and no budget to keep: then nothing need be measured."""
     compute, views = wanted.compute, wanted.views
     return (
