@@ -55,11 +55,6 @@ class Preprocessing:
     @property
     def channels(self) -> int:
         """How many channels the network takes."""
-        return 3 if self.spectrogram is None else self.spectrogram.channels
-
-    @property
-    def channels(self) -> int:
-        """How many channels the network takes."""
         return len(self.mean)
 
     @property
