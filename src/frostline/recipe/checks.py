@@ -149,22 +149,20 @@ def _check_views(views: Views, problems: list[str]) -> None:
 
 def _check_sound(recipe: Recipe, problems: list[str]) -> None:
     """Checks that sounds are varied as sounds, and pictures as pictures."""
-    data, views = recipe.data, recipe.views
-    _require(
-        problems,
-        data.window_s == 0 or 0.1 <= data.window_s <= 600,
-        "data.window_s",
-        "0 (the network's own) or 0.1 to 600",
-        data.window_s,
-    )
-    if data.window_s and not data.sound:
+    data, views, found = recipe.data, recipe.views, len(problems)
+    in_range = data.window_s == 0 or 0.1 <= data.window_s <= 600
+    rule = "0 (the network's own) or 0.1 to 600"
+    _require(problems, in_range, "data.window_s", rule, data.window_s)
+    if data.window_s and not data.sound and len(problems) == found:
         problems.append("data.window_s: goes with sounds; add data.sound = true (--sound).")
     foreign, kind = (OF_PICTURES, "pictures") if data.sound else (OF_SOUNDS, "sounds")
     own = OF_SOUNDS if data.sound else OF_PICTURES
     problems += [
         f"views.{name}: varies {kind}, and these are not; leave it out. Known are {', '.join(own)}."
         for name in foreign
-        if name not in own and getattr(views, name) is not None
+        if name not in own
+        and getattr(views, name)
+        and not any(one.startswith(f"views.{name} ") for one in problems)
     ]
     if data.sound and recipe.predict.flip:
         problems.append("predict.flip: a sound has no mirror image. Leave it out.")
