@@ -155,6 +155,11 @@ def test_a_network_hears_as_long_as_it_does(
     assert "hears 29.12 s at once, and 5 s are asked for" in capsys.readouterr().err
 
 
+def test_a_network_that_hears_has_one_size() -> None:
+    with pytest.raises(BackboneError, match="hears spectrograms of 1366 × 96 and no others"):
+        open_bare(TAGGER, 224)
+
+
 def test_a_record_of_other_spectrograms_is_refused(tmp_path: Path) -> None:
     from frostline.images import spectrogram
 
