@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from conftest import settled
-from frostline.base.errors import BackboneError, WeightsError
+from frostline.base.errors import BackboneError, FrostlineError, WeightsError
 from frostline.cli import main
 from frostline.networks import catalog, music_tagger
 from frostline.networks.opening import open_bare
 from frostline.networks.record import OpenedBackbone
 from frostline.sound import settings
+from frostline.sound.mel import log_mel
 from sound_files import make_sounds, tone, write
 
 TAGGER = "builtin:music_tagger_crnn"
@@ -158,6 +159,58 @@ def test_a_network_hears_as_long_as_it_does(
 def test_a_network_that_hears_has_one_size() -> None:
     with pytest.raises(BackboneError, match="hears spectrograms of 1366 × 96 and no others"):
         open_bare(TAGGER, 224)
+
+
+@pytest.fixture(scope="module")
+def yamnet(assets: Path) -> OpenedBackbone:
+    return catalog.find(f"tflite:{assets}/weights/files/yamnet_spectra_in.tflite?mode=yamnet")
+
+
+def loudest(network: OpenedBackbone, heard: torch.Tensor) -> tuple[int, float]:
+    with torch.inference_mode():
+        scores = network.module(heard).sigmoid()[0]
+    return int(scores.argmax()), float(scores.max())
+
+
+def test_yamnet_hears_speech_in_its_own_fixture(assets: Path, yamnet: OpenedBackbone) -> None:
+    values = np.fromfile(assets / "weights/files/yamnet_test_spectra.bin", "<f4")
+    index, score = loudest(yamnet, torch.from_numpy(values.reshape(1, 1, 96, 64)))
+    assert (index, score > 0.9) == (0, True)
+
+
+@pytest.mark.parametrize(("sound", "index"), [("silence", 494), ("sine", 495)])
+def test_yamnet_hears_silence_and_a_sine_through_our_front_end(
+    yamnet: OpenedBackbone, sound: str, index: int
+) -> None:
+    how = settings.YAMNET
+    samples = 0.3 * np.sin(2 * np.pi * 440 * np.arange(how.samples) / how.rate_hz)
+    samples = (samples * (sound == "sine")).astype(np.float32)
+    heard = torch.from_numpy(log_mel(samples, how).T[None, None].copy())
+    found, score = loudest(yamnet, heard)
+    assert (found, score > 0.7) == (index, True)
+
+
+def test_yamnet_is_the_backbone_of_a_classifier(assets: Path, tmp_path: Path) -> None:
+    sounds = make_sounds(tmp_path / "sounds", each=8)
+    name = f"tflite:{assets}/weights/files/yamnet_spectra_in.tflite?mode=yamnet"
+    argv = ["train", str(sounds), "--sound", "--out", str(tmp_path / "run"), "--backbone", name]
+    assert main([*argv, *settled(), "--device", "cpu", "--precision", "fp32"]) == 0
+    scores = json.loads((tmp_path / "run" / "metrics.json").read_text())["val"]
+    assert scores["accuracy"] == 1.0
+    one = str(sounds / "high" / "000.wav")
+    assert main(["predict", str(tmp_path / "run"), one, "--device", "cpu"]) == 0
+
+
+def test_yamnet_without_its_mode_is_not_guessed(
+    assets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sounds = make_sounds(tmp_path / "sounds", each=2)
+    name = f"tflite:{assets}/weights/files/yamnet_spectra_in.tflite"
+    argv = ["train", str(sounds), "--sound", "--out", str(tmp_path / "run"), "--backbone", name]
+    assert main([*argv, *settled()]) == 2
+    assert "are those of yamnet: add ?mode=yamnet" in capsys.readouterr().err
+    with pytest.raises(FrostlineError, match="that spectrogram is 1 × 96 × 1366"):
+        catalog.find(f"{name}?mode=music_tagger")
 
 
 def test_a_record_of_other_spectrograms_is_refused(tmp_path: Path) -> None:

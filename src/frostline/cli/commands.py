@@ -1,5 +1,6 @@
 """What each command does: arguments into calls, results into words."""
 
+import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from frostline.cli.predicting import evaluate, predict
 __all__ = [
     "backbones",
     "cache",
+    "completion",
     "demo",
     "draw",
     "embed",
@@ -36,12 +38,14 @@ __all__ = [
 
 def train(arguments: Namespace) -> int:
     """Trains, and says where the run lies."""
-    wanted = recipe_of(arguments)
+    given = arguments
+    console = Console(None if given.quiet else sys.stderr, verbose=given.verbose)
+    wanted = recipe_of(given)
     from frostline import api
     from frostline.recipe import naming_file
+    from frostline.report import in_words
+    from frostline.run.folder import RunFolder
 
-    given = arguments
-    console = Console()
     with naming_file(given.recipe):
         run = api.train(
             given.photos,
@@ -53,8 +57,9 @@ def train(arguments: Namespace) -> int:
         )
     if given.json:
         print_json(run.metrics)
-    console.say(f"run: {given.out} (model/, metrics.json, report.html, curves)")
-    console.say(f"next: frostline predict {given.out} PICTURE")
+    elif given.quiet:
+        print_text("\n".join(in_words.result(RunFolder(run.path))))
+    console.say(f"Next    frostline predict {shlex.quote(str(run.path))} PICTURE")
     return 0
 
 
@@ -66,7 +71,9 @@ def plan(arguments: Namespace) -> int:
 
     given = arguments
     with naming_file(given.recipe):
-        found = pipeline.plan(given.photos, wanted, cache_folder(given.cache_dir), Console())
+        found = pipeline.plan(
+            given.photos, wanted, cache_folder(given.cache_dir), Console(verbose=True)
+        )
     if arguments.json:
         print_json(found.facts)
     return 0
@@ -127,24 +134,37 @@ def weights(arguments: Namespace) -> int:
     return command.run(arguments)
 
 
+def completion(arguments: Namespace) -> int:
+    """Prints what a shell needs to complete what is typed."""
+    from frostline.cli import completion as command
+    from frostline.cli.parser import make_parser
+
+    return command.run(arguments, make_parser())
+
+
 def embed(arguments: Namespace) -> int:
     """Writes activations to a file."""
     from frostline import pipeline
     from frostline.activations import embeddings
+    from frostline.model.targets import name_of
     from frostline.recipe import BackboneChoice, Compute
 
     given = arguments
     console = Console()
     embeddings.writer_for(given.out)
     pipeline.refuse_paths_inside_images(given.photos, {"--out": given.out})
-    choice = BackboneChoice(given.backbone, given.weights, given.partial, given.image_px)
+    name = name_of(given.backbone)
+    choice = BackboneChoice(name, given.weights, given.partial, given.image_px)
     compute = Compute(given.device, given.precision)
-    activations, rows = pipeline.embed(
-        choice, given.photos, given.line, compute, cache_folder(given.cache_dir), console
+    lines = given.line or ["pooled"]
+    cache = cache_folder(given.cache_dir)
+    found = pipeline.embed(
+        choice, given.photos, lines, compute, cache, console, given.channels_last
     )
-    embeddings.write(given.out, activations, rows)
-    shape = " × ".join(map(str, activations.shape))
-    console.say(f"{given.out}: activations {shape} at line {given.line}, with path, label, split")
+    embeddings.write(given.out, found.lines, found.rows)
+    for one in found.lines:
+        shape = " × ".join(map(str, (len(found.rows), *one.shape)))
+        console.say(f"{given.out}: activations {shape} at line {one.name}")
     return 0
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from frostline.base.console import Console
 from frostline.base.errors import FrostlineError
-from frostline.cli import pictures
+from frostline.cli import pictures, streams
 from frostline.cli.output import print_json, print_table, print_text
 
 if TYPE_CHECKING:
@@ -30,11 +30,13 @@ def predict(arguments: Namespace) -> int:
 
     given, console = arguments, Console()
     _check(given)
-    paths = pictures.meant(given.pictures, sys.stdin.buffer)
+    paths = pictures.meant(given.pictures, streams.standard_input())
     if given.out:
         prediction_files.check(given.out)
     _keep_apart(given, paths)
-    model = predicting.open_model(given.model, given.device, given.precision, given.flip)
+    model = predicting.open_model(
+        given.model, given.device, given.precision, given.flip, given.weights
+    )
     shown = "json" if given.json else given.format or ("" if given.out else "table")
     said = []
     for one in predicting.predict(model, paths, given.top_k, console):
@@ -67,7 +69,9 @@ def evaluate(arguments: Namespace) -> int:
     if given.out:
         reporting.claim(given.out)
         _keep_out_of(given.out, "--out", [given.photos])
-    model = predicting.open_model(given.model, given.device, given.precision, given.flip)
+    model = predicting.open_model(
+        given.model, given.device, given.precision, given.flip, given.weights
+    )
     scored, listing = predicting.evaluate_on(model, given.photos, given.split, console)
     judge = _judge(given)
     for line in (*listings.report_lines(listing), *reporting.seen_before(scored, judge)):

@@ -17,6 +17,7 @@ from frostline.images.preprocessing import Preprocessing
 from frostline.model import classifier
 from frostline.model.classifier import Classifier
 from frostline.networks import catalog
+from frostline.networks.registry import kind_of
 from frostline.run.folder import RunFolder, open_run
 from frostline.scores import evaluation, metrics
 from frostline.sound import windows
@@ -77,7 +78,11 @@ class Prediction:
 
 
 def open_model(
-    target: str, device: str = "auto", precision: str = "recorded", flip: bool | None = None
+    target: str,
+    device: str = "auto",
+    precision: str = "recorded",
+    flip: bool | None = None,
+    weights: Path | None = None,
 ) -> Classifier:
     """Opens what predicts.
 
@@ -87,17 +92,23 @@ def open_model(
         precision: `bf16`, `fp32`, `auto`, or `recorded`: what the run was trained in.
         flip: Whether probabilities are the mean over a picture and its mirror image; None for
             what the run says.
+        weights: A local weights file for an architecture by name.
 
     Raises:
         RunError: Where the folder is an unfinished run.
         BackboneError: Where it is neither a folder nor a backbone, or has no classes.
     """
-    model = _opened(target, engines.pick_device(device), precision)
+    model = _opened(target, engines.pick_device(device), precision, weights)
     return model if flip is None else replace(model, flip=flip)
 
 
-def _opened(target: str, where: torch.device, precision: str) -> Classifier:
+def _opened(target: str, where: torch.device, precision: str, weights: Path | None) -> Classifier:
     path = user_path(target)
+    is_folder = path.is_dir() or target.startswith("dir:")
+    if is_folder and weights is not None:
+        raise BackboneError(
+            f"--weights: goes with an architecture by name; {target} brings its own."
+        )
     if path.is_dir():
         if RunFolder(path).is_run():
             path = open_run(path).model
@@ -109,7 +120,12 @@ def _opened(target: str, where: torch.device, precision: str) -> Classifier:
     name = catalog.parse(target)
     if name.kind == "dir":
         return classifier.open_folder(Path(name.path), where, precision)
-    opened = catalog.find(target)
+    opened = catalog.find(target, weights=weights)
+    if not kind_of(opened.record.kind).outputs(opened.module):
+        raise BackboneError(
+            f"{target}: has no classes of its own, only features. Train a head first, with "
+            "frostline train, or read the features off with frostline embed."
+        )
     compute = engines.pick_precision("auto" if precision == "recorded" else precision, where)
     return classifier.as_it_is(opened, "pooled", where, compute)
 
@@ -132,7 +148,9 @@ def predict(
     listing = listings.scan_files(
         list(paths), console, most_px=model.preprocessing.most_px, medium=medium(is_sound)
     )
-    how = _fed_with(model, listing, console)
+    how, notes = _fed_with(model, listing, console)
+    for note in notes:
+        console.say(note)
     judged = _judged(model, windows_of(listing, how).rows, how, console)
     if not is_sound:
         for row, found in judged:
@@ -206,7 +224,8 @@ def evaluate_on(
         most_px=model.preprocessing.most_px,
         medium=medium(model.preprocessing.spectrogram is not None),
     )
-    how = _fed_with(model, listing, console)
+    how, notes = _fed_with(model, listing, console)
+    listing = listing.with_notes(notes)
     whole, listing = listing, windows_of(listing, how)
     if split == "auto":
         split = "val" if listing.has_splits else "all"
@@ -253,11 +272,13 @@ def _scores(
             yield positions, torch.stack(each).mean(0), problems
 
 
-def _fed_with(model: Classifier, listing: listings.Listing, console: Console) -> Preprocessing:
+def _fed_with(
+    model: Classifier, listing: listings.Listing, console: Console
+) -> tuple[Preprocessing, tuple[str, ...]]:
     """Returns the model's preprocessing; deep pictures of a kind it never saw get levels here."""
     how = model.preprocessing
     if how.spectrogram is not None:
-        return how
+        return how, ()
     return level_rules.preprocessing_for(how, listing, level_rules.AUTO, how.most_px, console)
 
 

@@ -26,10 +26,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from frostline.base.errors import BackboneError, nearest
+from frostline.base.paths import user_path
 from frostline.networks import builtin_networks, names
+from frostline.networks.folder_config import CONFIG
 from frostline.networks.names import BackboneName
 from frostline.networks.record import BackboneEntry, LocalWeights, OpenedBackbone
 from frostline.networks.registry import FOLDERS, FORMS, KINDS, kind_of
+from frostline.run.folder import RunFolder
 
 if TYPE_CHECKING:
     from frostline import frost
@@ -50,12 +53,16 @@ def default_name(device: str) -> str:
 def parse(name: str) -> BackboneName:
     """Reads `KIND:NAME[?key=value&…]`; see `frostline.networks.names.parse`.
 
+    A run or a model folder may be named as it is, without `dir:`.
+
     Raises:
         BackboneError: Where the kind is absent or unknown, or the arguments are not `key=value`;
             with the name that was probably meant.
     """
     kind, colon, _ = name.partition(":")
     if not colon or "/" in kind:
+        if _is_network(user_path(name)):
+            return names.parse(f"dir:{name}", FORMS)
         raise BackboneError(_bare(name))
     return names.parse(name, FORMS)
 
@@ -189,13 +196,18 @@ def _named_kinds() -> str:
     return ", ".join(f"{kind}:NAME" for kind in KINDS)
 
 
+def _is_network(path: Path) -> bool:
+    """Says whether a path is a model folder, or a run, finished or not."""
+    return (path / CONFIG).is_file() or RunFolder(path).is_run()
+
+
 def _bare(name: str) -> str:
     """Returns the error for a name without a kind, with what was probably meant."""
     kinds = ", ".join(f"{kind}:" for kind in FORMS)
     rule = f"a backbone is named KIND:NAME ({kinds})"
     path = Path(name).expanduser()
     if path.is_dir():
-        return f"{name}: {rule}. For this folder write dir:{name}"
+        return f"{name}: {rule}, and this folder is neither a run nor a model folder"
     if path.is_file():
         return f"{name}: {rule}. For a weights file write timm:ARCHITECTURE --weights {name}"
     short = name.partition("?")[0]

@@ -53,11 +53,14 @@ def fill(planned: Planned, sources: StageSources, run: RunFolder | None = None) 
     recipe, console = planned.recipe, planned.prepared.request.console
     policy = policy_of(recipe)
     _report_views(planned, policy)
-    listing = _first_pass(sources, planned.prepared.listing, recipe, policy)
-    files = files_of(listing, planned.prepared.request.listing)
+    before = planned.prepared.listing
+    listing = _first_pass(sources, before, recipe, policy)
+    found = planned.prepared.request.listing
+    files = files_of(listing, found)
     if run is not None:
         listings.write_csv(files, run.listing)
     refuse_unreadable(files, recipe.data.strict)
+    messages.pictures(files, console, files_of(before, found))
     messages.images(files, planned.prepared.targets, console)
     prepared = with_labels(planned.prepared, listing.labels)
     if prepared is not planned.prepared:

@@ -14,6 +14,7 @@ from frostline.base.errors import EngineError
 from frostline.frost import Line
 from frostline.model import classifier as classifiers
 from frostline.model.classifier import Classifier
+from frostline.pipeline import messages
 from frostline.pipeline.folds import OF_CANDIDATES, fold_count
 from frostline.pipeline.prepare import Prepared, stage_lines, with_precision
 from frostline.planner import Plan, candidates, measure
@@ -66,7 +67,8 @@ def make_plan(prepared: Prepared) -> Planned:
         BackboneError: Where an engine was asked for that cannot run this network.
     """
     try:
-        return _plan(prepared)
+        with prepared.request.console.step("Measuring this machine"):
+            return _plan(prepared)
     except EngineError as error:
         precision = prepared.request.recipe.compute.precision
         if precision != "auto" or prepared.precision == torch.float32:
@@ -74,7 +76,8 @@ def make_plan(prepared: Prepared) -> Planned:
         prepared.request.console.say(
             f"{str(error).partition(':')[0]}: too inexact, so fp32 is used"
         )
-        return _plan(with_precision(prepared, torch.float32))
+        with prepared.request.console.step("Measuring this machine"):
+            return _plan(with_precision(prepared, torch.float32))
 
 
 def _plan(prepared: Prepared) -> Planned:
@@ -146,11 +149,13 @@ def _plan_search(prepared: Prepared) -> Planned:
     pass_s = row_s * (train * (1 + views) + val)
     budget_s = _budget_s(recipe, pass_s, time.perf_counter() - begun)
     folds = fold_count(prepared.listing, recipe.search.folds, OF_CANDIDATES)
-    tried = candidates.choose(base, lines, cost, budget_s, recipe.search.candidates, folds)
+    most, fixed = recipe.search.candidates, _kept_by(recipe)
+    tried = candidates.choose(base, lines, cost, budget_s, most, folds, fixed)
     if not tried and recipe.head.start != "probe":
         # A random head must be trained, however little time there is.
-        tried = candidates.choose(base, lines, cost, math.inf, 1)
-    request.console.say(
+        tried = candidates.choose(base, lines, cost, math.inf, 1, fixed=fixed)
+    messages.fixed(recipe.search.fixed, base, request.console)
+    request.console.detail(
         f"search: {len(tried)} candidates besides the probe{', cross-validated,' * bool(folds)} in "
         f"about {candidates.total_s(tried, folds):.0f} s of the {budget_s:.0f} s there are for them"
     )
@@ -188,6 +193,11 @@ def _plan_pass(
     }
     plan = replace(plan, recipe=planned, facts=facts)
     return Planned(prepared, plan, tuple(one.line for one in tried[:1]), tried)
+
+
+def _kept_by(recipe: Recipe) -> tuple[str, ...]:
+    """Returns what candidates may not vary; a line that is named is the only one anyway."""
+    return tuple(name for name in recipe.search.fixed if name != "line")
 
 
 def _search_lines(model: Classifier, recipe: Recipe) -> SearchLines:

@@ -35,7 +35,7 @@ from frostline.networks.record import OpenedBackbone
 from frostline.pipeline import folds, messages
 from frostline.recipe import BackboneChoice, Data, Recipe, Stage
 from frostline.sound import rules
-from frostline.sound.loading import medium, windows_of
+from frostline.sound.loading import files_of, medium, windows_of
 from frostline.training import trackers
 
 
@@ -114,6 +114,7 @@ def make_request(
     recipe = _with_defaults(recipe, head)
     refuse_paths_inside_images(photos, {**(written or {}), "--cache-dir": cache})
     listing = listings.scan_as(photos, recipe.data, console, medium=medium(recipe.data.sound))
+    messages.pictures(listing, console)
     refuse_unreadable(listing, recipe.data.strict)
     name = _network(recipe.backbone, device, begun_with, console)
     recipe = replace(recipe, backbone=replace(recipe.backbone, name=name))
@@ -127,22 +128,24 @@ def prepare(request: Request) -> Prepared:
         BackboneError: Where the network cannot be opened or traced.
         RecipeError: Where the head does not fit.
     """
-    recipe, listing = request.recipe, request.listing
+    recipe, listing, console = request.recipe, request.listing, request.console
     # Where a backbone's weights are random, the seed decides them too.
-    with with_seed(recipe.seed, request.device):
+    with console.step("Opening the network"), with_seed(recipe.seed, request.device):
         opened = open_backbone(recipe.backbone)
-    opened = fed_with(opened, listing, recipe.data, request.console)
+    opened, notes = fed_with(opened, listing, recipe.data, console)
     precision = engines.pick_precision(recipe.compute.precision, request.device)
     targets = recipe.data.targets
     if targets == "auto":
         targets = "multilabel" if listing.several else "multiclass"
-    messages.backbone(opened, request.console)
-    model = assemble(request, opened, precision, targets, listing.labels)
-    messages.head(model, request.console)
+    messages.backbone(opened, console)
+    with console.step("Cutting the network"):
+        model = assemble(request, opened, precision, targets, listing.labels)
+    messages.head(model, console)
     # A line that cannot be is told before splits are.
     stage_lines(model, recipe)
-    listing = windows_of(listing, opened.record.preprocessing)
+    listing = windows_of(listing.with_notes(notes), opened.record.preprocessing)
     listing = splits.assign(listing, recipe.data.val, recipe.data.test, recipe.seed)
+    messages.pictures(files_of(listing, request.listing), console, request.listing)
     folds.check(listing, recipe.search.folds)
     return Prepared(request, opened, precision, targets, model, listing)
 
@@ -252,10 +255,10 @@ def _network(
     try:
         catalog.download_of(default)
     except DownloadError as error:
-        console.say(
-            f"{error.missing}; taking {FALLBACK} instead, which ships with Frostline. "
-            f"With a connection: frostline backbones get {default}"
-        )
+        # Without kinds and tags, which would not fit into a line.
+        wanted, taken = (one.partition(":")[2].partition(".")[0] for one in (default, FALLBACK))
+        console.say(f"{wanted} cannot be downloaded: {taken} instead")
+        console.detail(f"{error.missing}. With a connection: frostline backbones get {default}")
         return FALLBACK
     return default
 
@@ -278,8 +281,8 @@ def open_backbone(choice: BackboneChoice) -> OpenedBackbone:
 
 def fed_with(
     opened: OpenedBackbone, listing: Listing, data: Data, console: Console
-) -> OpenedBackbone:
-    """Returns a backbone that is fed as these files need it.
+) -> tuple[OpenedBackbone, tuple[str, ...]]:
+    """Returns a backbone that is fed as these files need it, and what to tell of it.
 
     Pictures get levels where some are deep, sounds a spectrogram.
 
@@ -289,13 +292,13 @@ def fed_with(
     """
     own, name = opened.record.preprocessing, opened.record.name
     if data.sound:
-        fed = rules.preprocessing_for(own, listing, data.window_s, name, console)
+        fed, notes = rules.preprocessing_for(own, listing, data.window_s, name)
     elif own.spectrogram is not None:
         raise BackboneError(f"{name}: hears sounds and sees no pictures. Add --sound.")
     else:
         most_px = listings.most_px_of(data)
-        fed = level_rules.preprocessing_for(own, listing, data.levels, most_px, console)
-    return replace(opened, record=replace(opened.record, preprocessing=fed))
+        fed, notes = level_rules.preprocessing_for(own, listing, data.levels, most_px, console)
+    return replace(opened, record=replace(opened.record, preprocessing=fed)), notes
 
 
 @contextmanager

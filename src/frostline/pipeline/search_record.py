@@ -6,6 +6,7 @@ from typing import Any
 
 from frostline.base import files
 from frostline.base.console import Console
+from frostline.pipeline import messages
 from frostline.planner.candidates import Candidate
 from frostline.run.folder import RunFolder
 from frostline.training import scoring
@@ -136,12 +137,31 @@ class SearchRecord:
             scores = [_shown(self.score(number, when)) for when in columns]
             rows.append([facts["name"], *scores, f"{facts['seconds']:.1f}", mark])
         where = f"by {folds}-fold cross-validation" if folds else "on validation"
-        console.say(f"search: accuracy and scaled log-loss {where}")
+        self._tell_shortly(console)
+        console.detail(f"search: accuracy and scaled log-loss {where}")
         console.table(rows)
         if self.all_diverged:
             console.say(
                 "search: the losses of all candidates were no longer numbers, so the probe it is; "
                 "a smaller stages.0.lr may do better"
+            )
+
+    def _tell_shortly(self, console: Console) -> None:
+        """Says what came of it in a sentence."""
+        tried, chosen = self.facts["candidates"], self.facts["chosen"]
+        count = sum("seconds" in one for one in tried)
+        settings = f"{count} setting{'s' * (count != 1)}"
+        if not tried:
+            console.say("Layers above: no time to train them (--time 5m gives more)")
+        elif chosen == "probe":
+            console.say(f"Layers above too, {settings} tried: none better, left out")
+        else:
+            score = self.score(chosen, self._last)
+            assert score is not None
+            surer = ", surer" if score.accuracy == self._probe.accuracy else ""
+            console.say(
+                f"Layers above {tried[chosen]['line']} too, best of {settings}: "
+                f"{messages.right(score)}{surer}"
             )
 
     def _scores(self, when: str) -> dict[int, Score]:

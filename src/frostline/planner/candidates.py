@@ -9,7 +9,7 @@ many: each one more is one more chance to pick a lucky state on the validation i
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from frostline.frost import Line
@@ -100,6 +100,7 @@ def choose(
     budget_s: float,
     most: int = 0,
     folds: int = 0,
+    fixed: Collection[str] = (),
 ) -> tuple[Candidate, ...]:
     """Returns the candidates that fit into the time, the first of them at its best length.
 
@@ -110,21 +111,27 @@ def choose(
         budget_s: Seconds for all of them.
         most: At most so many; 0 for as many as fit.
         folds: Of the cross-validation that compares them; 0 where validation does.
+        fixed: What stays as it is in `base`, of `epochs` and `lr`. A line that `base` names does
+            anyway.
 
     Returns:
-        None at all where not even a short one fits.
+        None at all where not even a short one fits; of fixed length there is always one.
     """
-    first = _first(base, lines, cost, budget_s / max(folds, 1))
+    first = _first(base, lines, cost, budget_s / max(folds, 1), fixed)
     if first is None:
         return ()
-    ahead = [*_bolder(first, base, lines, cost)]
-    behind = [*_gentler(first, base, lines, cost)]
+    ahead = [one for one in _bolder(first, base, lines, cost) if _keeps(one, base, fixed)]
+    behind = [one for one in _gentler(first, base, lines, cost) if _keeps(one, base, fixed)]
     if folds:  # There is no half: each is cross-validated to its end.
         return _fitting(first, [*behind, *ahead], budget_s, most, folds)
     return (
         *_fitting(first, [replace(one, when=AHEAD) for one in ahead], budget_s, most),
         *_fitting(first, [replace(one, when=BEHIND) for one in behind], budget_s, most)[1:],
     )
+
+
+def _keeps(candidate: Candidate, base: Stage, fixed: Collection[str]) -> bool:
+    return all(getattr(candidate.stage, name) == getattr(base, name) for name in fixed)
 
 
 def _fitting(
@@ -185,18 +192,25 @@ def scaled_epochs(epochs: int, images: int) -> int:
     return max(min(LEAST_EPOCHS, epochs), round(epochs * math.sqrt(IMAGES / images)))
 
 
-def _first(base: Stage, lines: SearchLines, cost: EpochCost, budget_s: float) -> Candidate | None:
-    epochs = scaled_epochs(base.epochs, cost.images)
+def _first(
+    base: Stage, lines: SearchLines, cost: EpochCost, budget_s: float, fixed: Collection[str]
+) -> Candidate | None:
+    has_length, has_rate = "epochs" in fixed, "lr" in fixed
+    epochs = base.epochs if has_length else scaled_epochs(base.epochs, cost.images)
     if lines.higher is not None and cost.images < FEW_IMAGES:
-        small = _made(replace(base, lr=0.3 * base.lr), lines.higher, epochs, cost)
-        return small if small.estimate_s <= budget_s else None
+        lr = base.lr if has_rate else _rate(0.3 * base.lr)
+        small = _made(replace(base, lr=lr), lines.higher, epochs, cost)
+        return small if has_length or small.estimate_s <= budget_s else None
+    if has_length:
+        return _made(base, lines.main, epochs, cost)
     main = lines.main
     longest = int(budget_s / max(cost.at(main), 1e-9))
     enough = min(FEWEST_EPOCHS, epochs)
     if longest >= enough or lines.higher is None:
         return _fitted(base, main, min(epochs, longest), cost)
     longest = int(budget_s / max(cost.at(lines.higher), 1e-9))
-    return _fitted(replace(base, lr=3 * base.lr), lines.higher, min(epochs, longest), cost)
+    lr = base.lr if has_rate else _rate(3 * base.lr)
+    return _fitted(replace(base, lr=lr), lines.higher, min(epochs, longest), cost)
 
 
 def _fitted(stage: Stage, line: Line, epochs: int, cost: EpochCost) -> Candidate | None:
@@ -210,13 +224,13 @@ def _gentler(
 ) -> Iterator[Candidate]:
     """Yields what to try where the first one unlearns what the probe knows."""
     epochs, lr = first.stage.epochs, first.stage.lr
-    yield _made(replace(base, lr=0.3 * lr), first.line, epochs, cost)
+    yield _made(replace(base, lr=_rate(0.3 * lr)), first.line, epochs, cost)
     if cost.images < FEW_IMAGES:
         return
     if lines.higher is not None and lines.higher != first.line:
-        yield _made(replace(base, lr=0.3 * lr), lines.higher, epochs, cost)
-    yield _made(replace(base, lr=0.3 * lr, augment=False), first.line, epochs, cost)
-    yield _made(replace(base, lr=0.1 * lr), first.line, epochs, cost)
+        yield _made(replace(base, lr=_rate(0.3 * lr)), lines.higher, epochs, cost)
+    yield _made(replace(base, lr=_rate(0.3 * lr), augment=False), first.line, epochs, cost)
+    yield _made(replace(base, lr=_rate(0.1 * lr)), first.line, epochs, cost)
 
 
 def _bolder(
@@ -233,8 +247,11 @@ def _bolder(
     yield _made(replace(base, lr=lr, mixup=0.2), first.line, 2 * epochs, cost)
 
 
+def _rate(rate: float) -> float:
+    """Returns a rate with two digits, so that a recipe reads well."""
+    return float(f"{rate:.2g}")
+
+
 def _made(stage: Stage, line: Line, epochs: int, cost: EpochCost) -> Candidate:
-    # Rates are told with two digits, so that a recipe reads well.
-    lr = float(f"{stage.lr:.2g}")
-    made = replace(stage, line=line.name, epochs=epochs, steps=0, lr=lr)
+    made = replace(stage, line=line.name, epochs=epochs, steps=0)
     return Candidate(made, line, epochs * cost.at(line))

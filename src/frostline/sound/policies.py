@@ -87,6 +87,17 @@ def preset(name: str) -> SoundPolicy:
     return PRESETS[name]
 
 
+def changes(policy: SoundPolicy) -> list[str]:
+    """Returns what is done to training sounds, in plain words."""
+    words = {
+        "moved in time": policy.shift,
+        "louder or quieter": policy.gain,
+        "under noise": policy.noise,
+        "with bands and times hidden": policy.masks,
+    }
+    return [what for what, is_done in words.items() if is_done]
+
+
 def told(policy: SoundPolicy) -> str:
     """Says in words how sounds are varied; nothing where they are not."""
     parts = [

@@ -3,7 +3,6 @@
 import statistics
 from dataclasses import replace
 
-from frostline.base.console import Console
 from frostline.base.errors import BackboneError
 from frostline.images.preprocessing import Preprocessing
 from frostline.images.rows import Listing
@@ -13,9 +12,9 @@ _LEAST_S, _MOST_S = 1.0, 10.0
 
 
 def preprocessing_for(
-    base: Preprocessing, listing: Listing, window_s: float, where: str, console: Console
-) -> Preprocessing:
-    """Returns a network's preprocessing with the spectrogram that it is fed, and says it.
+    base: Preprocessing, listing: Listing, window_s: float, where: str
+) -> tuple[Preprocessing, tuple[str, ...]]:
+    """Returns a network's preprocessing with the spectrogram that it is fed, and a line on it.
 
     Args:
         base: Of the network. What hears by itself keeps its spectrogram.
@@ -23,7 +22,6 @@ def preprocessing_for(
         window_s: Seconds heard at once; 0 for the network's own or, where it was made for
             pictures, the median length of the sounds, from 1 to 10 s.
         where: The network's name, for messages.
-        console: Where it is said.
 
     Raises:
         BackboneError: Where a network that hears by itself is asked to hear longer or shorter.
@@ -41,11 +39,11 @@ def preprocessing_for(
     else:
         _refuse_unknown(base, where)
         how = for_pictures(window_s or usual_s(listing), base.width_px)
-    console.say(
-        f"spectrogram: {how.bands} mel bands up to {how.high_hz:,.0f} Hz × {how.frames} frames, "
-        f"{how.window_s:.4g} s at {how.rate_hz:,} Hz"
+    note = (
+        f"heard in windows of {how.window_s:.3g} s, as {how.bands} mel bands up to "
+        f"{how.high_hz:,.0f} Hz"
     )
-    return replace(base, spectrogram=how)
+    return replace(base, spectrogram=how), (note,)
 
 
 def _refuse_unknown(base: Preprocessing, where: str) -> None:
