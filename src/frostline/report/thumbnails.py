@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from frostline.base.errors import FrostlineError
+from frostline.images.unreadable import Unreadable
+from frostline.report import spectrograms
 from frostline.report.text import escape
 
 THUMBNAIL_PX = 240
@@ -46,19 +49,30 @@ def thumbnail(path: str, side_px: int = THUMBNAIL_PX) -> bytes:
 
 
 def picture(path: str, told: str, side_px: int = THUMBNAIL_PX) -> str:
-    """Returns HTML that shows a picture, or says why it cannot be shown.
+    """Returns HTML that shows a picture, or a sound with its player, or says why it cannot.
 
     Args:
         path: The picture; it is only read, and may be gone.
         told: What to say to who cannot see it.
         side_px: Of the thumbnail.
     """
+    if spectrograms.is_sound(path):
+        return _sound(path, told)
     try:
         return inline(thumbnail(path, side_px), told)
     except FileNotFoundError:
         return '<div class="missing">The picture is no longer there.</div>'
     except Exception:  # Pillow raises almost anything on a damaged file; a page must not fail
         return '<div class="missing">The picture cannot be shown.</div>'
+
+
+def _sound(path: str, told: str) -> str:
+    try:
+        return inline(spectrograms.drawn(path), told) + spectrograms.player(path)
+    except OSError:
+        return '<div class="missing">The sound is no longer there.</div>'
+    except (Unreadable, FrostlineError):  # Damaged, or the extra is not installed here.
+        return '<div class="missing">The sound cannot be drawn.</div>' + spectrograms.player(path)
 
 
 def inline(jpeg: bytes, told: str) -> str:
