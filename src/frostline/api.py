@@ -2,121 +2,31 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from torch import Tensor, nn
 
-from frostline import frost, pipeline
+from frostline import pipeline
 from frostline import recipe as recipes
-from frostline.base.console import QUIET, Console
+from frostline.base.console import Console
 from frostline.base.errors import BackboneError, RecipeError
 from frostline.base.paths import cache_folder, user_path
 from frostline.images.listing import Row
 from frostline.images.preprocessing import Preprocessing
-from frostline.model import predict
-from frostline.model.classifier import Classifier
+from frostline.interactive import notebook
+from frostline.interactive.finished_run import Run
+from frostline.interactive.opened_backbone import Backbone
 from frostline.networks import catalog
-from frostline.networks.record import BackboneRecord, OpenedBackbone
 from frostline.planner import Plan
 from frostline.recipe import BackboneChoice, Compute, Recipe
+from frostline.recipe.options import Options, Settings, from_options
 from frostline.report import curves, everything
 from frostline.run import about
 from frostline.run import folder as run_folder
+from frostline.run.naming import next_run_folder
 from frostline.training.lr_find import RateSuggestion
 
-
-@dataclass(frozen=True)
-class Run:
-    """A finished run.
-
-    Attributes:
-        path: Its folder.
-        metrics: What `metrics.json` holds: for each split `n`, `accuracy`, `accuracy_ci95`, …
-    """
-
-    path: Path
-    metrics: dict[str, Any]
-    _opened: list[Classifier] = field(default_factory=list, repr=False, compare=False)
-
-    @property
-    def model(self) -> Path:
-        """The model folder, which `timm.create_model("local-dir:…", pretrained=True)` opens."""
-        return run_folder.RunFolder(self.path).model
-
-    def predict(
-        self, pictures: Sequence[str | os.PathLike[str]], top_k: int = 1
-    ) -> list[predict.Prediction]:
-        """Says what pictures show.
-
-        Args:
-            pictures: Files, and folders of files.
-            top_k: How many classes to name for each.
-
-        Raises:
-            ListingError: Where a path does not exist.
-        """
-        paths = [user_path(picture) for picture in pictures]
-        return list(predict.predict(self._model(), paths, top_k, QUIET))
-
-    def evaluate(self, photos: Any, split: str = "auto") -> dict[str, Any]:
-        """Scores the run's model on labelled pictures.
-
-        Args:
-            photos: As for `train`; labels go by name.
-            split: `train`, `val`, `test`, `all`, or `auto`: val where the pictures come with
-                splits, all of them otherwise.
-
-        Returns:
-            What `metrics` holds of one split: `n`, `accuracy`, `accuracy_ci95`, …
-
-        Raises:
-            ListingError: Where a class is unknown to the model, or there is nothing to score.
-        """
-        return predict.evaluate_on(self._model(), _source(photos), split, QUIET)[0].metrics
-
-    def _model(self) -> Classifier:
-        if not self._opened:
-            self._opened.append(predict.open_model(str(self.path)))
-        return self._opened[0]
-
-
-@dataclass(frozen=True)
-class Backbone:
-    """A network with its facts.
-
-    Attributes:
-        module: The network, in eval mode.
-        record: Input size, preprocessing, licence, class names, parameter count.
-    """
-
-    module: nn.Module
-    record: BackboneRecord
-
-    def lines(self) -> tuple[frost.Line, ...]:
-        """Returns every place where it can be cut, from `pixels` to `pooled`.
-
-        Raises:
-            LineError: Where the network cannot be traced.
-        """
-        return self._traced().lines
-
-    def cut(self, line: str | int) -> tuple[nn.Module, nn.Module]:
-        """Returns prefix and suffix: `suffix(prefix(x)) == module(x)`.
-
-        Both share the parameters of `module`, under its names.
-
-        Args:
-            line: A line's name or index, as `lines()` gives them.
-
-        Raises:
-            LineError: Where it cannot be cut there.
-        """
-        return self._traced().cut(line)
-
-    def _traced(self) -> frost.TracedNetwork:
-        return catalog.trace(OpenedBackbone(self.record, self.module))
+__all__ = ["Backbone", "Run", "activations", "backbone", "lr_find", "open_run", "plan", "train"]
 
 
 def backbone(
@@ -184,47 +94,32 @@ def open_run(path: str | os.PathLike[str]) -> Run:
 
 def train(
     photos: Any,
+    out: str | os.PathLike[str] | None = None,
     *,
-    out: str | os.PathLike[str],
     recipe: Recipe | str | os.PathLike[str] | None = None,
-    settings: Sequence[str] = (),
-    backbone: str | None = None,
-    head: str | None = None,
-    pooling: str | None = None,
-    line: str | None = None,
-    epochs: int | None = None,
-    lr: float | None = None,
-    val: float | None = None,
-    test: float | None = None,
-    seed: int | None = None,
-    device: str | None = None,
+    settings: Settings = (),
     cache_dir: str | os.PathLike[str] | None = None,
     console: Console | None = None,
     command: Sequence[str] = (),
+    **options: Unpack[Options],
 ) -> Run:
     """Trains a classifier on a folder of labelled pictures.
 
     Args:
         photos: A folder of class folders; one with `train/` and `val/`; a CSV; or a DataFrame with
             the columns `path` and `label`.
-        out: The run folder.
-        recipe: A recipe, or the name of one or its file; `thaw` where None and neither `line`,
-            `epochs` nor `lr` is given, which make a recipe of one stage.
-        settings: `KEY=VALUE`, such as `stages.0.lr=1e-5`, for a recipe by name.
-        backbone: The pretrained network. This and what follows goes before what a recipe by name
-            says; a whole `Recipe` stays as it is.
-        head: `linear` or `mlp:WIDTH[,WIDTH…][,dropout=P]`.
-        pooling: `avg`, `max` or `flatten`.
-        line: Where to cut, and train what is above.
-        epochs: Passes over the images.
-        lr: Peak learning rate of the head.
-        val: Share kept for validation where the pictures come without splits.
-        test: Share kept for a final test.
-        seed: Decides splits, new weights and order.
-        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        out: The run folder. Where None, the next free one of `runs/NAME`, `runs/NAME-2`, …, after
+            the name of `photos`; where the last of these was interrupted, that one again.
+        recipe: A recipe, or the name of one or its file; `thaw` where None and nothing is said of a
+            single stage.
+        settings: Single values of a recipe by name: a dict such as `{"stages.0.lr": 1e-5}`, or
+            `KEY=VALUE`, one or several. They go before options.
         cache_dir: Where activations are kept; see `frostline.base.paths.cache_folder`.
-        console: Where words go; standard error by default, `Console(None)` for silence.
+        console: Where words go; by default standard error, in a notebook standard output;
+            `Console(None)` for silence.
         command: What was typed, word by word, for the report.
+        **options: Those of `frostline train`, with `_` for `-`: `backbone`, `head`, `epochs`, …
+            They go before what a recipe by name says; a whole `Recipe` stays as it is.
 
     Returns:
         The finished run.
@@ -232,36 +127,26 @@ def train(
     Raises:
         FrostlineError: Saying what is wrong and what to do.
     """
-    given = {
-        "backbone.name": backbone,
-        "head.spec": head,
-        "head.pooling": pooling,
-        "data.val": val,
-        "data.test": test,
-        "seed": seed,
-        "compute.device": device,
-    }
-    wanted = _composed(recipe, settings, given, {"line": line, "epochs": epochs, "lr": lr})
-    shown = console or Console()
-    was_whole = _is_whole(run_folder.RunFolder(user_path(out)))
+    wanted = _composed(recipe, settings, options)
+    source, cache = _source(photos), cache_folder(cache_dir)
+    folder = next_run_folder(source) if out is None else user_path(out)
+    was_whole = _is_whole(run_folder.RunFolder(folder))
     with recipes.naming_file(_name_of(recipe)):
-        run = pipeline.train(
-            _source(photos), user_path(out), wanted, cache_folder(cache_dir), shown
-        )
+        run = pipeline.train(source, folder, wanted, cache, _shown(console))
     if not was_whole:
         about.write(run, about.now(command))
         everything.write(run)
-    return open_run(user_path(out))
+    return open_run(folder)
 
 
 def plan(
     photos: Any,
     *,
     recipe: Recipe | str | os.PathLike[str] | None = None,
-    settings: Sequence[str] = (),
-    backbone: str | None = None,
+    settings: Settings = (),
     cache_dir: str | os.PathLike[str] | None = None,
     console: Console | None = None,
+    **options: Unpack[Options],
 ) -> Plan:
     """Measures this machine and says how `train` would go about it; trains nothing.
 
@@ -269,9 +154,9 @@ def plan(
         photos: As for `train`.
         recipe: As for `train`.
         settings: As for `train`.
-        backbone: As for `train`.
         cache_dir: Where activations are kept.
         console: Where words go.
+        **options: As for `train`.
 
     Returns:
         The plan: `recipe`, with every choice written out, and `facts`, what `plan.json` holds.
@@ -279,9 +164,9 @@ def plan(
     Raises:
         FrostlineError: Saying what is wrong and what to do.
     """
-    wanted = _composed(recipe, settings, {"backbone.name": backbone}, {})
+    wanted = _composed(recipe, settings, options)
     with recipes.naming_file(_name_of(recipe)):
-        return pipeline.plan(_source(photos), wanted, cache_folder(cache_dir), console or Console())
+        return pipeline.plan(_source(photos), wanted, cache_folder(cache_dir), _shown(console))
 
 
 def activations(
@@ -312,7 +197,7 @@ def activations(
         FrostlineError: Saying what is wrong and what to do.
     """
     choice, compute = BackboneChoice(backbone, image_px=image_px), Compute(device)
-    cache, shown = cache_folder(cache_dir), console or Console()
+    cache, shown = cache_folder(cache_dir), _shown(console)
     return pipeline.embed(choice, _source(photos), line, compute, cache, shown)
 
 
@@ -320,8 +205,7 @@ def lr_find(
     photos: Any,
     *,
     recipe: Recipe | str | os.PathLike[str] | None = None,
-    settings: Sequence[str] = (),
-    backbone: str | None = None,
+    settings: Settings = (),
     out: str | os.PathLike[str] | None = None,
     stage: int | None = None,
     start: float = 1e-7,
@@ -329,6 +213,7 @@ def lr_find(
     steps: int = 100,
     cache_dir: str | os.PathLike[str] | None = None,
     console: Console | None = None,
+    **options: Unpack[Options],
 ) -> RateSuggestion:
     """Tries rising learning rates on a stage, and suggests one.
 
@@ -336,7 +221,6 @@ def lr_find(
         photos: As for `train`.
         recipe: As for `train`.
         settings: As for `train`.
-        backbone: As for `train`.
         out: Writes `OUT.png` and `OUT.svg`, the losses; nothing where None.
         stage: Which of the recipe's stages, from 0; the last where None.
         start: First rate, of the head.
@@ -344,15 +228,16 @@ def lr_find(
         steps: How many are tried.
         cache_dir: Where activations are kept.
         console: Where words go.
+        **options: As for `train`; a sweep has no `epochs` and no `lr`.
 
     Raises:
         FrostlineError: Saying what is wrong and what to do.
     """
-    wanted = _composed(recipe, settings, {"backbone.name": backbone}, {})
+    wanted = _composed(recipe, settings, options)
     if out is not None:
         pipeline.refuse_paths_inside_images(_source(photos), {"--out": user_path(out)})
     rates = (start, end, steps)
-    shown = console or Console()
+    shown = _shown(console)
     with recipes.naming_file(_name_of(recipe)):
         found = pipeline.find_rate(
             _source(photos), wanted, stage, rates, cache_folder(cache_dir), shown
@@ -367,25 +252,27 @@ def _source(photos: Any) -> Any:
     return user_path(photos) if isinstance(photos, str | os.PathLike) else photos
 
 
+def _shown(console: Console | None) -> Console:
+    return console or Console(notebook.words_to())
+
+
 def _composed(
     recipe: Recipe | str | os.PathLike[str] | None,
-    settings: Sequence[str],
-    given: Mapping[str, Any],
-    stage: Mapping[str, Any],
+    settings: Settings,
+    options: Mapping[str, Any],
 ) -> Recipe:
-    """Returns the recipe that arguments ask for; those that are None say nothing.
+    """Returns the recipe that arguments ask for.
 
     Raises:
         RecipeError: Where a whole recipe comes with arguments, or what is asked does not hold.
     """
-    given = {key: value for key, value in given.items() if value is not None}
-    stage = {key: value for key, value in stage.items() if value is not None}
     if not isinstance(recipe, Recipe):
-        return recipes.compose(_name_of(recipe), settings, given, stage)
-    if given or stage or settings:
+        return from_options(_name_of(recipe), settings, options)
+    given = [name for name, value in options.items() if value is not None]
+    if given or settings:
         raise RecipeError(
-            f"{next(iter({**given, **stage, 'settings': 0}))}: goes with a recipe by name; "
-            "a whole Recipe says it itself (see dataclasses.replace)."
+            f"{[*given, 'settings'][0]}: goes with a recipe by name; a whole Recipe says it "
+            "itself (see dataclasses.replace)."
         )
     return recipe
 

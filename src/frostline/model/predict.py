@@ -1,16 +1,17 @@
 """Saying what new pictures show, with a run, a model folder or a backbone's own classes."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePath
 
 import torch
 
 from frostline.activations import engines, extraction
+from frostline.base import html
 from frostline.base.console import Console
 from frostline.base.errors import BackboneError, ListingError, did_you_mean
 from frostline.base.paths import user_path
-from frostline.images import level_rules
+from frostline.images import level_rules, thumbnails
 from frostline.images import listing as listings
 from frostline.images.preprocessing import Preprocessing
 from frostline.model import classifier
@@ -19,8 +20,11 @@ from frostline.networks import catalog
 from frostline.run.folder import RunFolder, open_run
 from frostline.scores import evaluation, metrics
 
+# So many classes are shown of one picture.
+_SHOWN = 5
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Prediction:
     """What is said of one picture.
 
@@ -33,6 +37,7 @@ class Prediction:
             every class of probability 0.5 or more, whatever `top` is cut to.
         sureness: How sure the model is of that, 0 to 1: the probability of the class; of several
             labels, of the one it is least sure to have said or left unsaid rightly.
+        content: Of its file, where it came from Python and not from a file.
     """
 
     path: str
@@ -40,6 +45,21 @@ class Prediction:
     problem: str = ""
     labels: tuple[str, ...] = ()
     sureness: float = 0.0
+    content: bytes | None = field(default=None, compare=False)
+
+    def __repr__(self) -> str:
+        said = ", ".join(f"{label} {chance:.1%}" for label, chance in self.top[:_SHOWN])
+        return html.one_line(f"Prediction {self.path}: {said or 'not read: ' + self.problem}")
+
+    def _repr_html_(self) -> str:
+        name = PurePath(self.path).name
+        if self.problem:
+            return html.block(html.lead(name), html.dim(f"not read: {self.problem}"))
+        said = ", ".join(self.labels) or "none of the classes"
+        shown = thumbnails.picture(self.content or self.path, f"{name}: {said}")
+        bars = "".join(_bar(label, chance) for label, chance in self.top[:_SHOWN])
+        words = f"{html.lead(said)}{html.dim(name)}<table><tbody>{bars}</tbody></table>"
+        return html.block(f'<div class="one">{shown}<div>{words}</div></div>')
 
     def is_unsure(self, threshold: float) -> bool:
         """Says whether the picture was read, and the model is less sure than that."""
@@ -233,6 +253,14 @@ def _prediction(
     likely = (probabilities >= metrics.THRESHOLD).nonzero()[:, 0].tolist()
     labels = tuple(model.labels[index] for index in likely)
     return Prediction(path, top, labels=labels, sureness=least)
+
+
+def _bar(label: str, chance: float) -> str:
+    width = f"{8 * chance:.2f}em"
+    return (
+        f'<tr><th scope="row">{html.escape(label)}</th><td>{chance:.1%}</td>'
+        f'<td class="text"><span class="bar" style="width:{width}"></span></td></tr>'
+    )
 
 
 def _gives_several(model: Classifier) -> bool:

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+from frostline.images.thumbnails import picture
 from frostline.report.examples import Example, sort_out
 from frostline.report.text import escape, name, sentence
-from frostline.report.thumbnails import picture
 from frostline.scores.sentences import percent
 
 MISTAKES_SHOWN = 24

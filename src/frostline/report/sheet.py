@@ -3,13 +3,13 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
+from frostline.images.thumbnails import picture
 from frostline.model.predict import Prediction
 from frostline.report import text
 from frostline.report.examples import SURE
 from frostline.report.names import short_names
 from frostline.report.page import document
 from frostline.report.text import escape, sentence
-from frostline.report.thumbnails import picture
 from frostline.scores.sentences import percent, summary_of
 
 # More pictures than this make a page that browsers are slow to open.

@@ -1,0 +1,86 @@
+"""A network with its facts, as Python users hold it."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from frostline import frost
+from frostline.base import html
+from frostline.base.errors import LineError
+from frostline.networks import catalog
+from frostline.networks.record import BackboneRecord, OpenedBackbone
+
+
+@dataclass(frozen=True, repr=False)
+class Backbone:
+    """A network with its facts.
+
+    Attributes:
+        module: The network, in eval mode.
+        record: Input size, preprocessing, licence, class names, parameter count.
+    """
+
+    module: nn.Module
+    record: BackboneRecord
+
+    def __repr__(self) -> str:
+        return html.one_line(f"Backbone {self.record.name}: {_summary(self.record)}")
+
+    def _repr_html_(self) -> str:
+        record = self.record
+        rows = [
+            ("architecture", record.architecture),
+            ("input", _input(record)),
+            ("parameters", f"{record.parameters:,}"),
+            ("features", f"{record.num_features:,}"),
+            ("own classes", f"{len(record.classes):,}" if record.classes else "none known"),
+            ("licence of the weights", record.licence or "not stated"),
+        ]
+        return html.block(html.lead(record.name), html.facts(rows), self._lines_html())
+
+    def _lines_html(self) -> str:
+        try:
+            lines = [line for line in self.lines() if line.block]
+        except LineError as error:
+            return html.dim(str(error))
+        rows = [
+            (line.name, " × ".join(map(str, line.shape)), f"{line.share_below:.0%}")
+            for line in lines
+        ]
+        table = html.table(("line", "shape", "work below"), rows)
+        return html.folded(f"{len(lines)} lines between blocks, where it can be cut", table)
+
+    def lines(self) -> tuple[frost.Line, ...]:
+        """Returns every place where it can be cut, from `pixels` to `pooled`.
+
+        Raises:
+            LineError: Where the network cannot be traced.
+        """
+        return self._traced().lines
+
+    def cut(self, line: str | int) -> tuple[nn.Module, nn.Module]:
+        """Returns prefix and suffix: `suffix(prefix(x)) == module(x)`.
+
+        Both share the parameters of `module`, under its names.
+
+        Args:
+            line: A line's name or index, as `lines()` gives them.
+
+        Raises:
+            LineError: Where it cannot be cut there.
+        """
+        return self._traced().cut(line)
+
+    def _traced(self) -> frost.TracedNetwork:
+        return catalog.trace(OpenedBackbone(self.record, self.module))
+
+
+def _summary(record: BackboneRecord) -> str:
+    return (
+        f"{record.architecture}, {_input(record)}, {record.parameters / 1e6:.1f} M parameters, "
+        f"licence {record.licence or 'not stated'}"
+    )
+
+
+def _input(record: BackboneRecord) -> str:
+    return f"{record.preprocessing.width_px} × {record.preprocessing.height_px} px"
