@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 128 + int(number)
     except BrokenPipeError:
         _close_output()
-        return 128 + signal.SIGPIPE
+        return 128 + 13  # SIGPIPE, which not every system has
     except OSError as error:
         # What no part foresaw, the system names; without a file's name it is a bug of ours.
         if error.filename is not None:
