@@ -32,10 +32,13 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from accuracy_tables import Result, bars, print_results, result_of
 from common import HERE, note, run, train, workplace
-from frostline.images import listing, splits
-from frostline.images.rows import Listing
+from frostline.images import listing
+from frostline.images.rows import Listing, Row
+from frostline.training import folds
 
 ASSETS = Path(os.environ.get("FROSTLINE_ASSETS", HERE.parent.parent / "shared"))
 SETS = ("ants_bees", "cats_dogs", "clothing", "coffee_leaves", "grocery", "solar_cells")
@@ -93,10 +96,27 @@ def source_of(name: str) -> Path:
     return table if table.is_file() else folder
 
 
+def targets_of(found: Listing) -> torch.Tensor:
+    """Returns the classes of the training images: [n], or [n, c] of 0 and 1 for several labels."""
+    numbers = {label: number for number, label in enumerate(found.labels)}
+    learned = found.of("train")
+    if not found.several:
+        return torch.tensor([numbers[row.label] for row in learned])
+    of_class = torch.zeros(len(learned), len(numbers))
+    for at, row in enumerate(learned):
+        of_class[at, [numbers[label] for label in found.tags(row)]] = 1
+    return of_class
+
+
+def groups_of(rows: Sequence[Row]) -> list[str] | None:
+    """Returns what stays together; None where each image is alone."""
+    return [row.group or row.path for row in rows] if any(row.group for row in rows) else None
+
+
 def split_anew(found: Listing, seed: int) -> list[dict[str, str]]:
     """Returns rows of a table in which `val` is called `test`, and a fifth of `train` `val`."""
     learned = found.of("train")
-    held = splits.folds(learned, 5, seed, found.several)
+    held = folds.assign(targets_of(found), 5, groups_of(learned), seed).tolist()
     rows = [(row, "val" if fold == 0 else "train") for row, fold in zip(learned, held, strict=True)]
     rows += [(row, "test") for row in found.of("val")]
     return [
@@ -184,13 +204,15 @@ def carry_out(
                 record.add(case, method, options, made)
 
 
-def wanted_of(methods: Sequence[str], grid_limit: int | None) -> list[tuple[str, str]]:
+def wanted_of(
+    methods: Sequence[str], grid_limit: int | None, rival_epochs: Sequence[int] = RIVAL_EPOCHS
+) -> list[tuple[str, str]]:
     """Returns the method and the options of each run of a case."""
     wanted = [(method, OPTIONS[method]) for method in methods if method in OPTIONS]
     if "reference" in methods:
         wanted += [("reference", options) for options in list(grid())[:grid_limit]]
     if "fastai" in methods:
-        wanted += [("fastai", str(epochs)) for epochs in RIVAL_EPOCHS]
+        wanted += [("fastai", str(epochs)) for epochs in rival_epochs]
     return wanted
 
 
@@ -204,6 +226,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=METHODS, default=METHODS, metavar="METHOD")
     parser.add_argument("--grid-limit", type=int, help="only so many settings, the first ones")
     parser.add_argument("--rival-python", default="", help="of an environment with fastai")
+    parser.add_argument("--rival-epochs", type=int, nargs="+", default=RIVAL_EPOCHS, metavar="N")
     parser.add_argument("--keep", type=Path, help="where results stay, to go on from")
     return parser.parse_args()
 
@@ -215,7 +238,7 @@ def main() -> None:
     ]
     if "fastai" in args.only and not args.rival_python:
         note("without --rival-python: no fastai")
-    wanted = wanted_of(methods, args.grid_limit)
+    wanted = wanted_of(methods, args.grid_limit, args.rival_epochs)
     with workplace() as temporary:
         keep = args.keep or temporary
         keep.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,6 @@
 """What several tests share."""
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,11 +75,17 @@ def settled(*more: object) -> list[str]:
     They ask for the probe alone, or for the one stage that `more` says something of; what `more`
     says goes before them.
     """
-    words = [str(word) for word in more]
-    of_a_stage = {"--line", "--epochs", "--lr", "--suffix-lr", "--optimizer", "--batch-size"}
-    of_a_stage |= {"--weight-decay", "--batch-norm"}
-    probe = [] if of_a_stage & set(words) else ["--recipe", "quick"]
-    return [*probe, "--cache", "always", "--engine", "eager", *words]
+    words, stage = [str(word) for word in more], []
+    numbers = ("--epochs", "--lr", "--suffix-lr", "--batch-size", "--weight-decay")
+    for option in (*numbers, "--line", "--optimizer", "--batch-norm"):
+        while option in words:
+            at = words.index(option)
+            _, value = words.pop(at), words.pop(at)
+            key = option.removeprefix("--").replace("-", "_")
+            text = value if option in numbers else json.dumps(value)
+            stage.append(f"{key} = {text}")
+    one = ["--set", f"stages=[{{{', '.join(stage)}}}]"] if stage else []
+    return ["--recipe", "quick", *one, "--cache", "always", "--engine", "eager", *words]
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ def typed(*words: object) -> list[str]:
 
 
 def train(photos: Path, out: Path, *more: object) -> list[str]:
-    return typed("train", photos, "--out", out, *NETWORK, *settled(*more))
+    return typed("train", photos, "--out", out, "--verbose", *NETWORK, *settled(*more))
 
 
 def said(capsys: Capture, argv: Sequence[str]) -> str:
@@ -136,7 +136,7 @@ def test_a_class_with_one_picture_is_said_and_trained(tmp_path: Path, capsys: Ca
     words = said(capsys, train(tmp_path / "photos", tmp_path / "run"))
     assert "class 'red' is missing in val: nothing there tests it" in words
     assert "class 'red' is shown by one image only" in words
-    assert "3 classes: blue, green, red" in words
+    assert "11 pictures in 3 classes: blue 5, green 5, red 1" in words
 
 
 def test_two_classes_of_one_picture_each(tmp_path: Path, capsys: Capture) -> None:
@@ -396,9 +396,9 @@ def test_an_unknown_line_leaves_nothing_in_the_way_of_the_right_one(
         (("--head", "mlp:8,dropout=2"), "dropout=P with P in [0, 1)"),
         (("--pooling", "avgg"), "Did you mean avg?"),
         (("--optimizer", "adamx"), "Did you mean adam, adamw?"),
-        (("--epoch", "3"), "unrecognized arguments: --epoch 3. Did you mean --epochs?"),
+        (("--epochz", "3"), "unrecognized arguments: --epochz 3. Did you mean --epochs?"),
         (("--epochs", "-1"), "epochs must be at least 1, not -1"),
-        (("--epochs", "many"), "argument --epochs: invalid int value: 'many'"),
+        (("--seed", "many"), "argument --seed: invalid int value: 'many'"),
         (("--lr", "0"), "lr must be above 0 and below 100, not 0.0"),
         (("--lr", "nan"), "stages.0.lr must be a finite number, not nan"),
         (("--batch-size", "0"), "batch_size must be at least 1, not 0"),
@@ -688,7 +688,8 @@ def test_a_finished_run_with_another_recipe_or_other_pictures(
 ) -> None:
     before = fingerprint(finished_run.path)
     line = refused(capsys, [*finished_run.argv, "--seed", "5"])
-    assert "holds a finished run of another recipe (seed: 0 and 5). Name another folder" in line
+    assert "holds a finished run of another recipe (seed: 0 and 5). To train anew" in line
+    assert "--out " + str(finished_run.path) + "-2" in line
     others = make_photos(tmp_path / "others", {"blue": 4, "red": 4})
     argv = [str(others) if word == str(finished_run.photos) else word for word in finished_run.argv]
     assert "was made from other pictures than these" in refused(capsys, argv)
@@ -810,7 +811,8 @@ def test_a_kill_while_filling_and_two_runs_at_once(
 
     def argv(out: str) -> list[str]:
         named = ("--backbone", f"dir:{finished_run.path}", "--image-px", 160)
-        more = ("--cache-dir", cache, "--line", "layer4", "--epochs", 1, "--precision", "fp32")
+        stage = ("--recipe", "quick", "--set", "stages=[{line='layer4', epochs=1}]")
+        more = ("--cache-dir", cache, *stage, "--precision", "fp32")
         return typed("train", photos, "--out", tmp_path / out, *named, *more)
 
     def begin(out: str) -> subprocess.Popen[bytes]:

@@ -137,6 +137,8 @@ def shortened(
     """Makes a recipe with short stages on a tiny network, that leaves little to be measured."""
     for stage in values.get("stages", []):
         stage["epochs"] = 1
+    # One candidate is as good as many to see a command work.
+    values.setdefault("search", {}).setdefault("candidates", 1)
     network = values.setdefault("backbone", {})
     network |= {"image_px": 64, "name": TINY} if "name" in network else {"image_px": 64}
     is_live = values.get("views", {}).get("live") or (given or {}).get("views.live")
@@ -403,9 +405,24 @@ def test_the_layers_are_those_that_are_held() -> None:
 def test_the_files_page_names_what_is_written(desk: Path) -> None:
     told = tables(DOCS / "files.md")
     linear, many, labels = Path("runs/linear"), Path("runs/mlp"), Path("runs/labels")
-    more = ["--epochs", "1", "--tracker", "tensorboard", "--cache", "auto"]
+    more = ["--no-search", "--epochs", "1", "--tracker", "tensorboard", "--cache", "auto"]
     assert main(["train", "photos", "--out", str(linear), *more]) == 0
-    assert main(["train", "photos", "--out", str(many), "--epochs", "1", "--head", "mlp:8"]) == 0
+    assert (
+        main(
+            [
+                "train",
+                "photos",
+                "--out",
+                str(many),
+                "--no-search",
+                "--epochs",
+                "1",
+                "--head",
+                "mlp:8",
+            ]
+        )
+        == 0
+    )
     assert main(["train", "labels.csv", "--out", str(labels), "--recipe", "quick"]) == 0
 
     def read(path: Path) -> Any:

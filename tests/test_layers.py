@@ -17,7 +17,7 @@ LAYERS = (
     ("images", "frost", "networks"),
     ("activations", "scores"),
     ("model",),
-    ("training", "planner", "report"),
+    ("training", "planner", "report", "drawing"),
     ("pipeline",),
     ("interactive", "api", "demo", "cli"),
 )

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from frostline.api import activations, backbone, lr_find, open_run, plan, train
     from frostline.base.errors import FrostlineError
+    from frostline.frost.sizes import output_size
     from frostline.images.preprocessing import Preprocessing
     from frostline.interactive.finished_run import Run
     from frostline.interactive.opened_backbone import Backbone
@@ -35,6 +36,7 @@ _HOMES = {
     "backbone": "frostline.api",
     "lr_find": "frostline.api",
     "open_run": "frostline.api",
+    "output_size": "frostline.frost.sizes",
     "plan": "frostline.api",
     "train": "frostline.api",
 }
@@ -49,6 +51,7 @@ __all__ = [
     "backbone",
     "lr_find",
     "open_run",
+    "output_size",
     "plan",
     "train",
 ]

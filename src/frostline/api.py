@@ -2,14 +2,17 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Unpack
 
 from torch import Tensor, nn
 
 from frostline import pipeline
 from frostline import recipe as recipes
+from frostline.base.ahead import FINISH, Ahead
 from frostline.base.console import Console
 from frostline.base.errors import BackboneError, RecipeError
+from frostline.base.log import Log
 from frostline.base.paths import cache_folder, user_path
 from frostline.images.listing import Row
 from frostline.images.preprocessing import Preprocessing
@@ -20,10 +23,9 @@ from frostline.networks import catalog
 from frostline.planner import Plan
 from frostline.recipe import BackboneChoice, Compute, Recipe
 from frostline.recipe.options import Options, Settings, from_options
-from frostline.report import curves, everything
+from frostline.report import curves, everything, in_words
 from frostline.run import about
 from frostline.run import folder as run_folder
-from frostline.run.naming import next_run_folder
 from frostline.training.lr_find import RateSuggestion
 
 __all__ = ["Backbone", "Run", "activations", "backbone", "lr_find", "open_run", "plan", "train"]
@@ -108,10 +110,9 @@ def train(
     Args:
         photos: A folder of class folders; one with `train/` and `val/`; a CSV; or a DataFrame with
             the columns `path` and `label`.
-        out: The run folder. Where None, the next free one of `runs/NAME`, `runs/NAME-2`, …, after
-            the name of `photos`; where the last of these was interrupted, that one again.
-        recipe: A recipe, or the name of one or its file; `thaw` where None and nothing is said of a
-            single stage.
+        out: The run folder; None for the first of `runs/photos`, `runs/photos-2` and so on that is
+            free, or holds this very run.
+        recipe: A recipe, or the name of one or its file; `thaw` where None.
         settings: Single values of a recipe by name: a dict such as `{"stages.0.lr": 1e-5}`, or
             `KEY=VALUE`, one or several. They go before options.
         cache_dir: Where activations are kept; see `frostline.base.paths.cache_folder`.
@@ -128,15 +129,25 @@ def train(
         FrostlineError: Saying what is wrong and what to do.
     """
     wanted = _composed(recipe, settings, options)
-    source, cache = _source(photos), cache_folder(cache_dir)
-    folder = next_run_folder(source) if out is None else user_path(out)
-    was_whole = _is_whole(run_folder.RunFolder(folder))
+    shown = replace(_shown(console), log=Log(), ahead=Ahead())
+    shown.detail(" ".join(command) or "frostline.train")
+    place = None if out is None else user_path(out)
     with recipes.naming_file(_name_of(recipe)):
-        run = pipeline.train(source, folder, wanted, cache, _shown(console))
-    if not was_whole:
-        about.write(run, about.now(command))
-        everything.write(run)
-    return open_run(folder)
+        run = pipeline.train(_source(photos), place, wanted, cache_folder(cache_dir), shown)
+    if not _is_whole(run):
+        with shown.step("Writing the report", FINISH):
+            about.write(run, about.now(command))
+            everything.write(run)
+    _tell_result(run, shown)
+    return open_run(run.path)
+
+
+def _tell_result(run: run_folder.RunFolder, console: Console) -> None:
+    count, worst = in_words.mistakes(run)
+    for line in ("", *in_words.result(run), *([f"Worth a look: {worst}"] if worst else [])):
+        console.say(line)
+    to_see = f": {count:,} mistake{'s' * (count != 1)} to see" if count else ""
+    console.say(f"Report  {run.report}{to_see}")
 
 
 def plan(

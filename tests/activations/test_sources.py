@@ -114,7 +114,7 @@ def test_a_new_head_or_new_rates_pass_nothing(
 ) -> None:
     run(photos, tmp_path / "one")
     words = StringIO()
-    made = run(photos, tmp_path / "two", replace(RECIPE, **changed), Console(words))
+    made = run(photos, tmp_path / "two", replace(RECIPE, **changed), Console(words, verbose=True))
     assert made.read_plan()["rows_computed"] == 0
     assert all(one["rows_computed"] == 0 for one in made.read_plan()["passes"])
     assert "forward passes below the line: none; all activations were kept\n" in words.getvalue()
@@ -128,7 +128,7 @@ def test_one_view_more_computes_one_view_more(photos: Path, tmp_path: Path) -> N
         stages=tuple(replace(stage, epochs=4) for stage in RECIPE.stages),
     )
     words = StringIO()
-    made = run(photos, tmp_path / "two", more, Console(words))
+    made = run(photos, tmp_path / "two", more, Console(words, verbose=True))
     assert made.read_plan()["rows_computed"] == train
     assert f"forward passes below the line: {train}\n" in words.getvalue()
 
@@ -339,7 +339,7 @@ def test_live_never_takes_a_view_twice_and_keeps_validation(
         stages=(first, RECIPE.stages[1]),
     )
     words = StringIO()
-    made = run(photos, tmp_path / "run", wanted, Console(words))
+    made = run(photos, tmp_path / "run", wanted, Console(words, verbose=True))
     train, _ = split_sizes(made)
     pairs = [(item.content, item.view) for item in seen.items]
     assert len(pairs) == len(set(pairs))

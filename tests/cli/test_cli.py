@@ -68,7 +68,7 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
 def test_there_are_the_commands_of_the_readme() -> None:
     assert set(parsers()) == {
         *("", "train", "plan", "lr-find", "predict", "evaluate", "summary", "lines", "backbones"),
-        *("embed", "demo", "recipe", "recipe list", "recipe show", "recipe check"),
+        *("completion", "embed", "demo", "recipe", "recipe list", "recipe show", "recipe check"),
         *("cache", "cache list", "cache verify", "cache remove"),
         *("weights", "weights inspect"),
     }
@@ -107,12 +107,14 @@ def test_the_module_and_the_version_answer_alike(capsys: Capture) -> None:
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        ("", "the following arguments are required: COMMAND. See frostline --help."),
         ("trian photos", "Did you mean train? See frostline --help."),
-        ("train", "the following arguments are required: PHOTOS, --out. See frostline train"),
+        ("train", "the following arguments are required: PHOTOS. See frostline train --help."),
         ("cache lst", "Did you mean list? See frostline cache --help."),
         ("predict run x.jpg --format jsn", "Did you mean json? See frostline predict --help."),
-        ("predict run x.jpg --topk 3", "unrecognized arguments: --topk 3. Did you mean --top-k?"),
+        (
+            "predict run x.jpg --topk 3",
+            "unrecognized arguments: --topk 3. Did you mean --top-k? See frostline predict",
+        ),
         ("predict run x.jpg --top-k", "expected one argument. See frostline predict --help."),
     ],
 )
@@ -136,7 +138,7 @@ def test_an_interruption_is_130(
     monkeypatch.setattr(api, "train", interrupted)
     assert main(typed("train", photos, "--out", tmp_path / "run")) == 130
     assert capsys.readouterr().err == (
-        "frostline: interrupted; the same command goes on from what is kept\n"
+        "Starting\nfrostline: interrupted; the same command goes on from what is kept\n"
     )
 
 
@@ -148,7 +150,7 @@ def test_what_the_system_refuses_unforeseen_is_one_line(
 
     monkeypatch.setattr(api, "train", refused)
     assert main(typed("train", photos, "--out", tmp_path / "run")) == 2
-    assert capsys.readouterr().err == f"frostline: {tmp_path}/x: Permission denied.\n"
+    assert capsys.readouterr().err == f"Starting\nfrostline: {tmp_path}/x: Permission denied.\n"
 
 
 def test_a_bug_is_a_traceback(
@@ -207,7 +209,7 @@ def test_train_says_what_comes_next(finished_run: FinishedRun, capsys: Capture) 
     assert main(finished_run.argv) == 0
     shown = capsys.readouterr()
     assert shown.out == ""
-    assert f"next: frostline predict {finished_run.path} PICTURE" in shown.err
+    assert f"Next    frostline predict {finished_run.path} PICTURE" in shown.err
 
 
 def test_train_json_is_metrics_json(finished_run: FinishedRun, capsys: Capture) -> None:

@@ -191,12 +191,12 @@ def test_what_only_the_network_can_tell_names_the_file_too(
         ),
         (("--recipe", "none.toml"), "none.toml: no such recipe file."),
         (
-            ("--recipe", "thaw", "--line", "layer3"),
-            "--line: does not say which stage of 'thaw' is meant. Write --set",
+            ("--recipe", "classic", "--line", "layer3"),
+            "--line: does not say which of the 2 stages of recipe classic is meant. Write --set",
         ),
         (
-            ("--recipe", "thaw", "--suffix-lr", "1"),
-            "--suffix-lr: does not say which stage of 'thaw' is meant. Write --set",
+            ("--recipe", "quick", "--suffix-lr", "1"),
+            "--suffix-lr: recipe quick has no stage, only a new last layer, which has none.",
         ),
         (
             ("--set", "nonsense"),
@@ -387,7 +387,7 @@ def test_lr_find_of_what_is_not_there(
 
 
 def test_a_run_has_its_curves(photos: Path, small: Path, tmp_path: Path, capsys: Capture) -> None:
-    err = train(capsys, photos, small, tmp_path / "run")
+    err = train(capsys, photos, small, tmp_path / "run", "--verbose")
     assert (tmp_path / "run" / "curves.png").read_bytes().startswith(b"\x89PNG\r\n")
     assert "<svg" in (tmp_path / "run" / "curves.svg").read_text()
     assert "  epoch 2/2: train loss " in err

@@ -86,7 +86,11 @@ def main(folder: Path) -> None:
     pipeline.train(Path("photos"), Path("finished"), wanted, Path("cache"), Console(None))
     with contextlib.suppress(KeyboardInterrupt):
         pipeline.train(
-            Path("photos"), Path("unfinished"), wanted, Path("cache"), Console(_Terminating())
+            Path("photos"),
+            Path("unfinished"),
+            wanted,
+            Path("cache"),
+            Console(_Terminating(), verbose=True),
         )
     Path("made_with.txt").write_text(f"torch {torch.__version__.partition('+')[0]}\n")
 

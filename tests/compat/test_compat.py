@@ -94,7 +94,9 @@ def test_its_cache_is_hit(made: Path) -> None:
 def test_a_finished_run_is_known_as_finished(made: Path) -> None:
     wanted = recipe.read(made / "recipe.toml")
     words = StringIO()
-    pipeline.train(Path("photos"), Path("finished"), wanted, Path("cache"), Console(words))
+    pipeline.train(
+        Path("photos"), Path("finished"), wanted, Path("cache"), Console(words, verbose=True)
+    )
     assert "already finished" in words.getvalue()
 
 
@@ -102,7 +104,9 @@ def test_a_finished_run_is_known_as_finished(made: Path) -> None:
 def test_an_unfinished_run_goes_on_to_the_same_end(made: Path) -> None:
     wanted = recipe.read(made / "recipe.toml")
     words = StringIO()
-    pipeline.train(Path("photos"), Path("unfinished"), wanted, Path("cache"), Console(words))
+    pipeline.train(
+        Path("photos"), Path("unfinished"), wanted, Path("cache"), Console(words, verbose=True)
+    )
     assert "goes on in epoch 2" in words.getvalue() or "goes on in epoch 3" in words.getvalue()
     whole, resumed = RunFolder(made / "finished"), RunFolder(made / "unfinished")
 

@@ -694,8 +694,8 @@ def test_progress_is_shown_and_nothing_is_written(tmp_path: Path) -> None:
     root = folders(tmp_path, "a", "b")
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
     stream = io.StringIO()
-    listings.scan(root, Console(stream), threads=1)
-    assert "reading headers: 4/4 images" in stream.getvalue()
+    listings.scan(root, Console(stream, verbose=True), threads=1)
+    assert "reading pictures' headers: 4/4 images" in stream.getvalue()
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
 
 

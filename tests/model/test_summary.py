@@ -11,7 +11,8 @@ from torch import nn
 
 from conftest import FinishedRun
 from frostline.base.errors import BackboneError, FrostlineError, LineError, RecipeError, RunError
-from frostline.model import classifier, heads, summary
+from frostline.model import classifier, heads, layer_rows, summary
+from frostline.model.summary_text import as_json, table, tree
 from frostline.networks import catalog
 from frostline.networks.record import OpenedBackbone
 
@@ -158,7 +159,9 @@ def test_a_run_has_its_own_head_and_line(finished_run: FinishedRun) -> None:
     own = summary.of_target(str(finished_run.path))
     assert (own.line, own.head, own.scores) == ("pooled", "its own classifier", 3)
     assert own.input_px == (64, 64)
-    assert own.rows[-1] == summary.LayerRow("fc", "Linear", (3,), 291, True)
+    assert own.rows[-1] == summary.LayerRow(
+        "fc", "Linear", (3,), 291, True, sees_all=True, multiply_adds=288
+    )
     assert own.totals.trainable_tensors == 2
     thawed = summary.of_target(str(finished_run.path / "model"), line="layer3")
     assert thawed.line == "layer3"
@@ -213,28 +216,28 @@ def test_a_network_that_cannot_be_built_without_numbers(monkeypatch: pytest.Monk
 
 
 def test_table() -> None:
-    lines = summary.table(summary.of_target(RESNET, line="layer3", on="layer4", image_px=64))
+    lines = table(summary.of_target(RESNET, line="layer3", on="layer4", image_px=64))
     assert lines == [
         f"{RESNET}: test_resnet, 64 × 64 px; head linear on layer4, 2 scores",
         "",
-        "layer     kind         output        parameters",
-        "conv1.0   Conv2d       16 × 32 × 32         432  frozen",
-        "conv1.1   BatchNorm2d  16 × 32 × 32          32  frozen",
-        "conv1.2   ReLU         16 × 32 × 32           -",
-        "conv1.3   Conv2d       16 × 32 × 32       2,304  frozen",
-        "conv1.4   BatchNorm2d  16 × 32 × 32          32  frozen",
-        "conv1.5   ReLU         16 × 32 × 32           -",
-        "conv1.6   Conv2d       32 × 32 × 32       4,608  frozen",
-        "bn1       BatchNorm2d  32 × 32 × 32          64  frozen",
-        "act1      ReLU         32 × 32 × 32           -",
-        "maxpool   MaxPool2d    32 × 16 × 16           -",
-        "layer1.0  BasicBlock   32 × 16 × 16      18,560  frozen",
-        "layer2.0  BasicBlock   48 × 8 × 8        36,384  frozen",
-        "layer3.0  Bottleneck   192 × 4 × 4       42,432  frozen",
-        "── frost line: layer3 " + 36 * "─",
-        "layer4.0  BasicBlock   96 × 2 × 2       267,840  trainable",
-        "head.0    Pool         96                     -",
-        "head.1    Linear       2                    194  trainable",
+        "layer     kind         output        parameters  mult-adds  sees",
+        "conv1.0   Conv2d       16 × 32 × 32         432      442 k     3  frozen",
+        "conv1.1   BatchNorm2d  16 × 32 × 32          32          -     3  frozen",
+        "conv1.2   ReLU         16 × 32 × 32           -          -     3",
+        "conv1.3   Conv2d       16 × 32 × 32       2,304     2.36 M     7  frozen",
+        "conv1.4   BatchNorm2d  16 × 32 × 32          32          -     7  frozen",
+        "conv1.5   ReLU         16 × 32 × 32           -          -     7",
+        "conv1.6   Conv2d       32 × 32 × 32       4,608     4.72 M    11  frozen",
+        "bn1       BatchNorm2d  32 × 32 × 32          64          -    11  frozen",
+        "act1      ReLU         32 × 32 × 32           -          -    11",
+        "maxpool   MaxPool2d    32 × 16 × 16           -          -    15",
+        "layer1.0  BasicBlock   32 × 16 × 16      18,560     4.72 M    31  frozen",
+        "layer2.0  BasicBlock   48 × 8 × 8        36,384     2.31 M    55  frozen",
+        "layer3.0  Bottleneck   192 × 4 × 4       42,432      774 k    71  frozen",
+        "── frost line: layer3 " + 53 * "─",
+        "layer4.0  BasicBlock   96 × 2 × 2       267,840     1.07 M   167  trainable",
+        "head.0    Pool         96                     -          -   all",
+        "head.1    Linear       2                    194        192   all  trainable",
         "",
         "total      372,882 parameters in 47 tensors",
         "trainable  268,034 parameters in 11 tensors",
@@ -242,9 +245,56 @@ def test_table() -> None:
     ]
 
 
+def test_tree() -> None:
+    lines = tree(summary.of_target(RESNET, as_is=True, depth=summary.ALL, image_px=64))
+    assert lines[3:5] == [
+        (
+            "├─ conv1                                32 × 32 × 32"
+            "                            7,408     7.52 M    11  frozen"
+        ),
+        (
+            "│  ├─ 0              Conv2d             16 × 32 × 32"
+            "  3 × 3   2       1           432      442 k     3  frozen"
+        ),
+    ]
+    assert lines[-5].split()[:3] == ["└─", "fc", "Linear"]
+    assert lines[-3] == "total      469,688 parameters in 47 tensors"
+
+
+@pytest.mark.parametrize("name", [RESNET, VIT, "keras:MobileNet?weights=none"])
+def test_a_network_as_it_is_has_all_its_parameters(name: str) -> None:
+    opened = catalog.find(name)
+    made = summary.of_target(name, as_is=True)
+    own = {id(p): p.numel() for p in opened.module.parameters()}
+    assert made.totals.parameters == sum(own.values())
+    assert made.totals.tensors == len(own)
+    assert made.scores == 1000
+
+
+def test_every_convolution_has_its_full_name() -> None:
+    rows = summary.of_target("timm:resnet50", depth=summary.ALL).rows
+    found = layer_rows.only(rows, "conv", "--only")
+    module = catalog.find("timm:resnet50?pretrained=false").module
+    paths = [path for path, one in module.named_modules() if isinstance(one, nn.Conv2d)]
+    # The order is that of the forward pass: a shortcut's convolution runs last.
+    assert sorted(row.name for row in found) == sorted(paths)
+    assert all(row.window is not None and row.window.what == "conv" for row in found)
+    assert {row.kind for row in layer_rows.only(rows, "BatchNorm2d", "")} == {"BatchNorm2d"}
+    with pytest.raises(RecipeError, match=r"no layer is of kind 'cov'\. It has: Adap"):
+        layer_rows.only(rows, "cov", "--only")
+
+
+def test_multiply_adds_add_up() -> None:
+    traced = catalog.trace(catalog.find("timm:resnet50?pretrained=false"))
+    rows = layer_rows.all_layers(traced)
+    assert sum(row.multiply_adds for row in rows) == traced.multiply_adds
+    # Its paper says 3.8 · 10⁹; this variant has its stride in the 3 × 3 convolution: 4.1 · 10⁹.
+    assert 4.08e9 < traced.multiply_adds < 4.1e9
+
+
 def test_json() -> None:
     made = summary.of_target(RESNET, line="layer3")
-    plain = summary.as_json(made)
+    plain = as_json(made)
     assert json.loads(json.dumps(plain)) == plain
     assert plain["rows"][0] == {
         "name": "conv1.0",
@@ -252,6 +302,17 @@ def test_json() -> None:
         "shape": [16, 80, 80],
         "parameters": 432,
         "trainable": False,
+        "window": {
+            "what": "conv",
+            "kernel": [3, 3],
+            "stride": [2, 2],
+            "dilation": [1, 1],
+            "padding": [[1, 1], [1, 1]],
+            "groups": 1,
+        },
+        "field_px": [3, 3],
+        "sees_all": False,
+        "multiply_adds": 2764800,
     }
     assert plain["totals"]["tensors"] == made.totals.tensors
 

@@ -54,6 +54,7 @@ def put_default_here(tmp_path: Path) -> None:
 def train(photos: Path, out: Path, said: list[str], recipe: Recipe = RECIPE) -> RunFolder:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Console, "say", lambda _, text: said.append(text))
+        patch.setattr(Console, "detail", lambda _, text: said.append(text))
         return pipeline.train(photos, out, recipe, cache_folder(), Console())
 
 
@@ -130,12 +131,12 @@ def test_training_falls_back_to_it_and_goes_on_with_it(photos: Path, tmp_path: P
     said: list[str] = []
     run = train(photos, tmp_path / "run", said)
     assert network_of(run) == FALLBACK
+    assert "test_resnet cannot be downloaded: efficientnet_lite0 instead" in said
     (told,) = [text for text in said if DEFAULT in text]
     assert told.startswith(f"{DEFAULT} (about ")
     assert told.endswith(
         "is not on this machine and could not be downloaded (offline mode is on, HF_HUB_OFFLINE "
-        f"is set); taking {FALLBACK} instead, which ships with Frostline. With a connection: "
-        f"frostline backbones get {DEFAULT}"
+        f"is set). With a connection: frostline backbones get {DEFAULT}"
     )
     # It is now here, and the run remains what it was.
     put_default_here(tmp_path)

@@ -101,7 +101,7 @@ def test_a_bare_path_is_named_as_what_it_is(
     (tmp_path / "net").mkdir()
     (tmp_path / "net.pth").touch()
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(BackboneError, match=r"For this folder write dir:net$"):
+    with pytest.raises(BackboneError, match=r"neither a run nor a model folder$"):
         parse("net")
     with pytest.raises(BackboneError, match=r"write timm:ARCHITECTURE --weights net\.pth$"):
         parse("net.pth")

@@ -73,7 +73,7 @@ def test_split_folders_under_other_names_are_trained_and_said(
     assert train(tmp_path / "photos", tmp_path / "run") == 0
     words = capsys.readouterr().err
     assert "splits are those of the folders: Training is train, dev is val." in words
-    assert "2 classes: blue, red" in words
+    assert "16 pictures in 2 classes: blue 8, red 8" in words
 
 
 def test_parts_of_one_set_stop_with_one_line(tmp_path: Path, capsys: Capture) -> None:

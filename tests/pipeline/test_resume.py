@@ -91,7 +91,7 @@ def run(photos: Path, out: Path, wanted: Recipe = RECIPE, console: Console = QUI
 
 def said(photos: Path, out: Path, wanted: Recipe = RECIPE) -> str:
     words = StringIO()
-    run(photos, out, wanted, Console(words))
+    run(photos, out, wanted, Console(words, verbose=True))
     return words.getvalue()
 
 
@@ -895,7 +895,7 @@ def test_a_smaller_rate_goes_on_from_there_and_may_be_interrupted_itself(
         run(photos, out, explosive())
     words = StringIO()
     with ends_at(4), pytest.raises(KeyboardInterrupt):
-        run(photos, out, calm, Console(words))
+        run(photos, out, calm, Console(words, verbose=True))
     assert f"{out}: unfinished; going on with it from stages.1, changed as asked\n" in (
         words.getvalue()
     )

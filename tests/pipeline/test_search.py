@@ -84,7 +84,7 @@ def run(photos: Path, out: Path, recipe: Recipe, console: Console | None = None)
 
 def said(photos: Path, out: Path, recipe: Recipe) -> str:
     stream = io.StringIO()
-    run(photos, out, recipe, Console(stream))
+    run(photos, out, recipe, Console(stream, verbose=True))
     return stream.getvalue()
 
 
@@ -183,7 +183,7 @@ def test_a_group_stays_in_one_fold_and_intervals_go_by_group(tmp_path: Path) -> 
     photos = table(tmp_path / "set", ["a", "b"] * 12, groups)
     recipe = replace(SEARCH, budget=Budget(time_min=5.0), data=Data(val=0.3))
     stream = io.StringIO()
-    made = run(photos, tmp_path / "run", recipe, Console(stream))
+    made = run(photos, tmp_path / "run", recipe, Console(stream, verbose=True))
     scores = made.read_metrics()
     assert scores["cross_validation"]["groups"] == 8
     assert scores["val"]["groups"] < 8
@@ -388,7 +388,7 @@ def test_seeds_make_the_run_several_times_from_one_cache(hard: Path, tmp_path: P
     assert found["val"]["mean"] == pytest.approx(np.mean(each))
     assert found["val"]["std"] == pytest.approx(np.std(each, ddof=1))
     assert made.read_metrics()["val"]["accuracy"] == each[0]
-    assert "seed 2: val accuracy" in words
+    assert "Seed 2: val accuracy" in words
     assert f"3 seeds: val accuracy {np.mean(each):.4f} on average" in words
     assert not (made.path / "seeds").exists()
 

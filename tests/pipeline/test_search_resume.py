@@ -85,7 +85,7 @@ def facts_of(run: Path) -> dict[str, Any]:
     return {"metrics": folder.read_metrics(), "history": history, "search": searched}
 
 
-@pytest.mark.parametrize("number", [0, 1, 3, 8, 13, 18, 25])
+@pytest.mark.parametrize("number", [0, 1, 3, 8, 13, 18, 21])
 def test_an_interrupted_search_ends_with_the_same_result(
     hard: Path, whole: tuple[Path, Path], tmp_path: Path, number: int
 ) -> None:

@@ -211,7 +211,7 @@ def test_break_even_counts_what_comes_first_in_both_ways(
     photos: Path, throughput: Throughput
 ) -> None:
     words = StringIO()
-    found = options(plan(photos, console=Console(words)))
+    found = options(plan(photos, console=Console(words, verbose=True)))
     kept, anew = found[True, 4], found[False, 4]
     more = kept["first_pass_s"] - anew["first_pass_s"]
     even = more / (anew["epoch_s"] - kept["epoch_s"])
@@ -221,7 +221,7 @@ def test_break_even_counts_what_comes_first_in_both_ways(
     # The probe alone costs more where nothing is kept.
     throughput.decode_s = 1.0
     words = StringIO()
-    plan(photos, console=Console(words))
+    plan(photos, console=Console(words, verbose=True))
     assert words.getvalue().count("  0.0 epochs  ") == 3
 
 
@@ -333,7 +333,7 @@ def test_steps_make_as_many_epochs_as_training_takes(
 
 def test_what_pays_is_kept_and_what_does_not_is_not(photos: Path, throughput: Throughput) -> None:
     words = StringIO()
-    found = plan(photos, console=Console(words))
+    found = plan(photos, console=Console(words, verbose=True))
     assert (found.keep, found.recipe.compute.cache, found.recipe.views.count) == (True, "always", 4)
     assert found.facts["why"] == "soonest with 4 views"
     assert "<- chosen: soonest with 4 views\n" in words.getvalue()
@@ -342,7 +342,7 @@ def test_what_pays_is_kept_and_what_does_not_is_not(photos: Path, throughput: Th
     throughput.center_s = throughput.view_s = 1e-5
     throughput.disk = DiskThroughput(1e4, 1e5)
     words = StringIO()
-    found = plan(photos, console=Console(words))
+    found = plan(photos, console=Console(words, verbose=True))
     assert (found.keep, found.recipe.compute.cache) == (False, "never")
     assert found.facts["why"] == "not kept: recomputing is faster"
     assert "<- chosen: not kept: recomputing is faster\n" in words.getvalue()
@@ -381,7 +381,9 @@ def test_as_many_views_as_the_disk_may_take(photos: Path, throughput: Throughput
 
 def test_without_room_nothing_is_kept(photos: Path, throughput: Throughput) -> None:
     words = StringIO()
-    found = plan(photos, replace(RECIPE, budget=Budget(disk_gib=1 * KIB)), Console(words))
+    found = plan(
+        photos, replace(RECIPE, budget=Budget(disk_gib=1 * KIB)), Console(words, verbose=True)
+    )
     assert not found.keep
     assert found.facts["why"] == "not kept: the budget has no room"
     assert "<- chosen: not kept: the budget has no room\n" in words.getvalue()
@@ -400,7 +402,7 @@ def test_a_line_to_be_chosen_moves_up_where_the_disk_is_small(
     assert 36 * row_bytes(found) > (36 + 4 * train) * BYTES["pooled"] + 2000
     room = ((36 + 4 * train) * BYTES["pooled"] + 1000) / 2**30
     words = StringIO()
-    small = plan(photos, replace(kept, budget=Budget(disk_gib=room)), Console(words))
+    small = plan(photos, replace(kept, budget=Budget(disk_gib=room)), Console(words, verbose=True))
     assert small.recipe.stages[1].line != "layer1"
     assert row_bytes(small) < row_bytes(found)
     assert small.facts["estimate"]["new_bytes"] <= room * 2**30

@@ -57,7 +57,18 @@ SAMPLES: dict[str, tuple[Any, list[str]]] = {
     "time": ("90s", ["--time", "90s"]),
 }
 # What else `frostline train` knows: no part of the recipe, or an argument of its own in Python.
-NO_OPTIONS = {"help", "photos", "out", "recipe", "set", "cache_dir", "json"}
+NO_OPTIONS = {
+    "help",
+    "help_all",
+    "photos",
+    "out",
+    "recipe",
+    "set",
+    "cache_dir",
+    "json",
+    "verbose",
+    "quiet",
+}
 
 
 def known_to_train() -> set[str]:

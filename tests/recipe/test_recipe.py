@@ -64,6 +64,7 @@ FIELDS: dict[str, tuple[list[Any], list[tuple[Any, str]]]] = {
     "search.enabled": ([True, False], []),
     "search.candidates": ([0, 100], [(-1, "0 (as many as"), (101, "0 (as many as")]),
     "search.folds": ([0, 1, 2, 100], [(-1, "0 (where images are few)"), (101, "0 (where")]),
+    "search.fixed": ([[], ["epochs", "lr"]], []),
     "watch.trackers": ([[], ["tensorboard", "mlflow"]], []),
     "watch.histograms": ([False], []),
     "predict.flip": ([True, False], []),

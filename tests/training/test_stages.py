@@ -74,7 +74,7 @@ def only(**changed: Any) -> Recipe:
 
 def test_the_proof_counts_what_is_trained_and_what_is_frozen(photos: Path, tmp_path: Path) -> None:
     words = StringIO()
-    made = run(photos, tmp_path / "run", console=Console(words))
+    made = run(photos, tmp_path / "run", console=Console(words, verbose=True))
     proofs = made.read_metrics()["stages"]
     net = timm.create_model("test_resnet", num_classes=0)
     above = list(net.layer4.parameters())
@@ -171,7 +171,12 @@ def test_a_stage_that_validation_does_not_like_is_not_kept(
 
     monkeypatch.setattr(stages.RunProgress, "save", noted)
     words = StringIO()
-    made = run(photos, tmp_path / "both", replace(RECIPE, stages=(good, awful)), Console(words))
+    made = run(
+        photos,
+        tmp_path / "both",
+        replace(RECIPE, stages=(good, awful)),
+        Console(words, verbose=True),
+    )
     first, second = made.read_metrics()["stages"]
     assert first["kept"] is True
     assert second["kept"] is False
@@ -330,7 +335,7 @@ def test_two_classes_by_one_sigmoid(tmp_path: Path, spec: str, start: str) -> No
         ),
     )
     words = StringIO()
-    made = run(photos, tmp_path / "run", wanted, Console(words))
+    made = run(photos, tmp_path / "run", wanted, Console(words, verbose=True))
     assert "one sigmoid\n" in words.getvalue()
     scores = made.read_metrics()["val"]
     assert scores["labels"] == ["no", "yes"]
@@ -399,7 +404,7 @@ def test_several_labels_an_image(several: Path, tmp_path: Path, start: str, bala
         stages=(replace(RECIPE.stages[0], balance=balance), RECIPE.stages[1]),
     )
     words = StringIO()
-    made = run(several, tmp_path / "run", wanted, Console(words))
+    made = run(several, tmp_path / "run", wanted, Console(words, verbose=True))
     assert "a sigmoid for each class\n" in words.getvalue()
     assert "2 classes, several for an image: blue, green\n" in words.getvalue()
     scores = made.read_metrics()["val"]
@@ -553,7 +558,7 @@ def test_dropout_is_set_where_there_is_one(photos: Path, tmp_path: Path, spec: s
     base = replace(only(epochs=1), head=HeadChoice(spec, start="random"))
     words = StringIO()
     dropped = replace(base, stages=(replace(base.stages[0], dropout=0.9),))
-    made = run(photos, tmp_path / "run", dropped, Console(words))
+    made = run(photos, tmp_path / "run", dropped, Console(words, verbose=True))
     plain = run(photos, tmp_path / "plain", base)
     losses = [one.read_history()[0]["train_loss"] for one in (made, plain)]
     assert (losses[0] == losses[1]) is (spec == "linear")
@@ -599,7 +604,7 @@ def test_without_validation_images_the_last_state_stays(
 ) -> None:
     wanted = replace(only(epochs=3, patience=patience), data=Data(val=0.0))
     words = StringIO()
-    made = run(photos, tmp_path / "run", wanted, Console(words))
+    made = run(photos, tmp_path / "run", wanted, Console(words, verbose=True))
     assert [line["epoch"] for line in made.read_history()] == [1, 2, 3]
     assert all("val_loss" not in line for line in made.read_history())
     (proof,) = made.read_metrics()["stages"]
@@ -659,7 +664,12 @@ def test_as_many_views_are_told_as_there_were(
 ) -> None:
     said = StringIO()
     keep = replace(FP32, cache="auto" if views.live else "always")
-    run(photos, tmp_path / "run", replace(wanted, views=views, compute=keep), Console(said))
+    run(
+        photos,
+        tmp_path / "run",
+        replace(wanted, views=views, compute=keep),
+        Console(said, verbose=True),
+    )
     assert words in said.getvalue()
 
 

@@ -7,7 +7,7 @@ its own batch. On a GPU the workers decode ahead, and the caller feeds the devic
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Generator, Iterator, MutableMapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from frostline.base import machine
 from frostline.base.errors import ListingError
+from frostline.base.memory import Parts
 from frostline.images.augment import CENTER, View, load
 from frostline.images.decode import Unreadable
 from frostline.images.preprocessing import Preprocessing
@@ -44,7 +45,7 @@ class ImageView:
 
 def pixels(
     views: Sequence[ImageView], preprocessing: Preprocessing, batch_size: int = BATCH
-) -> Iterator[LoadedBatch]:
+) -> Generator[LoadedBatch, None, None]:
     """Decodes images in order, a few batches ahead of the consumer.
 
     Consecutive views of one image are made from a single decoding.
@@ -68,7 +69,7 @@ def activations(
     engine: EngineCall,
     on_cpu: bool,
     batch_size: int = BATCH,
-) -> Iterator[LoadedBatch]:
+) -> Generator[LoadedBatch, None, None]:
     """Like `pixels`, with each batch run through an engine.
 
     Args:
@@ -83,7 +84,7 @@ def activations(
         yield from _prefetched(load_batch, views, batch_size)
     else:
         for positions, batch, problems in pixels(views, preprocessing, batch_size):
-            yield positions, None if batch is None else engine(batch), problems
+            yield positions, None if batch is None else _through(engine, batch), problems
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ class LiveActivations:
                 )
             parts += [] if part is None else [part]
         batch = torch.cat(parts)
-        return batch if self.on_cpu else self.engine(batch)
+        return batch if self.on_cpu else _through(self.engine, batch)
 
 
 def _load(
@@ -144,7 +145,13 @@ def _load(
         except Unreadable as reason:
             problems |= dict.fromkeys(positions, str(reason))
     batch = torch.stack(images) if images else None
-    return readable, engine(batch) if engine and batch is not None else batch, problems
+    return readable, _through(engine, batch) if engine and batch is not None else batch, problems
+
+
+def _through(engine: EngineCall, batch: Tensor) -> Tensor:
+    """Runs a batch through an engine, in smaller parts where memory runs out."""
+    parts = Parts().through(engine, batch)
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _batches(
@@ -164,7 +171,7 @@ def _prefetched(
     load_batch: Callable[[Sequence[ImageView], int], LoadedBatch],
     views: Sequence[ImageView],
     batch_size: int,
-) -> Iterator[LoadedBatch]:
+) -> Generator[LoadedBatch, None, None]:
     """Yields batches in order, with up to two more per core in progress or ready."""
     cores = machine.cores()
     # Each worker uses one thread. The setting for threads created later is restored at the end.

@@ -21,8 +21,10 @@ from frostline.activations.cache.fill import Computed, FillResult, check_finite,
 from frostline.activations.cache.key import CacheKey, row_id
 from frostline.activations.cut_network import CutNetwork, prefix_digest, row_bytes
 from frostline.activations.extraction import ImageView
+from frostline.base.ahead import LOOK
 from frostline.base.console import Console
 from frostline.base.files import write_json
+from frostline.base.memory import Parts
 from frostline.frost import Line
 from frostline.images.augment import CENTER, View
 from frostline.images.listing import Row
@@ -186,7 +188,7 @@ class CachedSource:
             missing = {row: new[row] for row in store.missing(new)}
             self._problems |= self.base.need(missing)
             inputs = {row: row for row in new if row not in self._problems}
-        what = "deriving activations" if self.base else "computing activations"
+        what = "deriving activations" if self.base else "looking at pictures"
         filled = fill(
             self.cache,
             self.key,
@@ -196,6 +198,7 @@ class CachedSource:
             self.console,
             store=store,
             what=what,
+            step="" if self.base else LOOK,
         )
         self._record(filled)
 
@@ -208,7 +211,7 @@ class CachedSource:
         if self.base is None or filled.computed:
             rate = f", {filled.computed / filled.seconds:.0f}/s" if filled.computed else ""
             source = f"derived from {self.base.model.line.name}" if self.base else "computed"
-            self.console.say(
+            self.console.detail(
                 f"cache at {self.model.line.name}: {filled.cached} activations were cached, "
                 f"{filled.computed} {source} in {filled.seconds:.1f} s{rate}"
             )
@@ -345,9 +348,11 @@ def derived(model: CutNetwork, base: CachedSource, console: Console) -> CachedSo
     key = cache_key(model, via(line, base.key.compute, model.engine.name))
 
     def compute(rows: Sequence[bytes]) -> Iterator[Computed]:
+        parts = Parts()
         for start in range(0, len(rows), DERIVE_BATCH):
             part = rows[start : start + DERIVE_BATCH]
-            yield list(range(start, start + len(part))), layers(base.fetch(part)), {}
+            made = parts.through(layers, base.fetch(part))
+            yield list(range(start, start + len(part))), torch.cat(made), {}
 
     return CachedSource(model, base.cache, console, key, compute, base)
 

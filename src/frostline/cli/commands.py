@@ -1,5 +1,6 @@
 """What each command does: arguments into calls, results into words."""
 
+import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from frostline.base.console import Console
 from frostline.base.errors import FrostlineError
 from frostline.base.paths import cache_folder
 from frostline.cli.backbones import backbones
+from frostline.cli.looking import draw, lines, look, summary
 from frostline.cli.options import recipe_of
 from frostline.cli.output import print_json, print_table, print_text
 from frostline.cli.predicting import evaluate, predict
@@ -18,10 +20,13 @@ from frostline.cli.predicting import evaluate, predict
 __all__ = [
     "backbones",
     "cache",
+    "completion",
     "demo",
+    "draw",
     "embed",
     "evaluate",
     "lines",
+    "look",
     "lr_find",
     "plan",
     "predict",
@@ -33,12 +38,14 @@ __all__ = [
 
 def train(arguments: Namespace) -> int:
     """Trains, and says where the run lies."""
-    wanted = recipe_of(arguments)
+    given = arguments
+    console = Console(None if given.quiet else sys.stderr, verbose=given.verbose)
+    wanted = recipe_of(given)
     from frostline import api
     from frostline.recipe import naming_file
+    from frostline.report import in_words
+    from frostline.run.folder import RunFolder
 
-    given = arguments
-    console = Console()
     with naming_file(given.recipe):
         run = api.train(
             given.photos,
@@ -50,8 +57,9 @@ def train(arguments: Namespace) -> int:
         )
     if given.json:
         print_json(run.metrics)
-    console.say(f"run: {given.out} (model/, metrics.json, report.html, curves)")
-    console.say(f"next: frostline predict {given.out} PICTURE")
+    elif given.quiet:
+        print_text("\n".join(in_words.result(RunFolder(run.path))))
+    console.say(f"Next    frostline predict {shlex.quote(str(run.path))} PICTURE")
     return 0
 
 
@@ -63,7 +71,9 @@ def plan(arguments: Namespace) -> int:
 
     given = arguments
     with naming_file(given.recipe):
-        found = pipeline.plan(given.photos, wanted, cache_folder(given.cache_dir), Console())
+        found = pipeline.plan(
+            given.photos, wanted, cache_folder(given.cache_dir), Console(verbose=True)
+        )
     if arguments.json:
         print_json(found.facts)
     return 0
@@ -117,72 +127,19 @@ def recipe(arguments: Namespace) -> int:
     return 0
 
 
-def summary(arguments: Namespace) -> int:
-    """Prints a network's layers."""
-    from frostline.model import summary as summaries
-
-    given = arguments
-    found = summaries.of_target(
-        given.target,
-        line=given.line,
-        head=given.head,
-        pooling=given.pooling,
-        image_px=given.image_px,
-        classes=given.classes or 0,
-        targets=given.targets,
-        on=given.on,
-        depth=summaries.ALL if given.all else summaries.BLOCKS,
-    )
-    if given.json:
-        print_json(summaries.as_json(found))
-    else:
-        print_text("\n".join(summaries.table(found)))
-    return 0
-
-
-def lines(arguments: Namespace) -> int:
-    """Prints where a network can be cut."""
-    from frostline import pipeline
-    from frostline.recipe import BackboneChoice
-
-    given = arguments
-    choice = BackboneChoice(given.backbone, given.weights, given.partial, given.image_px)
-    found = pipeline.lines(choice)
-    shown = [line for line in found if given.all or line.block]
-    if given.json:
-        print_json([{**asdict(line), "kib_half": line.kib_half} for line in shown])
-        return 0
-    rows = [
-        [
-            line.name,
-            str(line.index),
-            " + ".join(" × ".join(map(str, shape)) for shape in line.packed or (line.shape,)),
-            f"{line.kib_half:,.1f}",
-            f"{line.params_below:,}",
-            f"{line.params_above:,}",
-            f"{line.share_below:.1%}",
-        ]
-        for line in shown
-    ]
-    print_table(["line", "index", "shape", "KiB", "params below", "above", "work below"], rows)
-    hidden = len(found) - len(shown)
-    if hidden:
-        print_text(f"{hidden} more with --all. KiB: one image's activation in half precision.")
-    shared = [line for line in shown if line.shared]
-    if shared:
-        names = ", ".join(dict.fromkeys(name for line in shared for name in line.shared))
-        print_text(
-            f"From {shared[0].name} to {shared[-1].name}, what lies above a line also reads "
-            f"parameters from below it, which stay frozen: {names}."
-        )
-    return 0
-
-
 def weights(arguments: Namespace) -> int:
     """Looks into a weights file."""
     from frostline.cli import weights as command
 
     return command.run(arguments)
+
+
+def completion(arguments: Namespace) -> int:
+    """Prints what a shell needs to complete what is typed."""
+    from frostline.cli import completion as command
+    from frostline.cli.parser import make_parser
+
+    return command.run(arguments, make_parser())
 
 
 def embed(arguments: Namespace) -> int:

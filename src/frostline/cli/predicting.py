@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from frostline.base.console import Console
 from frostline.base.errors import FrostlineError
-from frostline.cli import pictures
+from frostline.cli import pictures, streams
 from frostline.cli.output import print_json, print_table, print_text
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def predict(arguments: Namespace) -> int:
 
     given, console = arguments, Console()
     _check(given)
-    paths = pictures.meant(given.pictures, sys.stdin.buffer)
+    paths = pictures.meant(given.pictures, streams.standard_input())
     if given.out:
         prediction_files.check(given.out)
     _keep_apart(given, paths)

@@ -26,8 +26,8 @@ def find_line(traced: TracedNetwork, line: str, top: Line) -> Line:
         traced: The backbone.
         line: A name or an index; `top`; `last N blocks`, counted down from `top` (a block without
             parameters does not count); or a share such as `85%`: the first line between blocks
-            with at least that share of the work below it, or the last one below that where
-            hardly a parameter is left above it.
+            with at least that share of the work below it, or the nearest of all lines where that
+            one is far above the share, or hardly a parameter is left above it.
         top: Where the head begins.
 
     Raises:
@@ -66,13 +66,16 @@ def auto_lines(traced: TracedNetwork, top: Line) -> tuple[Line, ...]:
 
 
 def _at_share(traced: TracedNetwork, blocks: Sequence[Line], share: float) -> Line:
-    """The first block-level line at or above a share; lower where that leaves nothing to train."""
+    """The first block-level line at or above a share.
+
+    Where that one is far above it, or leaves nothing to train, it is the nearest that does.
+    """
     top = blocks[-1]
     found = next((one for one in blocks if one.share_below >= share), top)
-    useful = _leaving_something(blocks, top) or _leaving_something(traced.lines, top)
-    if share >= 1 or found in useful or not useful:
+    useful = _leaving_something(traced.lines, top)
+    if share >= 1 or not useful or (found in useful and found.share_below - share <= _NEAR):
         return found
-    return useful[-1]
+    return _nearest(useful, share)
 
 
 def _leaving_something(lines: Sequence[Line], top: Line) -> list[Line]:

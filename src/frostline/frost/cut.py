@@ -11,7 +11,7 @@ from frostline.frost.cut_points import CutPoint
 from frostline.frost.graph_part import GraphPart, parameters_of
 from frostline.frost.line_list import cut_points_of, lines_at
 from frostline.frost.lines import POOLED, Line, find
-from frostline.frost.liveness import GraphStep, alive
+from frostline.frost.liveness import FEW, GraphStep, alive
 from frostline.frost.modes import ModeGraph, trace_modes, training_mode
 from frostline.frost.segment import counts_images
 from frostline.frost.verify import verify_parts
@@ -38,6 +38,11 @@ class TracedNetwork:
     training: ModeGraph | None
     no_pooled: str = ""
     proven: set[tuple[int, int]] = field(default_factory=set, repr=False, compare=False)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of the forward pass of one image."""
+        return sum(step.multiply_adds for step in self.evaluating.steps.values()) // FEW
 
     def find(self, name: str | int | Line) -> Line:
         """Returns the line of that name, as `frostline.frost.find` does.
@@ -76,6 +81,25 @@ class TracedNetwork:
             verify_parts(self.net, at.name, self.input_shape, parts, images)
             self.proven.add(pair)
         return prefix, suffix
+
+    def between(self, start: str | int | None, end: str | int | None) -> GraphPart:
+        """Returns what lies between two lines, compared with the whole network on noise.
+
+        Args:
+            start: The line whose activations it takes; None for pixels.
+            end: The line whose activations it gives; None for the network's own output.
+
+        Raises:
+            LineError: Where it cannot be cut there, or `end` does not lie above `start`.
+        """
+        first = self.lines[0] if start is None else self.find(start)
+        last = None if end is None else self.find(end)
+        if last is not None and last.index <= first.index:
+            raise LineError(f"line {last.name!r}: does not lie above {first.name!r}.")
+        made = self.part(first, last)
+        below, above = self.part(None, first), [] if last is None else [self.part(last, None)]
+        verify_parts(self.net, first.name, self.input_shape, (below, made, *above))
+        return made
 
     def part(self, start: Line | None, end: Line | None) -> GraphPart:
         """Returns what lies between two lines; None is the input, or the network's own output."""

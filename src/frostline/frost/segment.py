@@ -150,7 +150,7 @@ class _Segment:
         node = step.node
         self.made[node.name] = self.graph.create_node(
             node.op,
-            node.target,
+            "reshape" if _is_plain_view(step) else node.target,
             fx.node.map_arg(node.args, self._value),
             fx.node.map_arg(node.kwargs, self._value),
             name=node.name,
@@ -201,3 +201,14 @@ class _Segment:
     def _dtype(self) -> torch.dtype | None:
         spec = self.steps[self.start.nodes[0]].values[0]
         return spec.dtype if isinstance(spec, TensorSpec) else None
+
+
+def _is_plain_view(step: GraphStep) -> bool:
+    """Whether a step is `x.view(sizes)`, whose memory nothing is written into.
+
+    It asks for memory in one order; an activation may come in another, channels last, for which
+    `reshape` gives the same values.
+    """
+    node = step.node
+    to_type = any(isinstance(arg, torch.dtype) for arg in (*node.args, *node.kwargs.values()))
+    return node.op == "call_method" and node.target == "view" and not (to_type or step.written)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from frostline.images import decode
+from frostline.images import channels, decode
 from frostline.images.levels import Pixels
 from frostline.images.policies import (
     CENTER,
@@ -44,13 +44,13 @@ def make(pixels: Pixels, preprocessing: Preprocessing, view: View, content: str)
     """Makes one view of an image. Safe to call from many threads.
 
     Args:
-        pixels: uint8 `[h, w, 3]`, of any size from one pixel on.
+        pixels: uint8 `[h, w, c]`, of any size from one pixel on.
         preprocessing: Of the backbone.
         view: Which view.
         content: The digest of the file's bytes, from which chance is drawn.
 
     Returns:
-        uint8 `[3, height_px, width_px]`, contiguous.
+        uint8 `[c, height_px, width_px]`, contiguous.
     """
     if view.policy is None:
         return center(pixels, preprocessing)
@@ -78,7 +78,7 @@ def load(
         content: The digest of the file's bytes, from which chance is drawn.
 
     Returns:
-        uint8 `[3, height_px, width_px]` for each of `views`, in their order.
+        uint8 `[c, height_px, width_px]` for each of `views`, in their order.
 
     Raises:
         decode.Unreadable: Where the file gives no image.
@@ -122,7 +122,7 @@ def source_px(preprocessing: Preprocessing, policy: Policy | None) -> tuple[int,
 
 
 def _decoded(data: bytes, size: tuple[int, int], preprocessing: Preprocessing) -> Pixels:
-    return decode.decode(data, size, preprocessing.levels, preprocessing.most_px).pixels
+    return channels.decode(data, size, preprocessing)
 
 
 def _is_whole(pixels: Pixels, data: bytes, preprocessing: Preprocessing) -> bool:

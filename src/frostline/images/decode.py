@@ -23,7 +23,17 @@ from frostline.images import deep, foreign, heic, orientation, png_chunks
 from frostline.images.levels import NO_LEVELS, Levels, Pixels, to_rgb
 from frostline.images.unreadable import Unreadable
 
-__all__ = ["Decoded", "Header", "Unreadable", "decode", "extensions", "probe", "read", "samples"]
+__all__ = [
+    "Decoded",
+    "Header",
+    "Unreadable",
+    "decode",
+    "extensions",
+    "open_picture",
+    "probe",
+    "read",
+    "samples",
+]
 
 # Pillow's own default: a quarter of a GiB of RGB. Ours, so that nobody's setting changes it.
 PIXEL_LIMIT = 89_478_485
@@ -151,7 +161,7 @@ def samples(data: bytes, most_px: int = 0) -> NDArray[Any]:
         _check_size(about.width_px, about.height_px, most_px or PIXEL_LIMIT)
         values = deep.read(data, about)
         return values[:, :, : values.shape[2] - (values.shape[2] + 1) % 2]
-    with _open(data, most_px) as image:
+    with open_picture(data, most_px) as image:
         try:
             image.load()
             return np.asarray(image)
@@ -189,7 +199,7 @@ def _probe_deep(data: bytes, most_px: int) -> Header | None:
 
 
 def _probe_pillow(data: bytes, most_px: int) -> Header:
-    with _open(data, most_px) as image:
+    with open_picture(data, most_px) as image:
         width, height = image.size
         if orientation.of_pillow(image) >= 5:
             width, height = height, width
@@ -235,7 +245,7 @@ def _decode_deep(data: bytes, levels: Levels, most_px: int) -> Decoded | None:
 
 
 def _decode_pillow(data: bytes, levels: Levels, most_px: int) -> Decoded:
-    with _open(data, most_px) as image:
+    with open_picture(data, most_px) as image:
         try:
             image.load()
             pixels, lossy = to_rgb(image, deep.mode_of(image), levels)
@@ -246,7 +256,7 @@ def _decode_pillow(data: bytes, levels: Levels, most_px: int) -> Decoded:
             raise Unreadable(_damaged(error)) from error
 
 
-def _open(data: bytes, most_px: int) -> ImageFile:
+def open_picture(data: bytes, most_px: int) -> ImageFile:
     """Does what `Image.open` does, less its pixel check, which would warn instead of telling us.
 
     Raises:

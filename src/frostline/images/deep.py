@@ -94,6 +94,35 @@ def read(data: bytes, about: Samples) -> NDArray[Any]:
     return decoded[:, :, :channels]
 
 
+def pages(data: bytes, about: Samples, most: int) -> list[NDArray[Any]]:
+    """Decodes all pages of a file, with all bands they have: `[h, w, bands]` each.
+
+    Args:
+        data: The content of the file.
+        about: What its header says.
+        most: How many pages are taken.
+
+    Raises:
+        Unreadable: Where the data is damaged or cut short, or has more pages.
+    """
+    if data.startswith(b"\x89PNG"):
+        return [read(data, about)]
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(io.BytesIO(data)) as file:
+            count = len(file.pages)
+            found = [_page(page, len(data)) for page in file.pages] if count <= most else []
+    except MemoryError:
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise Unreadable(f"damaged or cut short: {said}") from error
+    if not found:
+        raise Unreadable(f"holds {count} pictures, and the network takes {most} channels")
+    return [one[:, :, None] if one.ndim == 2 else one for one in found]
+
+
 def mode_of(image: Image.Image) -> str:
     """Returns the mode of an open picture, with its samples where they are deeper than 8 bits."""
     if image.mode.startswith("I;16"):
@@ -189,10 +218,13 @@ def _tiff(data: bytes) -> NDArray[Any]:
     import tifffile
 
     with tifffile.TiffFile(io.BytesIO(data)) as file:
-        page: Any = file.pages[0]
-        _check_segments(page, len(data))
-        decoded: NDArray[Any] = page.asarray(maxworkers=1)
-        axes = page.axes
+        return _page(file.pages[0], len(data))
+
+
+def _page(page: Any, size: int) -> NDArray[Any]:
+    _check_segments(page, size)
+    decoded: NDArray[Any] = page.asarray(maxworkers=1)
+    axes = page.axes
     if axes.startswith("S") and decoded.ndim == 3:  # A plane for each channel.
         decoded = np.moveaxis(decoded, 0, -1)
     return decoded

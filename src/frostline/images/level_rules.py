@@ -81,23 +81,24 @@ def settle(
 
 def preprocessing_for(
     base: Preprocessing, listing: Listing, asked: str, most_px: int, console: Console
-) -> Preprocessing:
-    """Returns a backbone's preprocessing with what the pictures of a listing need, and says it.
+) -> tuple[Preprocessing, tuple[str, ...]]:
+    """Returns a backbone's preprocessing with what the pictures of a listing need.
 
     Args:
         base: Of the backbone; its own levels are kept for the kinds of samples it has them for.
         listing: The pictures.
         asked: `data.levels` of the recipe.
         most_px: Pixels of the largest picture that is read; 0 for the decoder's own limits.
-        console: Where what was assumed is said.
+        console: Shows the progress of looking at values.
+
+    Returns:
+        It, and what to tell of what was assumed; see `settle`.
 
     Raises:
         RecipeError: Where `asked` does not hold.
     """
     levels, notes = settle(listing.usable, asked, base.levels, console, most_px)
-    for note in notes:
-        console.say(note)
-    return replace(base, levels=levels, most_px=most_px)
+    return replace(base, levels=levels, most_px=most_px), notes
 
 
 def _extent(rows: Sequence[Row], most_px: int, console: Console) -> tuple[float, float, int]:

@@ -79,6 +79,10 @@ class Levels:
         shown: Pixels = np.repeat(colours, 3, axis=2) if colours.shape[2] == 1 else colours
         return np.ascontiguousarray(shown)
 
+    def scaled(self, values: NDArray[Any], samples: str) -> Pixels:
+        """Brings samples to 8 bits, whatever they stand for: uint8 of the same shape."""
+        return _scaled(values, self.of(samples), samples)
+
 
 NO_LEVELS = Levels()
 

@@ -221,7 +221,7 @@ def _probe_all(
 ) -> tuple[Row, ...]:
     done: list[Row] = []
     with (
-        console.bar(len(rows), "reading headers") as bar,
+        console.bar(len(rows), "reading pictures' headers") as bar,
         ThreadPoolExecutor(threads or machine.cores() + 2) as pool,
     ):
         # In portions, so that a million files are not a million waiting tasks.

@@ -25,7 +25,9 @@ class Preprocessing:
         crop_mode: `center` (resize the short side, crop), `squash` (ignore the aspect ratio) or
             `border` (fit the long side, fill the rest).
         interpolation: One of `INTERPOLATIONS`.
-        mean: Per channel, on pixels scaled to [0, 1].
+        mean: Per channel, on pixels scaled to [0, 1]. How many there are is how many channels the
+            network takes: three are red, green and blue, one is grey, and any other number is a
+            stack of pictures, such as the pages of a TIFF.
         std: Likewise.
         levels: What becomes black and white in pictures deeper than 8 bits; empty where a set has
             none of them.
@@ -39,11 +41,21 @@ class Preprocessing:
     crop_pct: float = 0.875
     crop_mode: str = "center"
     interpolation: str = "bicubic"
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
     levels: Levels = NO_LEVELS
     most_px: int = 0
     channel_order: str = "rgb"
+
+    @property
+    def channels(self) -> int:
+        """How many channels the network takes."""
+        return len(self.mean)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """The shape of one image as the network takes it: channels, height and width in pixels."""
+        return self.channels, self.height_px, self.width_px
 
     def as_dict(self) -> dict[str, Any]:
         """Returns what pixels depend on as plain JSON values; what is usual only where it is not.
@@ -58,7 +70,7 @@ class Preprocessing:
 
 
 def from_timm(config: dict[str, Any], where: str) -> Preprocessing:
-    """Reads a timm `pretrained_cfg`.
+    """Reads a timm `pretrained_cfg`; how many channels there are is what its mean says.
 
     Args:
         config: The keys `input_size`, `crop_pct`, `crop_mode`, `interpolation`, `mean`, `std`;
@@ -66,12 +78,9 @@ def from_timm(config: dict[str, Any], where: str) -> Preprocessing:
         where: The backbone's name, for messages.
 
     Raises:
-        BackboneError: Where the network does not take three-channel images, or the record asks
-            for something Frostline does not do.
+        BackboneError: Where the record asks for something Frostline does not do.
     """
-    channels, height, width = config.get("input_size") or (3, 224, 224)
-    if channels != 3:
-        raise BackboneError(f"{where}: takes {channels}-channel images; Frostline feeds RGB.")
+    _, height, width = config.get("input_size") or (3, 224, 224)
     interpolation = config.get("interpolation") or "bicubic"
     crop_mode = config.get("crop_mode") or "center"
     if interpolation not in INTERPOLATIONS or crop_mode not in CROP_MODES:
@@ -85,8 +94,8 @@ def from_timm(config: dict[str, Any], where: str) -> Preprocessing:
         crop_pct=float(config.get("crop_pct") or 0.875),
         crop_mode=crop_mode,
         interpolation=interpolation,
-        mean=_three(config.get("mean"), (0.485, 0.456, 0.406)),
-        std=_three(config.get("std"), (0.229, 0.224, 0.225)),
+        mean=_per_channel(config, "mean", (0.485, 0.456, 0.406)),
+        std=_per_channel(config, "std", (0.229, 0.224, 0.225)),
     )
 
 
@@ -124,6 +133,11 @@ def from_dict(facts: Mapping[str, Any], where: str) -> Preprocessing:
             f"{record.crop_mode!r}; known are {', '.join(INTERPOLATIONS)} and "
             f"{', '.join(CROP_MODES)}."
         )
+    if len(record.mean) != len(record.std):
+        raise BackboneError(
+            f"{where}: preprocessing.mean and std must have as many values as the network has "
+            f"channels, both; they have {len(record.mean)} and {len(record.std)}."
+        )
     if record.channel_order not in CHANNEL_ORDERS:
         raise BackboneError(
             f"{where}: preprocessing.channel_order must be one of {', '.join(CHANNEL_ORDERS)}, not "
@@ -149,7 +163,7 @@ def _like(value: Any, default: Any) -> bool:
     if isinstance(default, tuple):
         return (
             isinstance(value, tuple)
-            and len(value) == len(default)
+            and len(value) > 0
             and all(isinstance(part, int | float) for part in value)
         )
     if isinstance(default, float):
@@ -160,7 +174,7 @@ def _like(value: Any, default: Any) -> bool:
 def to_timm(record: Preprocessing) -> dict[str, Any]:
     """Returns the keys of a timm `pretrained_cfg` that say the same."""
     return {
-        "input_size": [3, record.height_px, record.width_px],
+        "input_size": list(record.input_shape),
         "interpolation": record.interpolation,
         "crop_pct": record.crop_pct,
         "crop_mode": record.crop_mode,
@@ -169,10 +183,17 @@ def to_timm(record: Preprocessing) -> dict[str, Any]:
     }
 
 
-def _three(value: Any, default: tuple[float, float, float]) -> tuple[float, float, float]:
-    if not value:
-        return default
-    if len(value) == 1:
-        value = value * 3
-    red, green, blue = (float(part) for part in value)
-    return red, green, blue
+def _per_channel(
+    config: Mapping[str, Any], key: str, default: tuple[float, ...]
+) -> tuple[float, ...]:
+    """Returns a value for each channel; one that is told for all is repeated."""
+    channels = int((config.get("input_size") or (3,))[0])
+    values = tuple(float(part) for part in config.get(key) or default)
+    if len(values) == 1:
+        values *= channels
+    if len(values) != channels and channels != 3:
+        # Weights of three channels, asked for with others: `input_channels` tells more.
+        return (sum(values) / len(values),) * channels
+    if len(values) != channels:
+        raise ValueError(f"{key} {list(values)} for {channels} channels")
+    return values

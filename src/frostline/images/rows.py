@@ -79,6 +79,10 @@ class Listing:
             return split_tags(row.label)
         return (row.label,) if row.label else ()
 
+    def with_notes(self, notes: Iterable[str]) -> "Listing":
+        """Returns the listing with more notes."""
+        return replace(self, notes=(*self.notes, *notes))
+
     def of(self, split: str) -> tuple[Row, ...]:
         """Returns the usable rows of one split, in order."""
         return tuple(row for row in self.usable if row.split == split)

@@ -38,11 +38,11 @@ def center(pixels: Pixels, preprocessing: Preprocessing) -> torch.Tensor:
     """Makes the `center` view: resize, crop in the middle, pad where the crop is larger.
 
     Args:
-        pixels: uint8 `[h, w, 3]`, of any size from one pixel on.
+        pixels: uint8 `[h, w, c]`, of any size from one pixel on.
         preprocessing: Of the backbone.
 
     Returns:
-        uint8 `[3, height_px, width_px]`, contiguous.
+        uint8 `[c, height_px, width_px]`, contiguous.
     """
     height, width = resized_px(pixels.shape[0], pixels.shape[1], preprocessing)
     top, left = _offset(height, preprocessing.height_px), _offset(width, preprocessing.width_px)
@@ -72,14 +72,14 @@ def normalise(batch: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor
     """Scales to [0, 1], subtracts the mean and divides by the standard deviation.
 
     Args:
-        batch: uint8 `[n, 3, h, w]` or `[3, h, w]`, on any device.
+        batch: uint8 `[n, c, h, w]` or `[c, h, w]`, on any device.
         preprocessing: Of the backbone.
 
     Returns:
         float32 of the same shape.
     """
-    mean = torch.tensor(preprocessing.mean, device=batch.device).view(3, 1, 1)
-    std = torch.tensor(preprocessing.std, device=batch.device).view(3, 1, 1)
+    mean = torch.tensor(preprocessing.mean, device=batch.device).view(-1, 1, 1)
+    std = torch.tensor(preprocessing.std, device=batch.device).view(-1, 1, 1)
     normalised = (batch.to(torch.float32) / 255 - mean) / std
     return normalised.flip(-3) if preprocessing.channel_order == "bgr" else normalised
 
@@ -144,13 +144,13 @@ def resize(
     """Resizes an image, antialiased.
 
     Args:
-        pixels: uint8 `[h, w, 3]`.
+        pixels: uint8 `[h, w, c]`.
         size: Height and width to resize to, in pixels.
         interpolation: One of `preprocessing.INTERPOLATIONS`.
         kept: Top, left, bottom and right of what is wanted of the result; all where absent.
 
     Returns:
-        uint8 `[3, bottom - top, right - left]`, not always contiguous, and `pixels` itself where
+        uint8 `[c, bottom - top, right - left]`, not always contiguous, and `pixels` itself where
         there is nothing to resize.
     """
     kept = kept or (0, 0, *size)
@@ -164,14 +164,28 @@ def resize(
             _tensor(pixels)[None], size, mode=interpolation, antialias=True
         )
         return resized[0, :, top:bottom, left:right]
+    if pixels.shape[2] != 3:  # Pillow knows grey and colours.
+        planes = [
+            _resize_by_pillow(plane, size, interpolation, kept)
+            for plane in np.moveaxis(pixels, 2, 0)
+        ]
+        return torch.from_numpy(np.stack(planes))
+    return _tensor(_resize_by_pillow(pixels, size, interpolation, kept))
+
+
+def _resize_by_pillow(
+    pixels: Pixels, size: tuple[int, int], interpolation: str, kept: tuple[int, int, int, int]
+) -> Pixels:
+    """Does what `resize` does by Pillow: `[h, w]` or `[h, w, 3]` in, and the like out."""
+    top, left, bottom, right = kept
     image, method = Image.fromarray(pixels), _PILLOW[interpolation]
-    if whole:
+    if size[0] * size[1] <= _WHOLE_PX:
         image = image.resize((size[1], size[0]), method).crop((left, top, right, bottom))
     else:
         down, across = pixels.shape[0] / size[0], pixels.shape[1] / size[1]
         box = (left * across, top * down, right * across, bottom * down)
         image = image.resize((right - left, bottom - top), method, box=box)
-    return _tensor(np.array(image))
+    return np.array(image, dtype=np.uint8)
 
 
 def _tensor(pixels: Pixels) -> torch.Tensor:
@@ -179,10 +193,10 @@ def _tensor(pixels: Pixels) -> torch.Tensor:
 
 
 def _pad(part: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:
-    """Puts `[3, h, w]` into the middle: on the mean colour for `border`, else on black."""
-    colour = preprocessing.mean if preprocessing.crop_mode == "border" else (0.0, 0.0, 0.0)
+    """Puts `[c, h, w]` into the middle: on the mean colour for `border`, else on black."""
+    colour = preprocessing.mean if preprocessing.crop_mode == "border" else (0.0,) * len(part)
     levels = torch.tensor([round(255 * level) for level in colour], dtype=torch.uint8)
-    whole = levels.view(3, 1, 1).repeat(1, preprocessing.height_px, preprocessing.width_px)
+    whole = levels.view(-1, 1, 1).repeat(1, preprocessing.height_px, preprocessing.width_px)
     top = -min(0, _offset(part.shape[1], preprocessing.height_px))
     left = -min(0, _offset(part.shape[2], preprocessing.width_px))
     whole[:, top : top + part.shape[1], left : left + part.shape[2]] = part

@@ -25,7 +25,7 @@ Box = tuple[float, float, float, float]
 
 
 def shaped(pixels: Pixels, preprocessing: Preprocessing, policy: Policy, drawn: Drawn) -> Tensor:
-    """Returns uint8 `[3, height_px, width_px]`: all but the mirror and the colour."""
+    """Returns uint8 `[c, height_px, width_px]`: all but the mirror and the colour."""
     height, width = pixels.shape[:2]
     still = not (policy.rotate or policy.shift or policy.shear or policy.zoom)
     if policy.crop == 1:
@@ -71,7 +71,7 @@ def crop_box(
 def _warped(
     pixels: Pixels, box: Box, preprocessing: Preprocessing, fill: str, drawn: Drawn
 ) -> Tensor:
-    """Returns uint8 `[3, height_px, width_px]` of the box: zoomed, sheared, turned, shifted."""
+    """Returns uint8 `[c, height_px, width_px]` of the box: zoomed, sheared, turned, shifted."""
     to_image = _to_image(box, preprocessing, drawn)
     (top, left, bottom, right), size = _region(to_image, pixels.shape[:2], preprocessing)
     part = resize(pixels[top:bottom, left:right], size, preprocessing.interpolation)
@@ -88,7 +88,7 @@ def _warped(
         grid[0, :, :, axis] = row.float() + column.float()[:, None]
     constant = fill == "constant" or preprocessing.crop_mode == "border"
     ground = (
-        255 * torch.tensor(preprocessing.mean).view(3, 1, 1) if constant else torch.zeros(3, 1, 1)
+        255 * torch.tensor(preprocessing.mean).view(-1, 1, 1) if constant else torch.zeros(1, 1, 1)
     )
     result = functional.grid_sample(
         (part.float() - ground if constant else part.float())[None],
@@ -150,20 +150,25 @@ def _region(
 
 
 def coloured(view: Tensor, factors: tuple[float, float, float]) -> Tensor:
-    """Changes brightness, contrast (about the mean grey) and saturation of uint8 `[3, h, w]`.
+    """Changes brightness, contrast (about the mean grey) and saturation of uint8 `[c, h, w]`.
+
+    Grey and stacked pictures have no saturation; all their channels weigh the same.
 
     Each of these is linear, so all three are one; values are cut off at the end only.
     """
     brightness, contrast, saturation = factors
     levels = view.numpy()
+    count = len(levels)
+    weights = _GREY if count == 3 else (1 / count,) * count
+    saturation = saturation if count == 3 else 1.0
     # NumPy, and a sum of whole numbers: neither depends on how many threads torch may use.
-    mean = np.dot(_GREY, levels.sum((1, 2), dtype=np.int64)) / levels[0].size
+    mean = np.dot(weights, levels.sum((1, 2), dtype=np.int64)) / levels[0].size
     both = brightness * contrast
     mixed = levels.astype(np.float32)
-    shares = np.array(_GREY, np.float32) * np.float32(both * (1 - saturation))
+    shares = np.array(weights, np.float32) * np.float32(both * (1 - saturation))
     grey = mixed[0] * shares[0]
-    grey += mixed[1] * shares[1]
-    grey += mixed[2] * shares[2]
+    for channel, share in zip(mixed[1:], shares[1:], strict=True):
+        grey += channel * share
     grey += np.float32((1 - contrast) * brightness * mean)
     mixed *= np.float32(both * saturation)
     mixed += grey

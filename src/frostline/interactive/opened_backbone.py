@@ -7,6 +7,8 @@ from torch import nn
 from frostline import frost
 from frostline.base import html
 from frostline.base.errors import LineError
+from frostline.model.layer_rows import LayerRow, all_layers
+from frostline.model.layer_rows import only as only_rows
 from frostline.networks import catalog
 from frostline.networks.record import BackboneRecord, OpenedBackbone
 
@@ -70,6 +72,34 @@ class Backbone:
             LineError: Where it cannot be cut there.
         """
         return self._traced().cut(line)
+
+    def part(self, start: str | int | None = None, end: str | int | None = None) -> nn.Module:
+        """Returns what lies between two lines, as a module.
+
+        It shares the parameters of `module`, under its names (`named_parameters()`), and follows
+        `train()` and `eval()`. It never writes into its input.
+
+        Args:
+            start: The line whose activations it takes; None for pixels.
+            end: The line whose activations it gives; None for the network's own output.
+
+        Raises:
+            LineError: Where the network cannot be cut there, or `end` lies below `start`.
+        """
+        return self._traced().between(start, end)
+
+    def layers(self, only: str = "") -> tuple[LayerRow, ...]:
+        """Returns the network's layers in the order in which they run, its classifier included.
+
+        Args:
+            only: A kind of layers, such as `conv`, `norm`, `pool` or `linear`; all where empty.
+
+        Raises:
+            LineError: Where the network cannot be traced.
+            RecipeError: Where no layer is of that kind.
+        """
+        rows = all_layers(self._traced())
+        return only_rows(rows, only, "only") if only else rows
 
     def _traced(self) -> frost.TracedNetwork:
         return catalog.trace(OpenedBackbone(self.record, self.module))

@@ -1,5 +1,6 @@
 """Prefix, suffix and head as one classifier; and the folder it is shipped in."""
 
+import contextlib
 import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from frostline.frost.choice import auto_lines as auto_lines
 from frostline.frost.choice import find_line as find_line
 from frostline.images.preprocessing import Preprocessing
 from frostline.model import heads
+from frostline.model.depthwise import DepthwiseInFloat32
 from frostline.model.heads import HeadSpec
 from frostline.networks import catalog, model_folder, weights
 from frostline.networks.folder_config import CONFIG
@@ -61,7 +63,12 @@ class SuffixWithHead(nn.Module):
         if x.ndim == 4:
             x = x.contiguous(memory_format=torch.channels_last)
         half = self.compute.itemsize == 2
-        with torch.autocast(x.device.type, self.compute if half else None, enabled=half):
+        is_slow = half and self.training and x.device.type == "cpu"
+        slow_layers = DepthwiseInFloat32() if is_slow else contextlib.nullcontext()
+        with (
+            torch.autocast(x.device.type, self.compute if half else None, enabled=half),
+            slow_layers,
+        ):
             made: Tensor = self.suffix(x if half else x.float())
         return made.float()
 

@@ -129,7 +129,9 @@ def predict(
         ListingError: Where a path does not exist, or there is no picture.
     """
     listing = listings.scan_files(list(paths), console, most_px=model.preprocessing.most_px)
-    how = _fed_with(model, listing, console)
+    how, notes = _fed_with(model, listing, console)
+    for note in notes:
+        console.say(note)
     rows = listing.rows
     readable = [index for index, row in enumerate(rows) if not row.problem]
     found = {
@@ -190,7 +192,8 @@ def evaluate_on(
         targets="multilabel" if several else "multiclass",
         most_px=model.preprocessing.most_px,
     )
-    how = _fed_with(model, listing, console)
+    how, notes = _fed_with(model, listing, console)
+    listing = listing.with_notes(notes)
     if split == "auto":
         split = "val" if listing.has_splits else "all"
     rows = listing.usable if split == "all" else listing.of(split)
@@ -235,7 +238,9 @@ def _scores(
             yield positions, torch.stack(each).mean(0), problems
 
 
-def _fed_with(model: Classifier, listing: listings.Listing, console: Console) -> Preprocessing:
+def _fed_with(
+    model: Classifier, listing: listings.Listing, console: Console
+) -> tuple[Preprocessing, tuple[str, ...]]:
     """Returns the model's preprocessing; deep pictures of a kind it never saw get levels here."""
     how = model.preprocessing
     return level_rules.preprocessing_for(how, listing, level_rules.AUTO, how.most_px, console)

@@ -1,9 +1,11 @@
-"""Networks that ship with Frostline: model folders inside the package, weights in half precision.
+"""Networks that ship with Frostline; none needs a download.
 
-They need no download. Opening one gives float32, as with any network.
+Most are model folders inside the package, with weights in half precision; opening one gives
+float32, as with any network. The two of `textbook` are code alone, to be trained from scratch.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -14,18 +16,23 @@ from frostline.networks.names import BackboneName
 from frostline.networks.record import BackboneEntry
 
 KIND = "builtin"
+# Networks without weights, and the code that makes them.
+UNTRAINED = {
+    "small_cnn": "frostline.networks.textbook:small_cnn",
+    "mnist_cnn": "frostline.networks.textbook:mnist_cnn",
+}
 # What takes the place of a default network that is not on the machine.
 FALLBACK = "builtin:efficientnet_lite0"
 
 
 def architectures() -> Sequence[str]:
     """Returns what may follow `builtin:`."""
-    return sorted(path.parent.name for path in _shipped().glob(f"*/{CONFIG}"))
+    return [*_folders(), *UNTRAINED]
 
 
 def entries() -> Iterator[BackboneEntry]:
-    """Yields the networks that ship with Frostline."""
-    for name in architectures():
+    """Yields the networks that ship with Frostline and have weights."""
+    for name in _folders():
         found = folder_config.read(_shipped() / name, f"{KIND}:{name}")
         config = found.table("pretrained_cfg")
         yield BackboneEntry(
@@ -50,6 +57,28 @@ def folder(name: BackboneName) -> Path:
             f"{', '.join(known)}.{did_you_mean(name.path, known)}"
         )
     return _shipped() / name.path
+
+
+def as_code(name: BackboneName) -> BackboneName | None:
+    """Returns `py:MODULE:FACTORY` for a network that is code alone; None for all others."""
+    if name.kind != KIND or name.path not in UNTRAINED:
+        return None
+    return replace(name, kind="py", path=UNTRAINED[name.path])
+
+
+def refuse_untrained(name: BackboneName) -> None:
+    """Raises `BackboneError` where trained weights are asked for of a network that has none."""
+    if name.pretrained and name.path in UNTRAINED:
+        random = replace(name, pretrained=False)
+        raise BackboneError(
+            f"{name}: has no pretrained weights; it is there to be trained from scratch. Take "
+            f"random weights, {random}, as the recipe scratch does, or give a file with "
+            "--weights FILE."
+        )
+
+
+def _folders() -> list[str]:
+    return sorted(path.parent.name for path in _shipped().glob(f"*/{CONFIG}"))
 
 
 def _shipped() -> Path:

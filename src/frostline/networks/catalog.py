@@ -14,6 +14,7 @@ A name is `KIND:NAME[?key=value&…]`:
     dir:PATH                            a model folder, or a run
     hub:OWNER/NAME[@REVISION]           a model folder on the Hugging Face hub
     builtin:efficientnet_lite0          a model folder that ships with Frostline
+    builtin:small_cnn?pretrained=false  a small network to train from scratch
 
 Importing this module imports neither torch nor any library of networks.
 """
@@ -24,10 +25,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from frostline.base.errors import BackboneError, nearest
+from frostline.base.paths import user_path
 from frostline.networks import builtin_networks, names
+from frostline.networks.folder_config import CONFIG
 from frostline.networks.names import BackboneName
 from frostline.networks.record import BackboneEntry, LocalWeights, OpenedBackbone
 from frostline.networks.registry import FOLDERS, FORMS, KINDS, kind_of
+from frostline.run.folder import RunFolder
 
 if TYPE_CHECKING:
     from frostline import frost
@@ -48,23 +52,33 @@ def default_name(device: str) -> str:
 def parse(name: str) -> BackboneName:
     """Reads `KIND:NAME[?key=value&…]`; see `frostline.networks.names.parse`.
 
+    A run or a model folder may be named as it is, without `dir:`.
+
     Raises:
         BackboneError: Where the kind is absent or unknown, or the arguments are not `key=value`;
             with the name that was probably meant.
     """
     kind, colon, _ = name.partition(":")
     if not colon or "/" in kind:
+        if _is_network(user_path(name)):
+            return names.parse(f"dir:{name}", FORMS)
         raise BackboneError(_bare(name))
     return names.parse(name, FORMS)
 
 
 def is_folder(name: str) -> bool:
     """Tells whether a name is that of a folder, which brings its own weights."""
-    return parse(name).kind in FOLDERS
+    parsed = parse(name)
+    return parsed.kind in FOLDERS and builtin_networks.as_code(parsed) is None
 
 
 def find(
-    name: str, *, pretrained: bool = True, weights: Path | None = None, partial: bool = False
+    name: str,
+    *,
+    pretrained: bool = True,
+    weights: Path | None = None,
+    partial: bool = False,
+    by: str = "auto",
 ) -> OpenedBackbone:
     """Opens a backbone, on the CPU, in eval mode.
 
@@ -73,6 +87,8 @@ def find(
         pretrained: False for random weights, like `?pretrained=false` in the name.
         weights: A local weights file to load into the named architecture.
         partial: Load what matches of `weights` and leave the rest random.
+        by: How layers of `weights` are paired with the network's: by their `name`, in `order`,
+            along the file's `graph`, or by whichever fills the network (`auto`).
 
     Raises:
         BackboneError: Where the name is unknown, its arguments do not hold, or its weights are
@@ -81,16 +97,18 @@ def find(
     """
     parsed = parse(name)
     parsed = replace(parsed, pretrained=pretrained and parsed.pretrained)
-    if weights is not None and parsed.kind in FOLDERS:
+    if weights is not None and is_folder(name):
         raise BackboneError(
             f"{name}: --weights goes with an architecture by name ({_named_kinds()}); "
             f"{parsed.kind}: brings its own weights."
         )
     if partial and weights is None:
         raise BackboneError(f"{name}: --partial goes with --weights FILE, and none is given.")
+    local = LocalWeights(weights, partial, by) if weights is not None else None
     if parsed.kind in KINDS:
-        local = LocalWeights(weights, partial) if weights is not None else None
         return kind_of(parsed.kind).open_named(parsed, local)
+    if (code := builtin_networks.as_code(parsed)) is not None:
+        return _of_code(parsed, code, local)
     from frostline.networks import hub, model_folder
 
     if parsed.kind == "hub":
@@ -128,7 +146,7 @@ def trace(opened: OpenedBackbone, image_px: int = 0) -> "frost.TracedNetwork":
         LineError: Where it cannot be followed, or does not run on such images.
     """
     how = opened.record.preprocessing
-    shape = (3, image_px or how.height_px, image_px or how.width_px)
+    shape = (how.channels, image_px or how.height_px, image_px or how.width_px)
     return kind_of(opened.record.kind).trace(opened.module, shape)
 
 
@@ -155,6 +173,15 @@ def search(pattern: str = "") -> list[BackboneEntry]:
     return sorted(entries, key=lambda entry: not entry.default)
 
 
+def _of_code(name: BackboneName, code: BackboneName, local: LocalWeights | None) -> OpenedBackbone:
+    """Opens a network that ships as code alone, under its own name."""
+    if local is None:
+        builtin_networks.refuse_untrained(name)
+    opened = kind_of(code.kind).open_named(code, local)
+    named = replace(name, pretrained=local is not None)
+    return replace(opened, record=replace(opened.record, name=str(named)))
+
+
 def _listed() -> list[str]:
     return [name for name, kind in KINDS.items() if kind.listed]
 
@@ -163,13 +190,18 @@ def _named_kinds() -> str:
     return ", ".join(f"{kind}:NAME" for kind in KINDS)
 
 
+def _is_network(path: Path) -> bool:
+    """Says whether a path is a model folder, or a run, finished or not."""
+    return (path / CONFIG).is_file() or RunFolder(path).is_run()
+
+
 def _bare(name: str) -> str:
     """Returns the error for a name without a kind, with what was probably meant."""
     kinds = ", ".join(f"{kind}:" for kind in FORMS)
     rule = f"a backbone is named KIND:NAME ({kinds})"
     path = Path(name).expanduser()
     if path.is_dir():
-        return f"{name}: {rule}. For this folder write dir:{name}"
+        return f"{name}: {rule}, and this folder is neither a run nor a model folder"
     if path.is_file():
         return f"{name}: {rule}. For a weights file write timm:ARCHITECTURE --weights {name}"
     short = name.partition("?")[0]
@@ -179,9 +211,7 @@ def _bare(name: str) -> str:
             known.setdefault(architecture, kind)
     if short in known:
         kind = known[short]
-        whose = (
-            "the network that ships with Frostline" if kind == "builtin" else f"{kind}'s network"
-        )
+        whose = "a network that ships with Frostline" if kind == "builtin" else f"{kind}'s network"
         return f"{name}: {rule}. For {whose} write {kind}:{name}"
     if "/" in name:
         return f"{name}: {rule}, and no such folder exists. On the hub it would be hub:{name}"

@@ -9,6 +9,7 @@ from typing import Any
 
 from frostline.base.errors import BackboneError, WeightsError, did_you_mean
 from frostline.networks.record import known_licence
+from frostline.run.folder import RunFolder
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -133,6 +134,12 @@ def locate(path: Path, where: str) -> Path:
     inside = path / "model"
     if not (path / CONFIG).is_file() and (inside / CONFIG).is_file():
         return inside
+    run = RunFolder(path)
+    if run.is_run() and not run.is_finished():
+        raise BackboneError(
+            f"{where}: this run is unfinished. Run its `frostline train` command again to finish "
+            "it."
+        )
     return path
 
 

@@ -10,6 +10,7 @@ does not, in Keras's own words for it.
 Each is translated once into a plain module, which a model folder holds as a graph of operators.
 """
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,15 @@ from torch import fx, nn
 from frostline import frost
 from frostline.base.errors import BackboneError, did_you_mean
 from frostline.images.preprocessing import Preprocessing, from_dict
-from frostline.networks import weights
+from frostline.networks import foreign_weights, weights
 from frostline.networks.downloads import Download
 from frostline.networks.folder_config import ModelFolder
+from frostline.networks.input_channels import (
+    ARGUMENT,
+    adapt_state,
+    count_of,
+    preprocessing_for,
+)
 from frostline.networks.keras import applications, files
 from frostline.networks.keras.families import APPLICATIONS, facts
 from frostline.networks.names import BackboneName
@@ -33,7 +40,8 @@ from frostline.networks.record import (
     known_licence,
 )
 from frostline.networks.translate import classifier as last_layer
-from frostline.networks.translate.build import build
+from frostline.networks.translate.arrays import slots_of
+from frostline.networks.translate.build import Built, build
 from frostline.networks.translate.graph import Graph, to_dict
 from frostline.networks.translate.graph import from_dict as graph_from_dict
 from frostline.networks.translate.network import PictureFacts, TranslatedNetwork
@@ -61,16 +69,21 @@ def open_named(name: BackboneName, local: LocalWeights | None) -> OpenedBackbone
     where = str(name)
     arguments = dict(name.arguments)
     count = _count(arguments, where)
+    channels = count_of(arguments, where) if ARGUMENT in arguments else None
+    given = {key: value for key, value in arguments.items() if key != ARGUMENT}
     is_file = Path(name.path).is_absolute()
-    network = (_of_file if is_file else _of_application)(name, arguments, count, local)
-    how = _preprocessing(network, where)
+    network = (_of_file if is_file else _of_application)(name, given, count, local)
+    network = _with_channels(network, channels, where)
+    how = preprocessing_for(_preprocessing(network, where), network.input_shape[0])
     module = last_layer.attach_graph(network.module, network.graph, network.classifier)
     width = last_layer.features(module, network.shapes)
     match = network.match
     if local is not None and not _is_keras(local.file):
-        found = weights.load(local.file)
         into = f"{local.file} into {where}"
-        match = weights.apply(module, found.tensors, where=into, partial=local.partial)
+        found = foreign_weights.load_for(module, local, network.input_shape, into)
+        state = adapt_state(found.tensors, module)
+        match = weights.apply(module, state, where=into, partial=local.partial)
+        match = foreign_weights.told(match, found)
     if count is not None and count != last_layer.outputs(module):
         _set_outputs(module, count, where)
     file_name = f"{Path(name.path).name}@{network.digest[:_DIGEST_HEX]}"
@@ -197,7 +210,7 @@ def _of_application(
         # ImageNet's top has a thousand, and gets another last layer afterwards.
         options["classes"] = count
     partial = local.partial if local is not None else False
-    return applications.open_application(name.path, options, partial)
+    return applications.open_application(name.path, options, partial, _way(local))
 
 
 def _of_file(
@@ -220,29 +233,50 @@ def _of_file(
         pretrained=name.pretrained and local is None,
         weights=local.file if own and local is not None else None,
         partial=local.partial if local is not None else False,
+        way=_way(local),
+    )
+
+
+def _way(local: LocalWeights | None) -> str:
+    """Returns how layers of a Keras file are paired; its own order is that of its graph."""
+    by = local.by if local is not None else "auto"
+    return "order" if by == "graph" else by
+
+
+def _with_channels(
+    network: TranslatedNetwork, channels: int | None, where: str
+) -> TranslatedNetwork:
+    """Returns the network for another number of input channels, built anew from its graph."""
+    if channels is None or channels == network.input_shape[0]:
+        return network
+    graph = dataclasses.replace(network.graph, input_shape=(channels, *network.input_shape[1:]))
+    built = build(graph, where)
+    # The first layer may have another form, and name, for another number of channels.
+    own, names = network.module.state_dict(), slots_of(graph, built)
+    before = slots_of(network.graph, Built(network.module, network.shapes, {}))
+    state = adapt_state({name: own[before[slot]] for slot, name in names.items()}, built.module)
+    weights.apply(built.module, state, where=f"{where}, its first layer", partial=None)
+    return dataclasses.replace(
+        network, module=built.module, graph=graph, shapes=built.shapes, digest=graph.digest
     )
 
 
 def _preprocessing(network: TranslatedNetwork, where: str) -> Preprocessing:
-    channels, height, width = network.input_shape
-    if channels != 3:
-        raise BackboneError(f"{where}: takes {channels}-channel images; Frostline feeds RGB.")
+    _, height, width = network.input_shape
     how: PictureFacts | None = network.preprocessing
     if how is None:
         raise BackboneError(
             f"{where}: does not tell how pixels become its input. Add ?mode=tf (from -1 to 1), "
             "caffe, torch, or inside (0 to 255, where its own layers do the rest)."
         )
-    red, green, blue = how.mean
-    std_red, std_green, std_blue = how.std
     return Preprocessing(
         height_px=height,
         width_px=width,
         crop_pct=how.crop_pct,
         crop_mode=how.crop_mode,
         interpolation=how.interpolation,
-        mean=(red, green, blue),
-        std=(std_red, std_green, std_blue),
+        mean=how.mean,
+        std=how.std,
         channel_order=how.channel_order,
     )
 

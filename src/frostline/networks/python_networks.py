@@ -27,7 +27,7 @@ from torch import nn
 from frostline import frost
 from frostline.base.errors import BackboneError, did_you_mean
 from frostline.images.preprocessing import Preprocessing, from_dict, network_facts
-from frostline.networks import weights
+from frostline.networks import foreign_weights, weights
 from frostline.networks.folder_config import ModelFolder
 from frostline.networks.names import BackboneName
 from frostline.networks.record import (
@@ -39,6 +39,7 @@ from frostline.networks.record import (
 )
 
 _DIGEST_HEX = 16
+_OWN_PACKAGE = __name__.partition(".")[0]
 
 
 def architectures() -> Sequence[str]:
@@ -63,14 +64,16 @@ def open_named(name: BackboneName, local: LocalWeights | None) -> OpenedBackbone
         )
     match = None
     if local is not None:
-        checkpoint = weights.load(local.file)
+        into = f"{local.file} into {where}"
+        checkpoint = foreign_weights.load_for(module, local, preprocessing.input_shape, into)
         match = weights.apply(
             module,
             checkpoint.tensors,
-            where=f"{local.file} into {where}",
+            where=into,
             partial=local.partial,
             wrapping=checkpoint.wrapping,
         )
+        match = foreign_weights.told(match, checkpoint)
     record = record_of(module, where, name.path, name.arguments, preprocessing)
     record = replace(record, num_features=features)
     return OpenedBackbone(record, module.eval(), match=match)
@@ -84,7 +87,7 @@ def open_folder(folder: ModelFolder, name: BackboneName) -> OpenedBackbone:
     """Opens a network from a model folder; see `NetworkKind.open_folder`."""
     block, where = folder.block, str(folder.config_file)
     path, _, digest = str(block.get("architecture", "")).partition("@")
-    if name.kind != "dir":
+    if name.kind != "dir" and not path.startswith(f"{_OWN_PACKAGE}."):
         raise BackboneError(
             f"{name}: its code is that of {path!r}, which no folder from elsewhere may run. "
             "Copy it to this machine and name it with dir:PATH."
@@ -179,8 +182,8 @@ def trace(module: nn.Module, input_shape: tuple[int, int, int]) -> frost.TracedN
 
 
 def size_argument(module: nn.Module) -> str:
-    """Returns nothing: how a network of one's own is told its size is not known."""
-    return ""
+    """Returns the network's own attribute `size_argument`; empty where it has none."""
+    return str(getattr(module, "size_argument", ""))
 
 
 def outputs(module: nn.Module) -> int:
@@ -213,7 +216,12 @@ class Removed(nn.Identity):
 
 
 def code_digest(module: ModuleType | None) -> str:
-    """Returns the digest of a module's source; empty where there is none."""
+    """Returns the digest of a module's source; empty where there is none, or it is Frostline's.
+
+    What ships with Frostline is not code from elsewhere, and may be written differently tomorrow.
+    """
+    if module is not None and module.__name__.partition(".")[0] == _OWN_PACKAGE:
+        return ""
     file = getattr(module, "__file__", None)
     if file is None or not Path(file).is_file():
         return ""

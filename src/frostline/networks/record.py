@@ -91,10 +91,12 @@ class LocalWeights:
     Attributes:
         file: Where it lies.
         partial: Load what matches of it and leave the rest random.
+        by: How its layers are paired with the network's: `name`, `order`, `graph`, or `auto`.
     """
 
     file: Path
     partial: bool = False
+    by: str = "auto"
 
 
 def known_licence(value: Any) -> str:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from frostline import frost
 from frostline.base.errors import BackboneError, did_you_mean
 from frostline.images.preprocessing import Preprocessing, from_timm, to_timm
-from frostline.networks import downloads, hub, weights
+from frostline.networks import downloads, foreign_weights, hub, input_channels, weights
 from frostline.networks.arguments import refused_arguments
 from frostline.networks.downloads import Download
 from frostline.networks.folder_config import ModelFolder, licence_of
@@ -86,9 +86,11 @@ def open_named(name: BackboneName, local: LocalWeights | None) -> OpenedBackbone
     _check_tag(architecture, tag, where)
     match = None
     if local is not None:
-        checkpoint = weights.load(local.file)
-        module = build(name.path, name.arguments, where)
-        match = fit(module, checkpoint, f"{local.file} into {where}", partial=local.partial)
+        module, into = build(name.path, name.arguments, where), f"{local.file} into {where}"
+        shape = _preprocessing(module, name.arguments, where).input_shape
+        checkpoint = foreign_weights.load_for(module, local, shape, into)
+        match = fit(module, checkpoint, into, partial=local.partial)
+        match = foreign_weights.told(match, checkpoint)
         name, tag = replace(name, pretrained=True), ""
     elif name.pretrained:
         module, tag = _download(name, where)
@@ -149,6 +151,9 @@ def configuration(
     kept |= to_timm(record.preprocessing)
     kept |= {"num_classes": count, "custom_load": False, "tag": record.pretrained_tag or None}
     kept |= {"license": record.licence or None}
+    if record.preprocessing.channels != 3:
+        # timm would adapt a first convolution that it finds named, which is done already.
+        kept["first_conv"] = None
     return {
         "architecture": record.architecture,
         "num_classes": count,
@@ -242,7 +247,7 @@ def fit(
     state = checkpoint.tensors if found.complete else _adapted(module, renamed)
     return weights.apply(
         module,
-        state or checkpoint.tensors,
+        state or input_channels.adapt_state(checkpoint.tensors, module),
         where=where,
         partial=partial,
         wrapping=checkpoint.wrapping,
@@ -331,8 +336,7 @@ def _check_arguments(arguments: Mapping[str, Any], where: str) -> None:
     for key in arguments:
         if key in _FACTORY:
             raise BackboneError(f"{where}: {key!r} cannot be given in a name.{_FACTORY[key]}")
-    if arguments.get("in_chans", 3) != 3:
-        raise BackboneError(f"{where}: in_chans must be 3; Frostline feeds RGB.")
+    input_channels.count_of(arguments, where)
 
 
 def _download(name: BackboneName, where: str) -> tuple[nn.Module, str]:
@@ -375,13 +379,12 @@ def _about_bytes(name: BackboneName) -> int:
 
 def _adapted(module: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor] | None:
     filter_names = getattr(sys.modules[type(module).__module__], "checkpoint_filter_fn", None)
-    if filter_names is None:
-        return None
     try:
-        adapted = filter_names(dict(state), module)
+        adapted = filter_names(dict(state), module) if filter_names else dict(state)
     # It expects the weights of its own architecture, and fails in any way on others.
     except Exception:
         return None
+    adapted = input_channels.adapt_state(adapted, module)
     return adapted if weights.compare(module, adapted)[0].complete else None
 
 
@@ -394,10 +397,12 @@ def _known_keys(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _preprocessing(module: nn.Module, arguments: Mapping[str, Any], where: str) -> Preprocessing:
     config = dict(module.pretrained_cfg)  # type: ignore[arg-type]
+    channels, height, width = config.get("input_size") or (3, 224, 224)
     size = arguments.get("img_size")
     if size is not None:
         height, width = (size, size) if isinstance(size, int) else size
-        config["input_size"] = (3, height, width)
+    channels = arguments.get(input_channels.ARGUMENT, channels)
+    config["input_size"] = (channels, height, width)
     try:
         return from_timm(config, where)
     except (TypeError, ValueError) as error:

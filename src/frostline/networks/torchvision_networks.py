@@ -29,10 +29,17 @@ from torchvision.models.vision_transformer import interpolate_embeddings
 from frostline import frost
 from frostline.base.errors import BackboneError, did_you_mean
 from frostline.images.preprocessing import Preprocessing, crop_share, from_dict, network_facts
-from frostline.networks import downloads, weights
+from frostline.networks import downloads, foreign_weights, weights
 from frostline.networks.arguments import refused_arguments
 from frostline.networks.downloads import Download
 from frostline.networks.folder_config import ModelFolder
+from frostline.networks.input_channels import (
+    ARGUMENT,
+    adapt_state,
+    count_of,
+    preprocessing_for,
+    replace_first,
+)
 from frostline.networks.names import BackboneName
 from frostline.networks.record import (
     BackboneEntry,
@@ -104,11 +111,14 @@ def open_named(name: BackboneName, local: LocalWeights | None) -> OpenedBackbone
     described = enum or _weights_of(name.path)["DEFAULT"]
     arguments = _defaults(name.path, arguments, described, trained)
     count = arguments.get("num_classes")
+    how = _fed(name.path, arguments, described, where)
     match = None
     if local is not None:
-        checkpoint = weights.load(local.file)
         module, features = _build(name.path, arguments, where, count)
-        match = _fit(module, checkpoint, f"{local.file} into {where}", local.partial)
+        into, shape = f"{local.file} into {where}", how.input_shape
+        checkpoint = foreign_weights.load_for(module, local, shape, into)
+        match = _fit(module, checkpoint, into, local.partial)
+        match = foreign_weights.told(match, checkpoint)
     elif pretrained and enum is not None:
         file = _fetch(enum, where)
         module, features = _build(name.path, arguments, where, len(enum.meta["categories"]))
@@ -119,14 +129,13 @@ def open_named(name: BackboneName, local: LocalWeights | None) -> OpenedBackbone
     # A file is what its enum says only where the name says so.
     told = trained and (local is None or named)
     tag = enum.name if told and enum is not None else ""
-    size = arguments.get("image_size")
     record = BackboneRecord(
         name=_canonical(name, tag, trained, enum if named else None),
         kind="torchvision",
         architecture=name.path,
         arguments=arguments,
         pretrained_tag=tag,
-        preprocessing=_preprocessing(described, int(size) if size else 0),
+        preprocessing=how,
         parameters=sum(p.numel() for p in module.parameters()),
         licence=_licence(described) if tag else "",
         classes=_categories(described, module) if tag else (),
@@ -160,11 +169,12 @@ def open_folder(folder: ModelFolder, name: BackboneName) -> OpenedBackbone:
         file = folder.weights_file()
         weights.apply(
             module,
-            weights.read(file),
+            adapt_state(weights.read(file), module),
             where=f"{file} into {architecture}",
             partial=None,
         )
     same = arguments["num_classes"] == stored["num_classes"]
+    stored_how = from_dict(folder.block_table("preprocessing"), f"{folder.config_file}")
     classes = folder.class_names(folder.config.get("label_names"), outputs(module))
     record = BackboneRecord(
         name=where,
@@ -172,7 +182,7 @@ def open_folder(folder: ModelFolder, name: BackboneName) -> OpenedBackbone:
         architecture=architecture,
         arguments={k: v for k, v in arguments.items() if k != "num_classes"},
         pretrained_tag=str(block.get("tag") or "") if name.pretrained else "",
-        preprocessing=from_dict(folder.block_table("preprocessing"), f"{folder.config_file}"),
+        preprocessing=preprocessing_for(stored_how, arguments.get(ARGUMENT, 3)),
         parameters=sum(p.numel() for p in module.parameters()),
         licence=known_licence(block.get("licence")) if name.pretrained else "",
         classes=classes if name.pretrained and same else (),
@@ -286,7 +296,7 @@ def _defaults(
     if architecture in _TRANSFORMING:
         found.setdefault("aux_logits", False)
         if trained:
-            found.setdefault("transform_input", True)
+            found.setdefault("transform_input", found.get(ARGUMENT, 3) == 3)
     if architecture.startswith("vit_"):
         found.setdefault("image_size", int(described.meta["min_size"][0]))
     return found
@@ -309,7 +319,8 @@ def _build(
     for key in arguments:
         if key in _BUILDER:
             raise BackboneError(f"{where}: {key!r} cannot be given in a name.")
-    given = {key: value for key, value in arguments.items() if key != "num_classes"}
+    channels = count_of(arguments, where)
+    given = {k: v for k, v in arguments.items() if k not in ("num_classes", ARGUMENT)}
     # Either way of starting GoogLeNet and Inception warns of itself unless one is named.
     start = {"init_weights": True} if architecture in _TRANSFORMING else {}
     outputs = {"num_classes": count} if count else {}
@@ -320,11 +331,24 @@ def _build(
         if not given and not outputs:
             raise
         raise refused_arguments(where, {**given, **outputs}, error) from error
+    replace_first(module, channels, where)
     last = module.get_submodule(_classifier_path(module))
     features = int(getattr(last, "in_features", getattr(last, "in_channels", 0)))
     if count == 0:
         remove_classifier(module)
     return module, features
+
+
+def _fed(
+    architecture: str, arguments: Mapping[str, Any], described: WeightsEnum, where: str
+) -> Preprocessing:
+    """Returns how pictures become the input of a network that is built with these arguments."""
+    size, channels = arguments.get("image_size"), count_of(arguments, where)
+    how = _preprocessing(described, int(size) if size else 0)
+    if channels != how.channels and architecture in _TRANSFORMING:
+        # What these make of the usual input themselves, they make of three channels alone.
+        how = replace(how, mean=(0.5,) * 3, std=(0.5,) * 3)
+    return preprocessing_for(how, channels)
 
 
 def _set_outputs(module: nn.Module, count: Any) -> None:
@@ -354,6 +378,7 @@ def _fit(
     kept = {name: tensor for name, tensor in state.items() if name not in unused}
     if isinstance(module, models.VisionTransformer):
         kept = _resampled(module, kept)
+    kept = adapt_state(kept, module)
     match = weights.apply(module, kept, where=where, partial=partial, wrapping=checkpoint.wrapping)
     return replace(match, unexpected=(*match.unexpected, *unused))
 

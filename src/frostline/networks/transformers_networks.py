@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from frostline import frost
 from frostline.base.errors import BackboneError, WeightsError
 from frostline.images.preprocessing import from_dict, network_facts
-from frostline.networks import hub, weights
+from frostline.networks import hub, input_channels, weights
 from frostline.networks.downloads import Download
 from frostline.networks.folder_config import ModelFolder, licence_of, read
 from frostline.networks.names import BackboneName
@@ -71,11 +71,15 @@ def open_named(name: BackboneName, local: LocalWeights | None) -> OpenedBackbone
         path = hub.fetch(name, _WEIGHTS, (PROCESSOR,))
     folder = read(path, where)
     config = _config(folder, name, where)
+    channels = input_channels.count_of(
+        {input_channels.ARGUMENT: getattr(config, "num_channels", 3), **name.arguments}, where
+    )
     preprocessing = preprocessing_of(folder, where)
     if name.pretrained:
         model = _loaded(path, config, where)
     else:
         model = transformers.AutoModelForImageClassification.from_config(config)
+    model = _with_channels(model, config, channels, where)
     module = ImageClassifier(model)
     features = _feature_count(module)
     if name.arguments.get("num_classes") == 0:
@@ -86,7 +90,7 @@ def open_named(name: BackboneName, local: LocalWeights | None) -> OpenedBackbone
         architecture=str(config.model_type),
         arguments={},
         pretrained_tag="",
-        preprocessing=preprocessing,
+        preprocessing=input_channels.preprocessing_for(preprocessing, channels),
         parameters=sum(p.numel() for p in module.parameters()),
         licence=licence_of(folder, ()) if name.pretrained else "",
         classes=_classes(config, outputs(module)) if name.pretrained else (),
@@ -105,6 +109,11 @@ def open_folder(folder: ModelFolder, name: BackboneName) -> OpenedBackbone:
     """Opens a network from a model folder; see `NetworkKind.open_folder`."""
     where = str(folder.config_file)
     config = _config(folder, name, where)
+    channels = input_channels.count_of(
+        {input_channels.ARGUMENT: getattr(config, "num_channels", 3), **name.arguments}, where
+    )
+    if hasattr(config, "num_channels"):
+        config.num_channels = channels
     module = ImageClassifier(transformers.AutoModelForImageClassification.from_config(config))
     features = _feature_count(module)
     if 0 in (folder.config.get("num_classes"), name.arguments.get("num_classes")):
@@ -114,6 +123,7 @@ def open_folder(folder: ModelFolder, name: BackboneName) -> OpenedBackbone:
         state = weights.read(file)
         if name.arguments.get("num_classes") == 0:
             state = {key: state[key] for key in module.state_dict() if key in state}
+        state = input_channels.adapt_state(state, module)
         weights.apply(module, state, where=f"{file} into {config.model_type}", partial=None)
     classes = folder.class_names(folder.config.get("label_names"), outputs(module))
     record = BackboneRecord(
@@ -122,7 +132,9 @@ def open_folder(folder: ModelFolder, name: BackboneName) -> OpenedBackbone:
         architecture=str(config.model_type),
         arguments={},
         pretrained_tag="",
-        preprocessing=from_dict(folder.block_table("preprocessing"), where),
+        preprocessing=input_channels.preprocessing_for(
+            from_dict(folder.block_table("preprocessing"), where), channels
+        ),
         parameters=sum(p.numel() for p in module.parameters()),
         licence=str(folder.block.get("licence") or "") if name.pretrained else "",
         classes=classes if name.pretrained and name.arguments.get("num_classes") != 0 else (),
@@ -211,7 +223,7 @@ def _config(folder: ModelFolder, name: BackboneName, where: str) -> Any:
             f"{where}: transformers {transformers.__version__} has no model type {kind!r} of its "
             "own, and code that a model brings along is not run."
         )
-    unknown = [key for key in name.arguments if key != "num_classes"]
+    unknown = [key for key in name.arguments if key not in ("num_classes", input_channels.ARGUMENT)]
     if unknown or name.arguments.get("num_classes", 0) != 0:
         key = (*unknown, "num_classes")[0]
         raise BackboneError(f"{where}: the architecture takes no argument {key!r}.")
@@ -219,6 +231,22 @@ def _config(folder: ModelFolder, name: BackboneName, where: str) -> Any:
     if type(config) not in transformers.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING:
         raise BackboneError(f"{where}: transformers has no image classifier of type {kind!r}.")
     return config
+
+
+def _with_channels(model: nn.Module, config: Any, channels: int, where: str) -> nn.Module:
+    """Returns the network for another number of input channels; the same where it has them."""
+    if channels == getattr(config, "num_channels", 3):
+        return model
+    if not hasattr(config, "num_channels"):
+        raise BackboneError(
+            f"{where}: {config.model_type} cannot be built for {channels} input channels."
+        )
+    other: nn.Module = type(model)(
+        type(config).from_dict({**config.to_dict(), "num_channels": channels})
+    )
+    state = input_channels.adapt_state(model.state_dict(), other)
+    weights.apply(other, state, where=where, partial=None)
+    return other
 
 
 def _loaded(path: Path, config: Any, where: str) -> nn.Module:

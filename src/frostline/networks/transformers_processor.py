@@ -46,7 +46,7 @@ def _read(facts: Mapping[str, Any]) -> Preprocessing:
         mean, std = tuple(facts.get("image_mean", mean)), tuple(facts.get("image_std", std))
     else:
         mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-    if len(mean) != 3 or len(std) != 3:
+    if len(mean) != len(std) or not mean:
         raise ValueError(f"image_mean {mean}, image_std {std}")
     height, width, crop_pct, mode = _sizes(facts)
     return Preprocessing(

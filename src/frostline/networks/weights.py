@@ -48,10 +48,14 @@ class Checkpoint:
     Attributes:
         tensors: By name, on the CPU.
         wrapping: The keys they lay under, such as `state_dict`; empty where they lay open.
+        left_out: Names of the file's arrays that the network has no place for.
+        way: How the file's layers were paired with the network's; empty for names alone.
     """
 
     tensors: dict[str, Tensor]
     wrapping: str = ""
+    left_out: tuple[str, ...] = ()
+    way: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class Match:
         mismatched: Name, the network's shape and the file's, where these differ.
         stripped: The prefix taken off the file's names.
         wrapping: The keys the file's tensors lay under.
+        way: How layers were paired, where not by the names of their tensors alone.
     """
 
     matched: tuple[str, ...]
@@ -73,6 +78,7 @@ class Match:
     mismatched: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...] = ()
     stripped: str = ""
     wrapping: str = ""
+    way: str = ""
 
     @property
     def complete(self) -> bool:
@@ -172,13 +178,14 @@ def apply(
 
 def table(match: Match) -> list[str]:
     """Returns the lines that say what matched, what was missing and what was left over."""
-    notes = [f"found under {match.wrapping}"] if match.wrapping else []
+    notes = [f"paired by {match.way}"] if match.way else []
+    notes += [f"found under {match.wrapping}"] if match.wrapping else []
     notes += [f"'{match.stripped}' taken off the names"] if match.stripped else []
     shapes = [_shapes(one) for one in match.mismatched]
     rows = [("matched", len(match.matched), "; ".join(notes))]
-    rows += [("missing", len(match.missing), _few(match.missing))]
-    rows += [("other shape", len(shapes), _few(shapes, "; "))]
-    rows += [("left over", len(match.unexpected), _few(match.unexpected))]
+    rows += [("missing", len(match.missing), few(match.missing))]
+    rows += [("other shape", len(shapes), few(shapes, "; "))]
+    rows += [("left over", len(match.unexpected), few(match.unexpected))]
     return [f"{what:<12}{count:>6}  {said}".rstrip() for what, count, said in rows]
 
 
@@ -248,7 +255,7 @@ def _unwrap(value: Any, path: Path) -> Checkpoint:
     tensors = {str(key): part for key, part in value.items() if isinstance(part, Tensor)}
     if not tensors:
         raise WeightsError(
-            f"{path}: no named tensors in it; its keys are {_few([str(k) for k in value])}. "
+            f"{path}: no named tensors in it; its keys are {few([str(k) for k in value])}. "
             f"Weights are looked for at the top and under {', '.join((*WRAPPINGS, *AVERAGES))}."
         )
     return Checkpoint(tensors, ".".join(wrapping))
@@ -288,12 +295,12 @@ def _misfit(match: Match, where: str, advice: str) -> str:
     total = len(match.matched) + len(match.missing) + len(match.mismatched)
     parts = [f"{len(match.matched)} of the network's {total} tensors match"]
     if match.missing:
-        parts.append(f"{len(match.missing)} missing ({_few(match.missing)})")
+        parts.append(f"{len(match.missing)} missing ({few(match.missing)})")
     if match.mismatched:
         shapes = [_shapes(one) for one in match.mismatched]
-        parts.append(f"{len(shapes)} of another shape ({_few(shapes, '; ')})")
+        parts.append(f"{len(shapes)} of another shape ({few(shapes, '; ')})")
     if match.unexpected:
-        parts.append(f"{len(match.unexpected)} left over ({_few(match.unexpected)})")
+        parts.append(f"{len(match.unexpected)} left over ({few(match.unexpected)})")
     return f"{where}: the weights do not fit: {', '.join(parts)}. {advice}"
 
 
@@ -324,6 +331,7 @@ def _shapes(one: tuple[str, tuple[int, ...], tuple[int, ...]]) -> str:
     return f"{name}: network {list(want)}, file {list(got)}"
 
 
-def _few(names: Sequence[str], separator: str = ", ") -> str:
+def few(names: Sequence[str], separator: str = ", ") -> str:
+    """Returns the first of many names, for messages."""
     more = f"{separator}…" if len(names) > _SHOWN else ""
     return separator.join(names[:_SHOWN]) + more

@@ -5,9 +5,9 @@ new head, images with splits), `planning` (what to keep, by which engine), `fill
 are there), `fit` (trained), `finish` (scored and written). Other commands begin or end elsewhere.
 """
 
-from frostline.pipeline.embedding import embed, lines
+from frostline.pipeline.embedding import embed, traced
 from frostline.pipeline.prepare import refuse_paths_inside_images
 from frostline.pipeline.rate_finder import find_rate
 from frostline.pipeline.run import plan, train
 
-__all__ = ["embed", "find_rate", "lines", "plan", "refuse_paths_inside_images", "train"]
+__all__ = ["embed", "find_rate", "plan", "refuse_paths_inside_images", "traced", "train"]

@@ -11,7 +11,7 @@ from frostline.activations.cut_network import row_bytes
 from frostline.activations.sources import image_views_of
 from frostline.base.console import Console
 from frostline.base.errors import ListingError
-from frostline.frost import Line
+from frostline.frost import TracedNetwork
 from frostline.images import listing as listings
 from frostline.images.augment import CENTER
 from frostline.images.listing import Listing, Row
@@ -24,8 +24,8 @@ from frostline.pipeline.prepare import open_backbone, refuse_paths_inside_images
 from frostline.recipe import BackboneChoice, Compute, Data, Recipe
 
 
-def lines(choice: BackboneChoice) -> tuple[Line, ...]:
-    """Returns every line of a backbone, from `pixels` to `pooled`.
+def traced(choice: BackboneChoice) -> TracedNetwork:
+    """Returns a backbone with its lines, from `pixels` to `pooled`.
 
     No weights are downloaded for it.
 
@@ -36,7 +36,7 @@ def lines(choice: BackboneChoice) -> tuple[Line, ...]:
     recipes.validate(Recipe(backbone=choice), "recipe")
     is_bare = not (choice.weights or choice.partial)
     opened = open_bare(choice.name, choice.image_px) if is_bare else open_backbone(choice)
-    return catalog.trace(opened).lines
+    return catalog.trace(opened)
 
 
 def embed(
@@ -66,7 +66,8 @@ def embed(
     refuse_paths_inside_images(photos, {"--cache-dir": cache})
     listing = _labelled_or_not(photos, console)
     device = engines.pick_device(compute.device)
-    opened = with_levels(open_backbone(choice), listing, Data(), console)
+    opened, notes = with_levels(open_backbone(choice), listing, Data(), console)
+    listing = listing.with_notes(notes)
     messages.backbone(opened, console)
     precision = engines.pick_precision(compute.precision, device)
     model = classifiers.as_it_is(opened, line, device, precision)
@@ -75,7 +76,7 @@ def embed(
     problems = source.need(image_views_of(listing.usable))
     listing = listing.with_problems(problems_by_path(problems, listing))
     for words in listings.report_lines(listing):
-        console.say(words)
+        console.detail(words)
     rows = listing.usable
     if not rows:
         raise ListingError(f"{listings.name_of(photos)}: none of its images can be read.")

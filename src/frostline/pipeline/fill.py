@@ -50,10 +50,12 @@ def fill(planned: Planned, sources: StageSources, run: RunFolder | None = None) 
     recipe, console = planned.recipe, planned.prepared.request.console
     policy = policy_of(recipe)
     _report_views(planned, policy)
-    listing = _first_pass(sources, planned.prepared.listing, recipe, policy)
+    before = planned.prepared.listing
+    listing = _first_pass(sources, before, recipe, policy)
     if run is not None:
         listings.write_csv(listing, run.listing)
     refuse_unreadable(listing, recipe.data.strict)
+    messages.pictures(listing, console, before)
     messages.images(listing, planned.prepared.targets, console)
     prepared = with_labels(planned.prepared, listing.labels)
     if prepared is not planned.prepared:

@@ -1,6 +1,7 @@
 """The last step: scores, and everything that a finished run holds."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from frostline.activations import extraction
 from frostline.activations.cut_network import prefix_digest
 from frostline.activations.sources import ImageViews, Source, image_views_of
 from frostline.base import files
+from frostline.images.listing import Listing
 from frostline.model import classifier as classifiers
 from frostline.model.classifier import Classifier
 from frostline.pipeline import messages, seeds
@@ -64,6 +66,7 @@ def finish(
             "seconds": round(progress.clock.spent_s, 3),
         },
         "listing": content,
+        "pictures": _of_pictures(filled.listing),
     }
     files.write_json(run.plan, {**filled.planned.plan.facts, **facts})
     policy = policy_of(filled.planned.recipe)
@@ -74,6 +77,18 @@ def finish(
     more = _beside(metrics, trained, others)
     run.write_metrics({**metrics, "stages": progress.proofs, **more})
     run.remove_checkpoints()
+
+
+def _of_pictures(listing: Listing) -> dict[str, Any]:
+    """Returns what `listing.csv` does not tell: what was assumed, and what was passed over."""
+    root = listing.root.rstrip("/\\")
+    # Notes go into the report, which must not tell where things lie on this machine.
+    name = Path(root).name
+    return {
+        "notes": [note.replace(root, name) if name else note for note in listing.notes],
+        "hidden": listing.skipped_hidden,
+        "other": listing.skipped_other,
+    }
 
 
 def _beside(
@@ -87,7 +102,7 @@ def _beside(
         planned = trained.filled.planned
         more["seeds"] = seeds.facts_of({planned.recipe.seed: metrics, **others})
         for line in over_seeds(more["seeds"]):
-            planned.prepared.request.console.say(line)
+            planned.prepared.request.console.detail(line)
     return more
 
 
@@ -115,7 +130,7 @@ def _score(model: Classifier, source: Source, filled: Filled) -> dict[str, Score
             scored[name] = evaluation.scored(
                 name, rows, probabilities, model.labels, listing.several
             )
-            console.say(evaluation.summary(name, scored[name].metrics))
+            console.detail(evaluation.summary(name, scored[name].metrics))
         elif name == "val":
             console.say("val: no images, so nothing tells how right the model is; see --val")
     return scored

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from frostline import planner
 from frostline import recipe as recipes
 from frostline.activations.sources import image_views_of
+from frostline.base.ahead import LOOK, TRAIN, TRY
 from frostline.base.errors import LossError
 from frostline.images.augment import View
+from frostline.pipeline import messages
 from frostline.pipeline.cross_validation import probe_facts
 from frostline.pipeline.fill import Filled
 from frostline.pipeline.fold_search import fold_start, search_by_folds
@@ -60,13 +62,17 @@ def fit(filled: Filled, run: RunFolder, bound: dict[str, str], found: Checkpoint
     if found:
         progress.restore(found)
     else:
-        _begin(filled, progress)
+        with progress.console.step("Fitting a new last layer"):
+            _begin(filled, progress)
     first = int(found.facts["stage"]) if found else 0
     if filled.planned.recipe.search.enabled and filled.validation and first == 0:
         filled, found = _search(filled, run, progress, found)
+    elif not found:
+        _tell_probe(filled, progress)
     recipe = filled.planned.recipe
     for number in range(first, len(recipe.stages)):
         stages.run_stage(stage_task(filled, number), progress, found if number == first else None)
+        _tell_stage(filled, number, progress)
     if found and first == len(recipe.stages):
         _restore_end(filled, found)
     run.write_history(progress.history)
@@ -106,24 +112,48 @@ def _search(
     folded = fold_start(filled, folds) if folds else None
     start = folded.score if folded else _start_score(filled, progress)
     if is_solved(filled, start, FEW_HELD_OUT if folded else LEAST_VALIDATION):
-        progress.console.say(
-            f"search: the probe is right in {start.accuracy:.1%} of {start.count} images, so "
-            "nothing else is tried (--time 5m would)"
-        )
+        messages.probe(start, folds, progress.console)
+        progress.console.say("Nearly all are right, so nothing else is tried (--time 5m would)")
         best = Found(None)
     else:
         probe = _probe_again(filled, progress, start)
+        if progress.history:
+            messages.probe(start if folded else probe, folds, progress.console)
         best = search_by_folds(filled, run, folded) if folded else search(filled, run, probe)
         if best.candidate is None and filled.planned.recipe.head.start != "probe":
             raise LossError(
                 "search: no candidate was better than the new head at random. Try a learning rate "
                 "ten times smaller with another --out."
             )
+    progress.console.ahead.done(LOOK, TRY)
+    if best.candidate is None:
+        progress.console.ahead.done(TRAIN)
     filled = with_stage(filled, best.candidate)
     recipes.write(filled.planned.recipe, run.recipe)
     for line in best.history:
         progress.note(line)
     return filled, best.checkpoint
+
+
+def _tell_probe(filled: Filled, progress: RunProgress) -> None:
+    """Says how right the probe is, by the best way there is to tell."""
+    crossed, probe = progress.cross_validation, next(iter(progress.history), None)
+    if crossed is not None:
+        score = Score(crossed["log_loss"], crossed["accuracy"], crossed["n"])
+        messages.probe(score, crossed["folds"], progress.console)
+    elif probe is not None and filled.validation is not None:
+        messages.probe(probe_score(probe, len(filled.validation.rows)), 0, progress.console)
+
+
+def _tell_stage(filled: Filled, number: int, progress: RunProgress) -> None:
+    """Says what a stage came to; a search has said it already of what it found."""
+    proof = progress.proofs[-1]
+    if proof["kept"] and filled.planned.candidates:
+        return
+    line = filled.sources.at(number)[0].line
+    held_out = len(filled.validation.rows) if filled.validation else 0
+    count = len(filled.planned.recipe.stages)
+    messages.stage(number + 1, count, line, proof, held_out, progress.console)
 
 
 def _start_score(filled: Filled, progress: RunProgress) -> Score:

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 
 from frostline.activations import engines
+from frostline.base.ahead import TRY
+from frostline.base.console import Bar
 from frostline.base.errors import LossError
 from frostline.pipeline import start_weights
 from frostline.pipeline.cross_validation import FoldedProbes, fold_probes
@@ -87,11 +89,16 @@ def search_by_folds(filled: Filled, run: RunFolder, start: FoldStart) -> Found:
     candidates = filled.planned.candidates
     record = SearchRecord(run, candidates, start.score, start.dealt.count)
     weights = start_weights.take(filled)
-    for number, candidate in enumerate(candidates):
-        if not record.has(number, CROSS_VALIDATED):
-            record.note(number, CROSS_VALIDATED, _trained(filled, candidate, start, weights))
+    console, fits = filled.planned.prepared.request.console, len(candidates) * start.dealt.count
+    with console.bar(fits, "trying settings", "fit", TRY) as bar:
+        for number, candidate in enumerate(candidates):
+            if record.has(number, CROSS_VALIDATED):
+                bar.advance(start.dealt.count)
+                continue
+            found = _trained(filled, candidate, start, weights, bar)
+            record.note(number, CROSS_VALIDATED, found)
     chosen = record.choose()
-    record.tell(filled.planned.prepared.request.console)
+    record.tell(console)
     if chosen is None:
         return Found(None)
     # The few images of validation are not to overrule what all of them say.
@@ -100,23 +107,21 @@ def search_by_folds(filled: Filled, run: RunFolder, start: FoldStart) -> Found:
 
 
 def _trained(
-    filled: Filled, candidate: Candidate, start: FoldStart, weights: dict[str, Tensor]
+    filled: Filled, candidate: Candidate, start: FoldStart, weights: dict[str, Tensor], bar: Bar
 ) -> Trained:
     begun, dealt = time.perf_counter(), start.dealt
     joined: Tensor | None = None
-    console = filled.planned.prepared.request.console
-    with console.bar(dealt.count, f"trying {candidate.name}", "fold") as bar:
-        for number in range(dealt.count):
-            try:
-                logits = _logits(filled, candidate, start, number)
-            except LossError as error:
-                return Trained(None, time.perf_counter() - begun, str(error))
-            finally:
-                start_weights.put_back(filled, weights)
-            if joined is None:
-                joined = torch.empty(len(dealt.rows), logits.shape[1])
-            joined[dealt.fold == number] = logits
-            bar.advance()
+    for number in range(dealt.count):
+        try:
+            logits = _logits(filled, candidate, start, number)
+        except LossError as error:
+            return Trained(None, time.perf_counter() - begun, str(error))
+        finally:
+            start_weights.put_back(filled, weights)
+        if joined is None:
+            joined = torch.empty(len(dealt.rows), logits.shape[1])
+        joined[dealt.fold == number] = logits
+        bar.advance(1, candidate.name)
     assert joined is not None
     kind = filled.planned.prepared.model.targets
     score = scoring.score_logits(joined, dealt.examples.targets, kind)

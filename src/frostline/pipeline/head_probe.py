@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from frostline.activations.cache.key import row_id
 from frostline.activations.sources import image_views_of
+from frostline.base.memory import Parts
 from frostline.images.augment import CENTER, View
 from frostline.model.classifier import Classifier
 from frostline.pipeline.examples import labelled, sorted_rows
@@ -58,7 +59,7 @@ def fit_probe(filled: Filled, views: Sequence[View] = ()) -> dict[str, Any]:
     record = _record(best)
     console = filled.planned.prepared.request.console
     several = f", on {best.views} views of each image" if best.views > 1 else ""
-    console.say(
+    console.detail(
         f"probe: logistic regression{several}, L2 penalty C = {best.probe.inverse_penalty:.3g} "
         f"(the best of {len(best.probe.tried)} on {_chosen_on(best.probe)}), {_told(record)}"
     )
@@ -137,4 +138,11 @@ def features(model: Classifier, fetch: Fetch, examples: Examples, device: torch.
     pool = model.trainable.head[:-1]  # type: ignore[index]
     model.trainable.eval()
     loaded = batches(fetch, examples, range(len(examples.rows)), scoring.EVAL_BATCH)
-    return gather((pool(model.trainable.top(x.to(device))) for x, _ in loaded), len(examples.rows))
+    parts = Parts()
+
+    def pooled(x: Tensor) -> Tensor:
+        found: Tensor = pool(model.trainable.top(x.to(device)))
+        return found
+
+    made = (few for x, _ in loaded for few in parts.through(pooled, x))
+    return gather(made, len(examples.rows))

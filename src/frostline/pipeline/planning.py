@@ -14,6 +14,7 @@ from frostline.base.errors import EngineError
 from frostline.frost import Line
 from frostline.model import classifier as classifiers
 from frostline.model.classifier import Classifier
+from frostline.pipeline import messages
 from frostline.pipeline.folds import OF_CANDIDATES, fold_count
 from frostline.pipeline.prepare import Prepared, stage_lines, with_precision
 from frostline.planner import Plan, candidates, measure
@@ -66,7 +67,8 @@ def make_plan(prepared: Prepared) -> Planned:
         BackboneError: Where an engine was asked for that cannot run this network.
     """
     try:
-        return _plan(prepared)
+        with prepared.request.console.step("Measuring this machine"):
+            return _plan(prepared)
     except EngineError as error:
         precision = prepared.request.recipe.compute.precision
         if precision != "auto" or prepared.precision == torch.float32:
@@ -74,7 +76,8 @@ def make_plan(prepared: Prepared) -> Planned:
         prepared.request.console.say(
             f"{str(error).partition(':')[0]}: too inexact, so fp32 is used"
         )
-        return _plan(with_precision(prepared, torch.float32))
+        with prepared.request.console.step("Measuring this machine"):
+            return _plan(with_precision(prepared, torch.float32))
 
 
 def _plan(prepared: Prepared) -> Planned:
@@ -146,11 +149,13 @@ def _plan_search(prepared: Prepared) -> Planned:
     pass_s = row_s * (train * (1 + views) + val)
     budget_s = _budget_s(recipe, pass_s, time.perf_counter() - begun)
     folds = fold_count(prepared.listing, recipe.search.folds, OF_CANDIDATES)
-    tried = candidates.choose(base, lines, cost, budget_s, recipe.search.candidates, folds)
+    most, fixed = recipe.search.candidates, _kept_by(recipe)
+    tried = candidates.choose(base, lines, cost, budget_s, most, folds, fixed)
     if not tried and recipe.head.start != "probe":
         # A random head must be trained, however little time there is.
-        tried = candidates.choose(base, lines, cost, math.inf, 1)
-    request.console.say(
+        tried = candidates.choose(base, lines, cost, math.inf, 1, fixed=fixed)
+    messages.fixed(recipe.search.fixed, base, request.console)
+    request.console.detail(
         f"search: {len(tried)} candidates besides the probe{', cross-validated,' * bool(folds)} in "
         f"about {candidates.total_s(tried, folds):.0f} s of the {budget_s:.0f} s there are for them"
     )
@@ -190,20 +195,23 @@ def _plan_pass(
     return Planned(prepared, plan, tuple(one.line for one in tried[:1]), tried)
 
 
+def _kept_by(recipe: Recipe) -> tuple[str, ...]:
+    """Returns what candidates may not vary; a line that is named is the only one anyway."""
+    return tuple(name for name in recipe.search.fixed if name != "line")
+
+
 def _search_lines(model: Classifier, recipe: Recipe) -> SearchLines:
     base = recipe.stages[0]
     if base.line != planner.AUTO:
         (line,) = stage_lines(model, recipe)
         return SearchLines(line)
-    main, lower, higher = (
-        classifiers.find_line(model.traced, f"{share:.0%}", model.top)
-        for share in (candidates.MAIN, candidates.LOWER, candidates.HIGHER)
-    )
-    return SearchLines(
-        main,
-        lower if lower.index < main.index else None,
-        higher if higher.index > main.index else None,
-    )
+
+    def at(share: float) -> Line:
+        return classifiers.find_line(model.traced, f"{share:.0%}", model.top)
+
+    main, higher = at(candidates.MAIN), at(candidates.HIGHER)
+    below = {line.index: line for line in map(at, candidates.LOWER) if line.index < main.index}
+    return SearchLines(main, tuple(below.values()), higher if higher.index > main.index else None)
 
 
 def _views_in_time(recipe: Recipe, train: int, val: int, row_s: float) -> int:
@@ -225,10 +233,14 @@ def _budget_s(recipe: Recipe, pass_s: float, spent_s: float) -> float:
 
 
 def _facts_of(candidate: Candidate) -> dict[str, Any]:
-    return {"stage": asdict(candidate.stage), "estimate_s": round(candidate.estimate_s, 3)}
+    return {
+        "stage": asdict(candidate.stage),
+        "when": candidate.when,
+        "estimate_s": round(candidate.estimate_s, 3),
+    }
 
 
 def _candidate_from(facts: dict[str, Any], model: Classifier) -> Candidate:
     stage = Stage(**facts["stage"])
     line = classifiers.find_line(model.traced, stage.line, model.top)
-    return Candidate(stage, line, facts["estimate_s"])
+    return Candidate(stage, line, facts["estimate_s"], facts.get("when", candidates.ALWAYS))

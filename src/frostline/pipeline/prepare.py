@@ -105,6 +105,7 @@ def make_request(
     recipe = _with_defaults(recipe, head)
     refuse_paths_inside_images(photos, {**(written or {}), "--cache-dir": cache})
     listing = listings.scan_as(photos, recipe.data, console)
+    messages.pictures(listing, console)
     refuse_unreadable(listing, recipe.data.strict)
     name = _network(recipe.backbone, device, begun_with, console)
     recipe = replace(recipe, backbone=replace(recipe.backbone, name=name))
@@ -118,21 +119,24 @@ def prepare(request: Request) -> Prepared:
         BackboneError: Where the network cannot be opened or traced.
         RecipeError: Where the head does not fit.
     """
-    recipe, listing = request.recipe, request.listing
+    recipe, listing, console = request.recipe, request.listing, request.console
     # Where a backbone's weights are random, the seed decides them too.
-    with with_seed(recipe.seed, request.device):
+    with console.step("Opening the network"), with_seed(recipe.seed, request.device):
         opened = open_backbone(recipe.backbone)
-    opened = with_levels(opened, listing, recipe.data, request.console)
+    opened, notes = with_levels(opened, listing, recipe.data, console)
     precision = engines.pick_precision(recipe.compute.precision, request.device)
     targets = recipe.data.targets
     if targets == "auto":
         targets = "multilabel" if listing.several else "multiclass"
-    messages.backbone(opened, request.console)
-    model = assemble(request, opened, precision, targets, listing.labels)
-    messages.head(model, request.console)
+    messages.backbone(opened, console)
+    with console.step("Cutting the network"):
+        model = assemble(request, opened, precision, targets, listing.labels)
+    messages.head(model, console)
     # A line that cannot be is told before splits are.
     stage_lines(model, recipe)
+    listing = listing.with_notes(notes)
     listing = splits.assign(listing, recipe.data.val, recipe.data.test, recipe.seed)
+    messages.pictures(listing, console, request.listing)
     folds.check(listing, recipe.search.folds)
     return Prepared(request, opened, precision, targets, model, listing)
 
@@ -242,10 +246,10 @@ def _network(
     try:
         catalog.download_of(default)
     except DownloadError as error:
-        console.say(
-            f"{error.missing}; taking {FALLBACK} instead, which ships with Frostline. "
-            f"With a connection: frostline backbones get {default}"
-        )
+        # Without kinds and tags, which would not fit into a line.
+        wanted, taken = (one.partition(":")[2].partition(".")[0] for one in (default, FALLBACK))
+        console.say(f"{wanted} cannot be downloaded: {taken} instead")
+        console.detail(f"{error.missing}. With a connection: frostline backbones get {default}")
         return FALLBACK
     return default
 
@@ -268,12 +272,15 @@ def open_backbone(choice: BackboneChoice) -> OpenedBackbone:
 
 def with_levels(
     opened: OpenedBackbone, listing: Listing, data: Data, console: Console
-) -> OpenedBackbone:
-    """Returns a backbone that is fed as these images need it: with levels where some are deep."""
-    fed = level_rules.preprocessing_for(
+) -> tuple[OpenedBackbone, tuple[str, ...]]:
+    """Returns a backbone that is fed as these images need it: with levels where some are deep.
+
+    And what to tell of what was assumed.
+    """
+    fed, notes = level_rules.preprocessing_for(
         opened.record.preprocessing, listing, data.levels, listings.most_px_of(data), console
     )
-    return replace(opened, record=replace(opened.record, preprocessing=fed))
+    return replace(opened, record=replace(opened.record, preprocessing=fed)), notes
 
 
 @contextmanager

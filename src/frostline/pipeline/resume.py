@@ -7,10 +7,12 @@ from pathlib import Path
 from frostline import planner, recipe
 from frostline.base import files
 from frostline.base.console import Console
-from frostline.base.errors import RunError
+from frostline.base.errors import FrostlineError, RunError
 from frostline.images import listing as listings
 from frostline.images.listing import Listing
 from frostline.recipe import Recipe
+from frostline.run import folder as run_folder
+from frostline.run import places
 from frostline.run.folder import RunFolder
 from frostline.training import checkpoint
 
@@ -22,6 +24,54 @@ def begun_with(out: Path) -> str:
         return recipe.read(run.recipe).backbone.name if run.is_run() else ""
     except OSError:  # A name that is too long; who writes there says so.
         return ""
+
+
+def latest(first: Path) -> Path:
+    """Returns the last folder of a series that is there; the first where there is none."""
+    found = first
+    for path in places.series(first):
+        if not path.exists():
+            return found
+        found = path
+    return found
+
+
+def place_for(wanted: Recipe, listing: Listing, first: Path) -> Path:
+    """Returns the folder for a run that nobody named one for.
+
+    Args:
+        wanted: The recipe.
+        listing: The images, as they were found.
+        first: Where its series begins.
+
+    Returns:
+        The first of the series that is new or empty, or holds this very run, begun or finished.
+    """
+    return next(path for path in places.series(first) if _may_take(path, wanted, listing))
+
+
+def _may_take(path: Path, wanted: Recipe, listing: Listing) -> bool:
+    run = RunFolder(path)
+    try:
+        if not path.exists():
+            return True
+        with places.locked(run_folder.claim(path)):
+            return not run.is_run() or _is_same(run, wanted, listing)
+    except FrostlineError:  # In use, damaged, or something else.
+        return False
+
+
+def _is_same(run: RunFolder, wanted: Recipe, listing: Listing) -> bool:
+    """Says whether a run is of this recipe and these images."""
+    recorded = recipe.read(run.recipe)
+    facts = run.read_plan() if run.plan.is_file() or run.is_finished() else {}
+    asked = recipe.from_dict(facts["asked"], str(run.plan)) if "asked" in facts else recorded
+    if recorded != wanted and recipe.differences(asked, wanted):
+        return False
+    if run.is_finished():
+        return bool(facts.get("listing") == digest(listing))
+    found = checkpoint.read(run.checkpoint)
+    return found is None or found.facts["bound"]["images"] == digest(listing)
 
 
 def earlier(run: RunFolder, wanted: Recipe, listing: Listing, console: Console) -> Recipe | None:
@@ -43,15 +93,22 @@ def earlier(run: RunFolder, wanted: Recipe, listing: Listing, console: Console) 
     if not is_same:
         raise RunError(
             f"{run.path}: holds a finished run of another recipe ({'; '.join(differ[:3])}). "
-            "Name another folder with --out, or remove this one."
+            + _keep_both(run)
         )
     if facts.get("listing") != digest(listing):
         raise RunError(
-            f"{run.path}: was made from other pictures than these. "
-            "Name another folder with --out, or remove this one."
+            f"{run.path}: was made from other pictures than these: {_changes(run, listing)}. "
+            + _keep_both(run)
         )
     console.say(f"{run.path}: already finished with this recipe and these pictures")
     return recorded
+
+
+def _keep_both(run: RunFolder) -> str:
+    return (
+        f"To train anew and keep this run: --out {places.next_free(run.path)} (what the cache "
+        "holds is not computed again). To replace it, remove the folder first."
+    )
 
 
 def _unfinished(

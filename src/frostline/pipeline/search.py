@@ -2,28 +2,32 @@
 
 Each candidate starts from the probe. At half of its epochs it is scored by its averaged weights;
 the better half goes on (successive halving with one cut: Jamieson and Talwalkar, "Non-stochastic
-Best Arm Identification and Hyperparameter Optimization", AISTATS 2016). The probe takes part to the
-end. Which candidates there are was settled with the plan, from measurements; so a search that is
-interrupted goes on to the same result.
+Best Arm Identification and Hyperparameter Optimization", AISTATS 2016). The first one decides which
+others are tried at all: bolder ones where it is ahead of the probe at its half, gentler ones where
+it is behind. The probe takes part to the end. Which candidates there are was settled with the plan,
+from measurements, and all else is decided by scores; so a search that is interrupted goes on to the
+same result.
 """
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from frostline.activations import engines
 from frostline.base import signals as interrupt
+from frostline.base.ahead import TRY
+from frostline.base.console import Bar
 from frostline.base.errors import LossError
 from frostline.pipeline import start_weights
 from frostline.pipeline.fill import Filled
 from frostline.pipeline.search_record import FINAL, HALF, SearchRecord, Trained
 from frostline.pipeline.stage_tasks import stage_task
-from frostline.planner.candidates import Candidate, survivor_count
+from frostline.planner.candidates import Candidate, survivor_count, taking_part
 from frostline.run.folder import RunFolder
-from frostline.training import checkpoint, loop, stages
+from frostline.training import checkpoint, stages
 from frostline.training.checkpoint import Checkpoint, CheckpointClock
 from frostline.training.loop import TrainState
 from frostline.training.scoring import Score
@@ -92,25 +96,55 @@ def search(filled: Filled, run: RunFolder, probe: Score) -> Found:
     record = SearchRecord(run, candidates, probe)
     trials = [_Trial(filled, run, number, one) for number, one in enumerate(candidates)]
     start = start_weights.take(filled)
-    cut = survivor_count(len(trials))
-    for trial in trials:
-        if len(trials) > 1 and not record.has(trial.number, HALF):
-            half = max(1, trial.candidate.stage.epochs // 2)
-            record.note(trial.number, HALF, trial.train(half))
-            start_weights.put_back(filled, start)
-    survivors = record.best_at(HALF, cut) if len(trials) > 1 else range(len(trials))
-    for number in survivors:
-        if not record.has(number, FINAL):
-            trial = trials[number]
-            record.note(number, FINAL, trial.train(trial.candidate.stage.epochs))
-            start_weights.put_back(filled, start)
+    console = filled.planned.prepared.request.console
+    with console.bar(_epoch_count(candidates), "trying settings", "epoch", TRY) as bar:
+
+        def train(number: int, when: str) -> None:
+            if not record.has(number, when):
+                epochs = candidates[number].stage.epochs
+                record.note(number, when, trials[number].train(_until(epochs, when), bar))
+                start_weights.put_back(filled, start)
+
+        is_raced = len(trials) > 1
+        numbers = _halves(candidates, record, train) if is_raced else range(len(trials))
+        for number in numbers:
+            train(number, FINAL)
     chosen = record.choose()
-    record.tell(filled.planned.prepared.request.console)
+    record.tell(console)
     if chosen is None:
         return Found(None)
     found = checkpoint.read(run.candidate(chosen))
     assert found is not None
     return Found(candidates[chosen], found, tuple(found.facts["history"]))
+
+
+def _epoch_count(candidates: Sequence[Candidate]) -> int:
+    """Returns how many epochs a search takes at most."""
+    if len(candidates) < 2:
+        return sum(one.stage.epochs for one in candidates)
+    counts = []
+    for is_ahead in (True, False):
+        epochs = [candidates[at].stage.epochs for at in taking_part(candidates, is_ahead)]
+        halves = sum(_until(one, HALF) for one in epochs)
+        rest = sum(epochs) - halves
+        counts.append(halves + round(rest * survivor_count(len(epochs)) / len(epochs)))
+    return max(counts)
+
+
+def _until(epochs: int, when: str) -> int:
+    """Returns at which epoch a candidate is scored."""
+    return epochs if when == FINAL else max(1, epochs // 2)
+
+
+def _halves(
+    candidates: Sequence[Candidate], record: SearchRecord, train: Callable[[int, str], None]
+) -> list[int]:
+    """Trains to the halves, and returns who goes on, best first."""
+    train(0, HALF)
+    numbers = taking_part(candidates, is_ahead=record.is_ahead(0, HALF))
+    for number in numbers:
+        train(number, HALF)
+    return record.best_at(HALF, survivor_count(len(numbers)))
 
 
 @dataclass(frozen=True)
@@ -122,7 +156,7 @@ class _Trial:
     number: int
     candidate: Candidate
 
-    def train(self, until: int) -> Trained:
+    def train(self, until: int, bar: Bar) -> Trained:
         """Trains from the start, or from its checkpoint, to the end of epoch `until`.
 
         Raises:
@@ -142,7 +176,7 @@ class _Trial:
             clock = CheckpointClock()
             try:
                 with engines.threads(stages.threads(task)):
-                    for line in self._lines(task, optimizer, state):
+                    for line in self._lines(task, optimizer, state, bar):
                         if line is not None:
                             history.append({"stage": 1, "kind": "train", **line})
                         is_over = line is not None and (state.epoch > until or state.finished)
@@ -157,16 +191,13 @@ class _Trial:
         return Trained(_last_score(history, task), time.perf_counter() - begun)
 
     def _lines(
-        self, task: StageTask, optimizer: Any, state: TrainState
+        self, task: StageTask, optimizer: Any, state: TrainState, bar: Bar
     ) -> Iterator[dict[str, Any] | None]:
         lines = stages.training(task, optimizer, state)
-        steps = loop.step_count(task.images, stages.train_settings(task))
-        console = self.filled.planned.prepared.request.console
-        shown = console.bar(steps - state.step, f"trying {self.candidate.name}", "step")
-        with contextlib.closing(lines), shown as bar:
+        with contextlib.closing(lines):
             for line in lines:
-                if line is None:
-                    bar.advance(1, f"loss {state.loss_sum / state.seen:.4f}")
+                if line is not None:
+                    bar.advance(1, self.candidate.name)
                 yield line
 
 

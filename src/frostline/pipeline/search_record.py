@@ -6,6 +6,7 @@ from typing import Any
 
 from frostline.base import files
 from frostline.base.console import Console
+from frostline.pipeline import messages
 from frostline.planner.candidates import Candidate
 from frostline.run.folder import RunFolder
 from frostline.training import scoring
@@ -57,7 +58,12 @@ class SearchRecord:
             "folds": folds,
             "probe": vars(probe),
             "candidates": [
-                {"name": one.name, "line": one.line.name, "estimate_s": round(one.estimate_s, 3)}
+                {
+                    "name": one.name,
+                    "line": one.line.name,
+                    "when": one.when,
+                    "estimate_s": round(one.estimate_s, 3),
+                }
                 for one in candidates
             ],
         }
@@ -70,6 +76,11 @@ class SearchRecord:
         """Returns a score; None where there is none."""
         found = self.facts["candidates"][number].get(when)
         return Score(**found) if found else None
+
+    def is_ahead(self, number: int, when: str) -> bool:
+        """Says whether a candidate is better than the probe; a diverged one is not."""
+        found = self.score(number, when)
+        return found is not None and found.better_than(self._probe)
 
     def note(self, number: int, when: str, trained: Trained) -> None:
         """Adds a score, on disk too.
@@ -107,7 +118,7 @@ class SearchRecord:
     @property
     def all_diverged(self) -> bool:
         """Whether there were candidates, and none of them came to an end."""
-        tried = self.facts["candidates"]
+        tried = [one for one in self.facts["candidates"] if "seconds" in one]
         return bool(tried) and all(one.get("failure") for one in tried)
 
     def tell(self, console: Console) -> None:
@@ -120,16 +131,37 @@ class SearchRecord:
         mark = "<- best" if chosen == "probe" else ""
         rows.append(["probe", *gaps, _shown(self._probe), "", mark])
         for number, facts in enumerate(self.facts["candidates"]):
+            if "seconds" not in facts:
+                continue  # The first one ruled it out.
             mark = "<- best" if number == chosen else "diverged" if facts.get("failure") else ""
             scores = [_shown(self.score(number, when)) for when in columns]
             rows.append([facts["name"], *scores, f"{facts['seconds']:.1f}", mark])
         where = f"by {folds}-fold cross-validation" if folds else "on validation"
-        console.say(f"search: accuracy and scaled log-loss {where}")
+        self._tell_shortly(console)
+        console.detail(f"search: accuracy and scaled log-loss {where}")
         console.table(rows)
         if self.all_diverged:
             console.say(
                 "search: the losses of all candidates were no longer numbers, so the probe it is; "
                 "a smaller stages.0.lr may do better"
+            )
+
+    def _tell_shortly(self, console: Console) -> None:
+        """Says what came of it in a sentence."""
+        tried, chosen = self.facts["candidates"], self.facts["chosen"]
+        count = sum("seconds" in one for one in tried)
+        settings = f"{count} setting{'s' * (count != 1)}"
+        if not tried:
+            console.say("Layers above: no time to train them (--time 5m gives more)")
+        elif chosen == "probe":
+            console.say(f"Layers above too, {settings} tried: none better, left out")
+        else:
+            score = self.score(chosen, self._last)
+            assert score is not None
+            surer = ", surer" if score.accuracy == self._probe.accuracy else ""
+            console.say(
+                f"Layers above {tried[chosen]['line']} too, best of {settings}: "
+                f"{messages.right(score)}{surer}"
             )
 
     def _scores(self, when: str) -> dict[int, Score]:

@@ -1,21 +1,25 @@
 """Candidates of a search: other lines, rates and lengths for a recipe's stage, the best bets first.
 
 The order is that of an experiment on six data sets and two networks (docs/benchmarks.md): one stage
-below which some 65 % of the work lies, at a rate of 1e-3, does best in the mean; a third of that
-rate does better where little is to be learned, twice the length where much is; a lower line comes
-next. A few good candidates do better than many: each one more is one more chance to pick a lucky
-state on the validation images.
+below which some 65 % of the work lies, at a rate of 1e-3, does best in the mean. Where it is ahead
+of the probe at its half, much is to be learned: twice the length and lower lines come next. Where
+it is behind, a third of the rate and a higher line do better. So what else is tried is known only
+then, and no time is spent on what the first half rules out. A few good candidates do better than
+many: each one more is one more chance to pick a lucky state on the validation images.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from frostline.frost import Line
 from frostline.recipe import Stage
 
-# Shares of the work below the lines that are tried: the recipe's own, one lower, one higher.
-MAIN, LOWER, HIGHER = 0.65, 0.45, 0.85
+# When a candidate is tried: in any case, or where the first one is better than the probe at its
+# half, or where it is not.
+ALWAYS, AHEAD, BEHIND = "always", "ahead", "behind"
+# Shares of the work below the lines that are tried: the recipe's own, lower ones, one higher.
+MAIN, LOWER, HIGHER = 0.65, (0.45, 0.25), 0.85
 # A stage of fewer epochs than this learns too little for its line.
 FEWEST_EPOCHS = 8
 # Fewer epochs than this are not worth a stage at all.
@@ -34,11 +38,13 @@ class Candidate:
         stage: Its settings, with the line's name in them.
         line: Where the network is cut.
         estimate_s: Seconds to train it to its end.
+        when: `always`, or only where the first candidate is `ahead` of the probe, or `behind`.
     """
 
     stage: Stage
     line: Line
     estimate_s: float
+    when: str = ALWAYS
 
     @property
     def name(self) -> str:
@@ -54,12 +60,12 @@ class SearchLines:
 
     Attributes:
         main: The line that does best in the mean.
-        lower: One below it; None where there is none, or the user named a line.
-        higher: One above it, likewise.
+        lower: Some below it, downwards; none where the user named a line.
+        higher: One above it; None where there is none, or the user named a line.
     """
 
     main: Line
-    lower: Line | None = None
+    lower: tuple[Line, ...] = ()
     higher: Line | None = None
 
 
@@ -94,6 +100,7 @@ def choose(
     budget_s: float,
     most: int = 0,
     folds: int = 0,
+    fixed: Collection[str] = (),
 ) -> tuple[Candidate, ...]:
     """Returns the candidates that fit into the time, the first of them at its best length.
 
@@ -104,34 +111,72 @@ def choose(
         budget_s: Seconds for all of them.
         most: At most so many; 0 for as many as fit.
         folds: Of the cross-validation that compares them; 0 where validation does.
+        fixed: What stays as it is in `base`, of `epochs` and `lr`. A line that `base` names does
+            anyway.
 
     Returns:
-        None at all where not even a short one fits.
+        None at all where not even a short one fits; of fixed length there is always one.
     """
-    first = _first(base, lines, cost, budget_s / max(folds, 1))
+    first = _first(base, lines, cost, budget_s / max(folds, 1), fixed)
     if first is None:
         return ()
+    ahead = [one for one in _bolder(first, base, lines, cost) if _keeps(one, base, fixed)]
+    behind = [one for one in _gentler(first, base, lines, cost) if _keeps(one, base, fixed)]
+    if folds:  # There is no half: each is cross-validated to its end.
+        return _fitting(first, [*behind, *ahead], budget_s, most, folds)
+    return (
+        *_fitting(first, [replace(one, when=AHEAD) for one in ahead], budget_s, most),
+        *_fitting(first, [replace(one, when=BEHIND) for one in behind], budget_s, most)[1:],
+    )
+
+
+def _keeps(candidate: Candidate, base: Stage, fixed: Collection[str]) -> bool:
+    return all(getattr(candidate.stage, name) == getattr(base, name) for name in fixed)
+
+
+def _fitting(
+    first: Candidate, others: Sequence[Candidate], budget_s: float, most: int, folds: int = 0
+) -> tuple[Candidate, ...]:
     chosen = [first]
-    for candidate in _others(first, base, lines, cost):
+    for candidate in others:
         if most and len(chosen) == most:
             break
-        if total_s([*chosen, candidate], folds) <= budget_s:
+        if _cost_s([*chosen, candidate], folds) <= budget_s:
             chosen.append(candidate)
     return tuple(chosen)
 
 
+def taking_part(candidates: Sequence[Candidate], is_ahead: bool) -> list[int]:
+    """Returns the positions of what is tried, by how the first one does at its half.
+
+    Args:
+        candidates: Of a plan.
+        is_ahead: Whether the first one is better than the probe there.
+    """
+    ruled_out = BEHIND if is_ahead else AHEAD
+    return [at for at, one in enumerate(candidates) if one.when != ruled_out]
+
+
 def total_s(candidates: Sequence[Candidate], folds: int = 0) -> float:
-    """Returns the seconds of all.
+    """Returns the seconds of all that may come to be tried, at most.
 
     Each to its half, the better half of them to the end; where they are cross-validated, each on
     all folds but one in turn, and the best of them, at worst the longest, once more.
     """
-    if folds and candidates:
-        costs = [one.estimate_s for one in candidates]
-        return sum(costs) * (folds - 1) + max(costs)
-    if len(candidates) == 1:
-        return candidates[0].estimate_s
+    return max(
+        _cost_s([candidates[at] for at in taking_part(candidates, is_ahead)], folds)
+        for is_ahead in (True, False)
+    )
+
+
+def _cost_s(candidates: Sequence[Candidate], folds: int = 0) -> float:
+    if not candidates:
+        return 0.0
     costs = sorted((one.estimate_s for one in candidates), reverse=True)
+    if folds:
+        return sum(costs) * (folds - 1) + costs[0]
+    if len(costs) == 1:
+        return costs[0]
     return sum(costs) / 2 + sum(costs[: survivor_count(len(costs))]) / 2
 
 
@@ -147,18 +192,25 @@ def scaled_epochs(epochs: int, images: int) -> int:
     return max(min(LEAST_EPOCHS, epochs), round(epochs * math.sqrt(IMAGES / images)))
 
 
-def _first(base: Stage, lines: SearchLines, cost: EpochCost, budget_s: float) -> Candidate | None:
-    epochs = scaled_epochs(base.epochs, cost.images)
+def _first(
+    base: Stage, lines: SearchLines, cost: EpochCost, budget_s: float, fixed: Collection[str]
+) -> Candidate | None:
+    has_length, has_rate = "epochs" in fixed, "lr" in fixed
+    epochs = base.epochs if has_length else scaled_epochs(base.epochs, cost.images)
     if lines.higher is not None and cost.images < FEW_IMAGES:
-        small = _made(replace(base, lr=0.3 * base.lr), lines.higher, epochs, cost)
-        return small if small.estimate_s <= budget_s else None
+        lr = base.lr if has_rate else _rate(0.3 * base.lr)
+        small = _made(replace(base, lr=lr), lines.higher, epochs, cost)
+        return small if has_length or small.estimate_s <= budget_s else None
+    if has_length:
+        return _made(base, lines.main, epochs, cost)
     main = lines.main
     longest = int(budget_s / max(cost.at(main), 1e-9))
     enough = min(FEWEST_EPOCHS, epochs)
     if longest >= enough or lines.higher is None:
         return _fitted(base, main, min(epochs, longest), cost)
     longest = int(budget_s / max(cost.at(lines.higher), 1e-9))
-    return _fitted(replace(base, lr=3 * base.lr), lines.higher, min(epochs, longest), cost)
+    lr = base.lr if has_rate else _rate(3 * base.lr)
+    return _fitted(replace(base, lr=lr), lines.higher, min(epochs, longest), cost)
 
 
 def _fitted(stage: Stage, line: Line, epochs: int, cost: EpochCost) -> Candidate | None:
@@ -167,31 +219,39 @@ def _fitted(stage: Stage, line: Line, epochs: int, cost: EpochCost) -> Candidate
     return _made(stage, line, epochs, cost)
 
 
-def _others(
+def _gentler(
     first: Candidate, base: Stage, lines: SearchLines, cost: EpochCost
 ) -> Iterator[Candidate]:
-    """Yields what else to try, in order of promise."""
+    """Yields what to try where the first one unlearns what the probe knows."""
     epochs, lr = first.stage.epochs, first.stage.lr
-    yield _made(replace(base, lr=0.3 * lr), first.line, epochs, cost)
-    if epochs < scaled_epochs(base.epochs, cost.images):
-        return  # There is not even time for the first one at its full length.
+    yield _made(replace(base, lr=_rate(0.3 * lr)), first.line, epochs, cost)
     if cost.images < FEW_IMAGES:
         return
-    yield _made(replace(base, lr=lr), first.line, 2 * epochs, cost)
-    lower = lines.lower
-    if lower is not None:
-        yield _made(replace(base, lr=lr), lower, epochs, cost)
     if lines.higher is not None and lines.higher != first.line:
-        yield _made(replace(base, lr=3 * lr), lines.higher, epochs, cost)
-    if lower is not None:
-        yield _made(replace(base, lr=lr), lower, 2 * epochs, cost)
-        yield _made(replace(base, lr=0.3 * lr), lower, epochs, cost)
-    yield _made(replace(base, lr=lr, augment=False), first.line, epochs, cost)
+        yield _made(replace(base, lr=_rate(0.3 * lr)), lines.higher, epochs, cost)
+    yield _made(replace(base, lr=_rate(0.3 * lr), augment=False), first.line, epochs, cost)
+    yield _made(replace(base, lr=_rate(0.1 * lr)), first.line, epochs, cost)
+
+
+def _bolder(
+    first: Candidate, base: Stage, lines: SearchLines, cost: EpochCost
+) -> Iterator[Candidate]:
+    """Yields what to try where the first one learns what the probe cannot know."""
+    epochs, lr = first.stage.epochs, first.stage.lr
+    if epochs < scaled_epochs(base.epochs, cost.images) or cost.images < FEW_IMAGES:
+        return  # There is not even time for the first one at its full length.
+    yield _made(replace(base, lr=lr), first.line, 2 * epochs, cost)
+    for line in lines.lower:
+        yield _made(replace(base, lr=lr), line, epochs, cost)
+        yield _made(replace(base, lr=lr), line, 2 * epochs, cost)
     yield _made(replace(base, lr=lr, mixup=0.2), first.line, 2 * epochs, cost)
 
 
+def _rate(rate: float) -> float:
+    """Returns a rate with two digits, so that a recipe reads well."""
+    return float(f"{rate:.2g}")
+
+
 def _made(stage: Stage, line: Line, epochs: int, cost: EpochCost) -> Candidate:
-    # Rates are told with two digits, so that a recipe reads well.
-    lr = float(f"{stage.lr:.2g}")
-    made = replace(stage, line=line.name, epochs=epochs, steps=0, lr=lr)
+    made = replace(stage, line=line.name, epochs=epochs, steps=0)
     return Candidate(made, line, epochs * cost.at(line))

@@ -101,8 +101,9 @@ def make(
     if _has_no_choice(wanted, policy):
         case = PlanInputs(model, listing, wanted, policy, cache, console, _ANY_DISK)
         return _without_measuring(case, lines)
-    begun = time.perf_counter()
-    case = PlanInputs(model, listing, wanted, policy, cache, console, measure.disk(cache))
+    begun, asked = time.perf_counter(), wanted
+    wanted, disk = _disk(wanted, cache, console)
+    case = PlanInputs(model, listing, wanted, policy, cache, console, disk)
     options: list[tuple[PlanOption, Throughput]] = []
     for placed in line_choices(case, lines):
         for throughput in measure_throughput(case, placed):
@@ -116,7 +117,7 @@ def make(
     seconds = time.perf_counter() - begun
     _say(case, [option for option, _ in options], chosen, why, seconds)
     facts = {
-        "asked": to_dict(wanted),
+        "asked": to_dict(asked),
         "derive": recipe.compute.derive,
         "measured_s": round(seconds, 3),
         "line": chosen.line,
@@ -127,15 +128,29 @@ def make(
         "cache": "always" if chosen.keep else "never",
         "storage": chosen.storage,
         "why": why,
-        "disk": {
-            "write_mb_s": round(case.disk.write / 1e6),
-            "read_mb_s": round(case.disk.read / 1e6),
-        },
+        "disk": _disk_facts(case.disk),
         "rates": _rate_facts(throughput),
         "estimate": _rounded(dataclasses.asdict(chosen)),
         "options": [_rounded(dataclasses.asdict(option)) for option, _ in options],
     }
     return Plan(recipe, facts, throughput.base.engine)
+
+
+def _disk(wanted: Recipe, cache: Path, console: Console) -> tuple[Recipe, DiskThroughput]:
+    """Measures the cache's disk; where that is left to choose and nothing can be kept, says so.
+
+    Raises:
+        DiskError: Where the cache was asked for and cannot be written.
+    """
+    if wanted.compute.cache == "never":
+        return wanted, _ANY_DISK
+    try:
+        return wanted, measure.disk(cache)
+    except DiskError as error:
+        if wanted.compute.cache != AUTO:
+            raise
+        console.say(f"Activations are not kept: {str(error).partition('. ')[0]} (see --cache-dir)")
+        return replace(wanted, compute=replace(wanted.compute, cache="never")), _ANY_DISK
 
 
 def _has_no_choice(wanted: Recipe, policy: Policy) -> bool:
@@ -159,7 +174,7 @@ def _without_measuring(case: PlanInputs, lines: Sequence[Line]) -> Plan:
     if wanted.compute.engine != "eager" or base.engine.compute != torch.float32:
         base = with_engine(base, wanted.compute.engine, case.cache)
         check_engine(case, base)
-    case.console.say("plan: nothing is left to choose, so nothing is measured")
+    case.console.detail("plan: nothing is left to choose, so nothing is measured")
     fields: dict[str, Any] = dict(vars(policy))
     count = wanted.views.count or 1
     facts = {
@@ -195,7 +210,7 @@ def _checked_choice(
         except BackboneError as error:
             if not others:
                 raise
-            case.console.say(f"{error} It is left out.")
+            case.console.detail(f"{error} It is left out.")
             options = others
         else:
             return chosen, throughput, why
@@ -323,7 +338,7 @@ def _written(case: PlanInputs, chosen: PlanOption, throughput: Throughput) -> Re
 def _say(
     case: PlanInputs, options: Sequence[PlanOption], chosen: PlanOption, why: str, seconds: float
 ) -> None:
-    case.console.say(f"plan: measured in {seconds:.1f} s on this machine")
+    case.console.detail(f"plan: measured in {seconds:.1f} s on this machine")
     rows = [["way", "storage", "bytes", "first pass", "per epoch", "break-even", "total", ""]]
     for option in options:
         views = f", {option.views} views" if case.policy.varies and option.keep else ""
@@ -351,6 +366,13 @@ def _break_even(option: PlanOption, options: Sequence[PlanOption]) -> str:
         return "-"
     more_s = option.first_pass_s - other.first_pass_s
     return f"{max(0.0, more_s / (other.epoch_s - option.epoch_s)):.1f} epochs"
+
+
+def _disk_facts(disk: DiskThroughput) -> dict[str, int]:
+    """Returns the rates of the disk; none where it was not measured."""
+    if disk is _ANY_DISK:
+        return {}
+    return {"write_mb_s": round(disk.write / 1e6), "read_mb_s": round(disk.read / 1e6)}
 
 
 def _rate_facts(throughput: Throughput) -> dict[str, Any]:

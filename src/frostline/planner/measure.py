@@ -1,13 +1,13 @@
 """Short measurements on this machine, with the very parts that will do the work."""
 
+import contextlib
 import copy
-import itertools
 import math
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from frostline.activations import engines, extraction
 from frostline.activations.between import between
-from frostline.activations.extraction import ImageView
+from frostline.activations.extraction import ImageView, LoadedBatch
 from frostline.base.files import disk_error
 from frostline.frost import Line
 from frostline.model.classifier import Classifier, SuffixWithHead
@@ -27,6 +27,8 @@ from frostline.training.loop import TrainSettings, TrainState
 
 # A rate is measured for at least so long, after a first round that warms up.
 AT_LEAST_S = 0.4
+LEAST_BATCHES = 4
+MOST_ROWS = 1 << 15
 DISK_BYTES = 16 << 20
 STEPS = 6
 
@@ -62,22 +64,14 @@ class StepCost:
 def rows_per_s(model: Classifier, items: Sequence[ImageView]) -> float:
     """Returns how many views a second go from file to activation, on all cores."""
     engine = model.engine
-
-    def run(part: Sequence[ImageView]) -> int:
-        made = extraction.activations(part, model.preprocessing, engine, engine.on_cpu)
-        return sum(len(positions) + len(bad) for positions, _, bad in made)
-
-    return _rate(run, items)
+    return _rate(
+        lambda many: extraction.activations(many, model.preprocessing, engine, engine.on_cpu), items
+    )
 
 
 def decoded_per_s(model: Classifier, items: Sequence[ImageView]) -> float:
     """Returns how many views a second go from file to pixels, on all cores."""
-
-    def run(part: Sequence[ImageView]) -> int:
-        made = extraction.pixels(part, model.preprocessing)
-        return sum(len(positions) + len(bad) for positions, _, bad in made)
-
-    return _rate(run, items)
+    return _rate(lambda many: extraction.pixels(many, model.preprocessing), items)
 
 
 def disk(folder: Path) -> DiskThroughput:
@@ -183,16 +177,29 @@ def step(model: Classifier, stage: Stage, images: int = 1 << 20) -> StepCost:
     return StepCost(sum(steady) / len(steady) / count, scored / count)
 
 
-def _rate(run: Callable[[Sequence[ImageView]], int], items: Sequence[ImageView]) -> float:
-    """Puts items through `run`, round after round, for `AT_LEAST_S`."""
-    size = 2 * extraction.BATCH
-    run(items[: size // 2])
-    rounds = itertools.cycle(range(0, max(1, len(items)), size))
-    done, begun = 0, time.perf_counter()
-    while (taken := time.perf_counter() - begun) < AT_LEAST_S:
-        start = next(rounds)
-        done += run(items[start : start + 2 * size])
+def _rate(
+    load: Callable[[Sequence[ImageView]], Generator[LoadedBatch, None, None]],
+    items: Sequence[ImageView],
+) -> float:
+    """Loads items over and over for `AT_LEAST_S`, as one pass does, whose start does not count."""
+    # One image alone is one batch, however often it is there.
+    repeats = -(-MOST_ROWS // len(items)) if len({item.path for item in items}) > 1 else 1
+    with contextlib.closing(load([*items] * repeats)) as loaded:
+        begun = time.perf_counter()
+        done = _count(next(loaded))
+        taken = time.perf_counter() - begun
+        begun, steady = time.perf_counter(), 0
+        for number, batch in enumerate(loaded, 1):
+            steady += _count(batch)
+            done, taken = steady, time.perf_counter() - begun
+            if taken >= AT_LEAST_S and number >= LEAST_BATCHES:
+                break
     return done / taken
+
+
+def _count(loaded: LoadedBatch) -> int:
+    positions, _, problems = loaded
+    return len(positions) + len(problems)
 
 
 def _noise(shape: tuple[int, ...], count: int, storage: torch.dtype) -> Tensor:

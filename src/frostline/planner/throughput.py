@@ -43,8 +43,7 @@ def with_engine(model: Classifier, name: str, cache: Path) -> Classifier:
     Raises:
         BackboneError: Where it cannot run this network.
     """
-    how = model.preprocessing
-    shape = (3, how.height_px, how.width_px)
+    shape = model.preprocessing.input_shape
     return replace(model, engine=engines.make(name, model.engine, shape, cache / "engines"))
 
 
@@ -91,7 +90,7 @@ def measure_throughput(case: PlanInputs, lines: tuple[Line, ...]) -> Iterator[Th
             try:
                 other = with_engine(base, name, case.cache)
             except BackboneError as error:
-                case.console.say(f"engine {name} is left out: {error}")
+                case.console.detail(f"engine {name} is left out: {error}")
                 continue
             setup_s = time.perf_counter() - begun
             yield _measure(case, other, lines, name, setup_s, eager)
@@ -205,7 +204,7 @@ def check_engine(case: PlanInputs, base: Classifier) -> None:
             f"float32 by {found.turn:.2g} across and {found.scale:.2g} along them (at most "
             f"{limit.turn:g} and {limit.scale:g}). {advice}"
         )
-    case.console.say(
+    case.console.detail(
         f"engine {base.engine.name}: agrees with float32 to {found.turn:.1%} on "
         f"{len(batch)} images (at most {engines.TOLERANCE[base.engine.compute].turn:.0%})"
     )

@@ -14,6 +14,7 @@ from frostline.recipe.schema import (
     CACHES,
     ENGINES,
     FILLS,
+    FIXED,
     INITS,
     LAYOUTS,
     OPTIMIZERS,
@@ -160,6 +161,8 @@ def _check_compute(recipe: Recipe, problems: list[str]) -> None:
     require(
         0 <= folds <= 100, "search.folds", "0 (where images are few), 1 (none) or 2 to 100", folds
     )
+    for name in recipe.search.fixed:
+        _check_choice(problems, "search.fixed", name, FIXED)
     if recipe.search.enabled and len(recipe.stages) > 1:
         problems.append(
             "search.enabled: a search varies a recipe's only stage, and this recipe has "

@@ -21,6 +21,8 @@ FILLS = ("edge", "constant")
 BALANCES = ("none", "weights", "sampling")
 SELECTS = ("best", "last", "end")
 DEFAULT = "thaw"
+# What a search may be told to leave as it is.
+FIXED = ("line", "epochs", "lr")
 TRACKERS = (
     "tensorboard",
     "aim",
@@ -259,11 +261,13 @@ class Search:
         candidates: At most so many, the probe not counted; 0 for as many as the time allows.
         folds: Of the cross-validation by which the probe is scored and candidates are compared,
             over the images of train and val; 0 for one where these are few, 1 for none.
+        fixed: What of the stage all candidates have in common: any of `line`, `epochs` and `lr`.
     """
 
     enabled: bool = False
     candidates: int = 0
     folds: int = 0
+    fixed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

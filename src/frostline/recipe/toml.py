@@ -14,7 +14,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from frostline.base.errors import LineError, RecipeError, did_you_mean, raise_all
 from frostline.base.files import write_text
 from frostline.recipe.checks import problems_of
-from frostline.recipe.schema import DEFAULT, Recipe
+from frostline.recipe.schema import DEFAULT, FIXED, Recipe
 
 _KEY = re.compile(r"(head|stages|views|backbone|compute)\.")
 
@@ -35,24 +35,37 @@ def compose(
     """Returns the recipe described by command-line options.
 
     Args:
-        name: A recipe's name or file; None for a single stage if `stage` has any keys, else for the
-            default recipe.
+        name: A recipe's name or file; None for the default recipe.
         settings: As for `load`.
         given: As for `load`.
-        stage: The values of a single stage, which follows the probe.
+        stage: Values of the recipe's only stage. A search keeps to what they say of its line, its
+            epochs and its learning rate, and varies the rest.
 
     Raises:
-        RecipeError: If both a recipe and a stage are given, or the recipe is not valid.
+        RecipeError: If `stage` has any keys and the recipe has no stage or several, or the recipe
+            is not valid.
     """
     if not stage:
         return load(name or DEFAULT, settings, given)
-    first = next(iter(stage))
-    if name:
+    values, where = _values_of(name or DEFAULT)
+    _set_stage(values, where, stage)
+    return _with_settings(values, where, settings, given)
+
+
+def _set_stage(values: dict[str, Any], where: str, stage: Mapping[str, Any]) -> None:
+    stages, first = values.get("stages", []), next(iter(stage))
+    option = f"--{first.replace('_', '-')}"
+    if not stages:
+        raise RecipeError(f"{option}: {where} has no stage, only a new last layer, which has none.")
+    if len(stages) > 1:
         raise RecipeError(
-            f"--{first.replace('_', '-')}: does not say which stage of {name!r} is meant. "
+            f"{option}: does not say which of the {len(stages)} stages of {where} is meant. "
             f"Write --set stages.0.{first}=VALUE."
         )
-    return _with_settings({"stages": [dict(stage)]}, "options", settings, given)
+    stages[0] |= stage
+    fixed = [name for name in FIXED if name in stage]
+    if fixed and values.get("search", {}).get("enabled"):
+        values["search"]["fixed"] = fixed
 
 
 def load(name: str, settings: Iterable[str] = (), given: Mapping[str, Any] | None = None) -> Recipe:

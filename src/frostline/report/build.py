@@ -102,8 +102,8 @@ def notes_of(listing: Listing, names: Mapping[str, str]) -> list[str]:
 def _page(run: RunFolder) -> Page:
     scores, found = run.read_scores(), run.read_metrics()
     made = recipe.read(run.recipe)
-    listing = listings.read_csv(run.listing)
     plan, history = run.read_plan(), run.read_history()
+    listing = _with_notes(listings.read_csv(run.listing), plan.get("pictures", {}))
     rows = read_rows(run.predictions)
     about = run_about.read(run)
     names = short_names([*(row.path for row in listing.rows), *(row["path"] for row in rows)])
@@ -130,6 +130,13 @@ def _page(run: RunFolder) -> Page:
         is_varied=_is_varied(made.views),
         facts=facts.of_run(made, listing, plan, found, about),
     )
+
+
+def _with_notes(listing: Listing, told: Mapping[str, Any]) -> Listing:
+    """Adds what the plan tells of the pictures, and the table of pictures does not."""
+    hidden, other = int(told.get("hidden", 0)), int(told.get("other", 0))
+    known = replace(listing, skipped_hidden=hidden, skipped_other=other)
+    return known.with_notes(told.get("notes", ()))
 
 
 def _besides(found: Mapping[str, Any]) -> list[str]:

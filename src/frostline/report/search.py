@@ -19,8 +19,10 @@ def candidates(found: Mapping[str, Any] | None) -> str:
     chosen = found.get("chosen")
     rows = [["probe", "", *_score(found.get("probe")), "", "yes" if chosen == "probe" else ""]]
     for index, one in enumerate(found["candidates"]):
+        if "seconds" not in one:
+            continue  # The first one ruled it out.
         taken = "yes" if index == chosen else "diverged" if one.get("failure") else ""
-        seconds = "" if one.get("seconds") is None else f"{one['seconds']:,.0f}"
+        seconds = f"{one['seconds']:,.0f}"
         half, final = _score(one.get("half"))[0], _score(one.get("final"))
         rows.append([escape(one["name"]), half, *final, seconds, taken])
     heads = ["tried", "half way", "right on validation", "log-loss", "seconds", "taken"]
@@ -37,7 +39,7 @@ def _without_half(rows: Sequence[list[str]]) -> list[list[str]]:
 
 def count(found: Mapping[str, Any] | None) -> int:
     """Returns how many candidates were tried beside the probe."""
-    return len(found.get("candidates", [])) if found else 0
+    return len([one for one in found["candidates"] if "seconds" in one]) if found else 0
 
 
 def _score(score: Mapping[str, Any] | None) -> list[str]:

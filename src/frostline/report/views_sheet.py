@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import torch
 from PIL import Image, ImageDraw, ImageFont
 from PIL.ImageFont import FreeTypeFont
 from torch import Tensor
@@ -156,11 +158,20 @@ def _drawn(lines: Sequence[_Line], heads: Sequence[str], words: str) -> Image.Im
             draw.text((10, y + 4), name, INK, font)
         earlier = line.label
         for column, pixels in enumerate(line.pixels):
-            view = _fitted(Image.fromarray(pixels.permute(1, 2, 0).numpy()))
+            view = _fitted(Image.fromarray(_seen(pixels)))
             sheet.paste(view, (_NAME_PX + column * step, y))
     foot = _fitting(draw, words, font, width - 20)
     draw.text((10, sheet.height - _HEAD_PX + 6), foot, DIM, font)
     return sheet
+
+
+def _seen(pixels: Tensor) -> np.ndarray:
+    """Returns uint8 `[h, w, 3]` of `[c, h, w]`; the mean of a stack, which has no colours."""
+    if len(pixels) == 3:
+        shown: np.ndarray = pixels.permute(1, 2, 0).numpy()
+        return shown
+    grey = pixels.float().mean(0).round().to(torch.uint8)
+    return np.repeat(grey.numpy()[:, :, None], 3, axis=2)
 
 
 def _fitted(view: Image.Image) -> Image.Image:

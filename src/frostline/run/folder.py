@@ -95,6 +95,11 @@ class RunFolder:
         return self.path / "views.jpg"
 
     @property
+    def log(self) -> Path:
+        """All that was said while the run was made."""
+        return self.path / "log.txt"
+
+    @property
     def lock(self) -> Path:
         """Locked by the process that writes the run."""
         return self.path / ".lock"

@@ -20,6 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from frostline.base.errors import LossError, TrainingError
+from frostline.base.memory import Parts
 from frostline.model.classifier import SuffixWithHead
 from frostline.training import objectives
 from frostline.training.examples import Examples, Fetch, batch_count, batch_ends, batches
@@ -124,6 +125,7 @@ def train(
     settings: TrainSettings,
     device: torch.device,
     state: TrainState,
+    parts: Parts | None = None,
 ) -> Generator[dict[str, Any] | None, None, None]:
     """Trains `trainable` in place, step by step, and leaves it at its best state on `validation`.
 
@@ -142,6 +144,8 @@ def train(
         settings: How to train.
         device: Where `trainable` is.
         state: Where the stage stands; a fresh one starts it.
+        parts: How much of a batch is taken at once; its gradients are added up, so what is learned
+            is the same but for rounding, and for which numbers dropout draws.
 
     Yields:
         None after each step, and after each epoch its history record.
@@ -167,6 +171,7 @@ def train(
         settings,
         device,
         step_count(len(training.rows), settings),
+        Parts() if parts is None else parts,
     )
     weights = None
     if settings.balance == "weights":
@@ -195,6 +200,7 @@ class _Run:
     settings: TrainSettings
     device: torch.device
     steps: int
+    parts: Parts
 
 
 def _begin(run: _Run, validation: Examples | None, state: TrainState) -> None:
@@ -258,30 +264,53 @@ def _add_gradients(
     if settings.noise:
         floats = x.float()
         x = floats + settings.noise * floats.std() * torch.randn_like(floats)
-    logits = run.trainable(x)
 
-    def mixed(logits: Tensor, smoothing: float, weights: Tensor | None) -> Tensor:
-        loss = objectives.loss(logits, wanted, settings.kind, smoothing, weights)
+    def mixed(logits: Tensor, few: slice, smoothing: float, weights: Tensor | None) -> Tensor:
+        loss = objectives.loss(logits, wanted[few], settings.kind, smoothing, weights)
         if share == 1:
             return loss
-        rest = objectives.loss(logits, other, settings.kind, smoothing, weights)
+        rest = objectives.loss(logits, other[few], settings.kind, smoothing, weights)
         return share * loss + (1 - share) * rest
 
-    loss = mixed(logits, settings.label_smoothing, weights)
-    # What is told is the plain loss, as on validation: smoothing and weights would shift it.
-    told = (
-        mixed(logits.detach(), 0.0, None)
-        if settings.label_smoothing or weights is not None
-        else loss
-    )
-    value = told.item()
-    if not math.isfinite(value):
-        run.trainable.load_state_dict(state.best_weights)
-        raise _loss_error(run, state)
-    (loss * (len(targets) / images)).backward()  # type: ignore[no-untyped-call]
-    state.loss_sum += value * len(targets)
-    state.correct += objectives.correct(logits.detach(), wanted, settings.kind)
-    state.seen += len(targets)
+    def add(few: slice) -> None:
+        logits = run.trainable(x[few])
+        loss = mixed(logits, few, settings.label_smoothing, weights)
+        # What is told is the plain loss, as on validation: smoothing and weights would shift it.
+        told = (
+            mixed(logits.detach(), few, 0.0, None)
+            if settings.label_smoothing or weights is not None
+            else loss
+        )
+        value = told.item()
+        if not math.isfinite(value):
+            run.trainable.load_state_dict(state.best_weights)
+            raise _loss_error(run, state)
+        _backward(run, loss * (len(logits) / images))
+        state.loss_sum += value * len(logits)
+        state.correct += objectives.correct(logits.detach(), wanted[few], settings.kind)
+        state.seen += len(logits)
+
+    if any(_is_trained_norm(module) for module in run.trainable.modules()):
+        # Its mean and deviation are those of the whole batch.
+        add(slice(0, len(x)))
+    else:
+        run.parts.each(len(x), add)
+
+
+def _backward(run: _Run, loss: Tensor) -> None:
+    """Adds the gradients of a loss: all of them, or none where memory runs out."""
+    trained = [value for value in run.trainable.parameters() if value.requires_grad]
+    if run.parts.most == 0 and all(value.grad is None for value in trained):
+        try:
+            loss.backward()  # type: ignore[no-untyped-call]
+        except Exception:
+            run.optimizer.zero_grad(set_to_none=True)
+            raise
+        return
+    found = torch.autograd.grad(loss, trained, allow_unused=True)
+    for value, gradient in zip(trained, found, strict=True):
+        if gradient is not None:
+            value.grad = gradient if value.grad is None else value.grad + gradient
 
 
 def _average(run: _Run, state: TrainState) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from frostline.base.memory import Parts
 from frostline.model.classifier import SuffixWithHead
 from frostline.training import objectives
 from frostline.training.examples import Examples, Fetch, batches
@@ -70,11 +71,11 @@ def predict(
     """Returns logits [n, scores] in float32 on the CPU, in eval mode."""
     trainable.eval()
     order = range(len(examples.rows))
+    logits, parts = [], Parts()
     with torch.inference_mode():
-        parts = [
-            trainable(x.to(device)).cpu() for x, _ in batches(fetch, examples, order, EVAL_BATCH)
-        ]
-    return torch.cat(parts)
+        for x, _ in batches(fetch, examples, order, EVAL_BATCH):
+            logits += parts.through(lambda few: trainable(few.to(device)).cpu(), x)
+    return torch.cat(logits)
 
 
 def score_logits(logits: Tensor, targets: Tensor, kind: str) -> Score:

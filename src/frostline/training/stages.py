@@ -18,8 +18,10 @@ from frostline.activations.cut_network import prefix_digest
 from frostline.activations.extraction import ImageView
 from frostline.activations.sources import Source
 from frostline.base import signals as interrupt
+from frostline.base.ahead import TRAIN
 from frostline.base.console import Console
 from frostline.base.errors import LossError, TrainingError
+from frostline.base.memory import Parts
 from frostline.model import classifier as models
 from frostline.model.classifier import Classifier
 from frostline.recipe import Stage
@@ -128,11 +130,17 @@ def _train_epochs(
     stage, model = task.stage, task.model
     steps = loop.step_count(task.images, train_settings(task))
     batches = examples.batch_count(task.images, stage.batch_size)
-    lines = training(task, optimizer, state)
-    shown = progress.console.bar(steps - state.step, "training", "step")
+    parts = Parts()
+    lines = training(task, optimizer, state, parts)
+    what = f"training stage {task.number + 1} of {task.count}"
+    shown = progress.console.bar(steps - state.step, what, "step", TRAIN)
+    least = 0
     with contextlib.closing(lines), shown as bar:
         for line in lines:
             scores_next = False
+            if parts.most != least:
+                least = parts.most
+                progress.console.say(f"Memory ran out: {least} pictures at a time, added up")
             if line is None:
                 mean = state.loss_sum / state.seen
                 bar.advance(1, f"loss {mean:.4f}, accuracy {state.correct / state.seen:.4f}")
@@ -151,7 +159,10 @@ def _train_epochs(
 
 
 def training(
-    task: StageTask, optimizer: torch.optim.Optimizer, state: TrainState
+    task: StageTask,
+    optimizer: torch.optim.Optimizer,
+    state: TrainState,
+    parts: Parts | None = None,
 ) -> Generator[dict[str, Any] | None, None, None]:
     """Returns the loop over a stage's steps, as `loop.train` has it."""
     stage = task.stage
@@ -165,6 +176,7 @@ def training(
         train_settings(task),
         task.model.engine.device,
         state,
+        parts,
     )
 
 
@@ -172,7 +184,7 @@ def _note_epoch(task: StageTask, progress: RunProgress, line: dict[str, Any]) ->
     progress.note({"stage": task.number + 1, "kind": "train", **line})
     parts = [f"{key.replace('_', ' ')} {line[key]:.4f}" for key in SHOWN if key in line]
     total = "" if task.stage.steps else f"/{task.stage.epochs}"
-    progress.console.say(
+    progress.console.detail(
         f"  epoch {line['epoch']}{total}: {', '.join(parts)}, {line['seconds']:.1f} s"
     )
     if progress.histograms:
@@ -352,8 +364,8 @@ def _tell(task: StageTask, console: Console, dropouts: int | None, state: TrainS
     suffix = ""
     if any(True for _ in model.trainable.suffix.parameters()):
         suffix = f", {stage.lr * stage.suffix_lr:g} (suffix{decay})"
-    console.say(
-        f"stage {task.number + 1} of {task.count} (stages.{task.number}): line {model.line.name}, "
+    console.detail(
+        f"stage {task.number + 1} of {task.count}: line {model.line.name}, "
         f"{numbers['trained_tensors']} tensors with {numbers['trained_parameters']:,} parameters "
         f"trained, {numbers['frozen_tensors']} with {numbers['frozen_parameters']:,} frozen; "
         f"{length}, {stage.optimizer}, rate {stage.lr:g} (head){suffix}"
@@ -361,14 +373,14 @@ def _tell(task: StageTask, console: Console, dropouts: int | None, state: TrainS
     if dropouts == 0:
         console.say(f"  dropout = {stage.dropout:g}: there is no dropout above this line")
     if state.step or state.epoch > 1:
-        console.say(f"  goes on in epoch {state.epoch} after step {state.step}")
+        console.detail(f"  goes on in epoch {state.epoch} after step {state.step}")
 
 
 def _report_proof(proof: Mapping[str, Any], console: Console) -> None:
     words = "kept" if proof["kept"] else "not kept: validation did not get better"
     if proof["kept"] and proof["best_epoch"] and proof["val_accuracy"] is not None:
         words = f"kept from epoch {proof['best_epoch']}, val accuracy {proof['val_accuracy']:.4f}"
-    console.say(
+    console.detail(
         f"  {words}; what lies below {proof['line']} is unchanged, bit for bit; cached against "
         f"live activations differ by {proof['cached_against_live']:.2g}"
     )

@@ -59,6 +59,7 @@ def fill(
     chunk_bytes: int = CHUNK_BYTES,
     store: ChunkStore | None = None,
     what: str = "computing activations",
+    step: str = "",
 ) -> FillResult:
     """Computes the rows of `inputs` that the cache of `key` lacks, and writes them.
 
@@ -72,6 +73,7 @@ def fill(
         chunk_bytes: The size at which a chunk is closed.
         store: The opened cache; None to open it.
         what: The label of the progress bar.
+        step: Its name in what is to come of the whole job.
 
     Raises:
         BackboneError: If activations are not finite; those are not written.
@@ -89,7 +91,7 @@ def fill(
         need_room(cache, len(missing) * row_bytes)
         values = [inputs[row] for row in missing]
         writer = ChunkWriter(store.folder, key, chunk_bytes)
-        with console.bar(len(values), what) as bar:
+        with console.bar(len(values), what, "view", step) as bar:
             try:
                 for positions, activations, failed in compute(values):
                     if activations is not None:

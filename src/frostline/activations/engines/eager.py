@@ -19,7 +19,7 @@ from frostline.images.preprocessing import Preprocessing
 
 
 class Normalise(nn.Module):
-    """Turns uint8 pixels [n, 3, h, w] into a network's input: (x / 255 - mean) / std."""
+    """Turns uint8 pixels [n, c, h, w] into a network's input: (x / 255 - mean) / std."""
 
     scale: Tensor
     shift: Tensor
@@ -27,15 +27,15 @@ class Normalise(nn.Module):
     def __init__(self, preprocessing: Preprocessing) -> None:
         super().__init__()
         self.reverse = preprocessing.channel_order == "bgr"
-        std = torch.tensor(preprocessing.std).reshape(1, 3, 1, 1)
-        mean = torch.tensor(preprocessing.mean).reshape(1, 3, 1, 1)
+        std = torch.tensor(preprocessing.std).reshape(1, -1, 1, 1)
+        mean = torch.tensor(preprocessing.mean).reshape(1, -1, 1, 1)
         if self.reverse:
             std, mean = std.flip(1), mean.flip(1)
         self.register_buffer("scale", 1 / (255 * std), persistent=False)
         self.register_buffer("shift", -mean / std, persistent=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Returns float32 [n, 3, h, w] in channels-last order."""
+        """Returns float32 [n, c, h, w] in channels-last order."""
         if self.reverse:
             pixels = pixels.flip(1)
         floats = pixels.to(torch.float32, memory_format=torch.channels_last)
@@ -54,7 +54,7 @@ class Engine:
         module: The prepared prefix; None for the line `pixels`, which has nothing to run.
         normalise: Pixels to network input.
         runner: Runs the prefix instead of `module`, if not None. It takes normalised float32
-            [n, 3, h, w], and may be called by several threads at once.
+            [n, c, h, w], and may be called by several threads at once.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Engine:
 
     @torch.inference_mode()
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Returns the activations of `pixels` (uint8 [n, 3, h, w]) on the CPU: [n, *shape]."""
+        """Returns the activations of `pixels` (uint8 [n, c, h, w]) on the CPU: [n, *shape]."""
         if self.module is None:
             return pixels
         x = self.normalise(_to_device(pixels, self.device))

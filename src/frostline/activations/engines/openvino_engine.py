@@ -62,7 +62,7 @@ class OpenVINONetwork:
         self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Returns the activations of a normalised batch: float32 [n, 3, h, w]."""
+        """Returns the activations of a normalised batch: float32 [n, c, h, w]."""
         try:
             request = self._idle.get_nowait()
         except queue.Empty:
@@ -97,7 +97,7 @@ def build(
         prefix: The module of an engine that `prepare` made.
         compute: The type to compute in.
         storage: The type of the activations to return.
-        shape_in: The shape of one image's pixels: (3, h, w).
+        shape_in: The shape of one image's pixels: (c, h, w).
         work: The folder where converted networks are stored.
 
     Raises:

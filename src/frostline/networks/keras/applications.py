@@ -39,7 +39,10 @@ _NOT_ASKED = ("input_tensor", "input_shape", "name", "classifier_activation", "w
 
 
 def open_application(
-    name: str, options: Mapping[str, Any] | None = None, partial: bool = False
+    name: str,
+    options: Mapping[str, Any] | None = None,
+    partial: bool = False,
+    way: str = "auto",
 ) -> TranslatedNetwork:
     """Opens a network of keras.applications.
 
@@ -49,6 +52,7 @@ def open_application(
             `weights` (`none`, `imagenet` or a file; none where absent), `input_px` (a side in
             pixels, or `HEIGHTxWIDTH`) and `channels`.
         partial: Load what matches of a weights file, and leave the rest as it is.
+        way: How a weights file's layers are paired with the network's: `auto`, `name`, `order`.
 
     Raises:
         BackboneError: Where the name or an option is unknown, the input is below the smallest,
@@ -88,7 +92,7 @@ def open_application(
     elif asked not in (None, "none"):
         file = Path(str(asked)).expanduser()
         into = f"{file} into {where}"
-        match = load_weights(reading, built, keras_files.weights_of(file), into, partial).match
+        match = load_weights(reading, built, keras_files.weights_of(file), into, partial, way).match
     inside = given.get("include_preprocessing", True) or not application.outside
     return TranslatedNetwork(
         module=built.module,

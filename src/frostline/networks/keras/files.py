@@ -36,6 +36,7 @@ def open_file(
     pretrained: bool = True,
     weights: Path | None = None,
     partial: bool = False,
+    way: str = "auto",
 ) -> TranslatedNetwork:
     """Opens a `.keras` archive, a full-model `.h5` file or a TF.js layers-model.
 
@@ -49,6 +50,7 @@ def open_file(
         pretrained: False for random weights.
         weights: A Keras file whose weights are loaded instead of its own.
         partial: Load what matches of it, and leave the rest random.
+        way: How its layers are paired with the network's: `auto`, `name`, `order`.
 
     Returns:
         The network, in eval mode.
@@ -70,7 +72,8 @@ def open_file(
     match: Match | None = None
     if weights is not None:
         into = f"{weights} into {where}"
-        match = load_weights(reading, built, keras_files.weights_of(weights), into, partial).match
+        found = keras_files.weights_of(weights)
+        match = load_weights(reading, built, found, into, partial, way).match
     elif pretrained and any(roles_of(layer.op, layer.settings) for layer in reading.layers):
         load_weights(reading, built, file, f"{where}, its weights into its own network")
     classifier = classifier_of(reading.graph, built.shapes)

@@ -75,8 +75,8 @@ def load_weights(
     match = apply(built.module, best.state, where=where, partial=True)
     rest = [one for index, one in enumerate(file.layers) if index not in best.paired]
     left_out = tuple(one.name or one.store or one.group for one in rest)
-    match = replace(match, unexpected=left_out)
-    return LoadedWeights(match, best.way, left_out, tuple(_rows(match, left_out, best.way)))
+    match = replace(match, unexpected=left_out, way=best.way)
+    return LoadedWeights(match, best.way, left_out, tuple(_rows(match, left_out)))
 
 
 @dataclass(frozen=True)
@@ -190,6 +190,6 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
 
 
-def _rows(match: Match, left_out: Sequence[str], way: str) -> list[str]:
+def _rows(match: Match, left_out: Sequence[str]) -> list[str]:
     row = f"{'left out':<12}{len(left_out):>6}  {_few(left_out)}".rstrip()
-    return [f"paired by {way}", *table(match)[:-1], row]
+    return [*table(match)[:-1], row]

@@ -1,0 +1,107 @@
+"""What a search tries, by how long it takes and how the first candidate does."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from frostline.frost import Line
+from frostline.planner import candidates
+from frostline.planner.candidates import Candidate, EpochCost, SearchLines
+from frostline.recipe import Stage
+
+BASE = Stage(line="auto", epochs=15, lr=1e-3, suffix_lr=1.0)
+
+
+def line(name: str, index: int, share: float) -> Line:
+    return Line(
+        name=name,
+        node=name,
+        aliases=(),
+        index=index,
+        shape=(8, 4, 4),
+        params_below=0,
+        params_above=100,
+        share_below=share,
+        block=True,
+    )
+
+
+LINES = SearchLines(
+    line("main", 5, 0.65),
+    (line("lower", 3, 0.45), line("lowest", 1, 0.25)),
+    line("higher", 7, 0.85),
+)
+
+
+def chosen(
+    budget_s: float, *, images: int = 1000, most: int = 0, folds: int = 0
+) -> tuple[Candidate, ...]:
+    """Returns candidates where an epoch above the main line takes a second."""
+    cost = EpochCost(1 / images, 0.0, LINES.main, images, 0)
+    return candidates.choose(BASE, LINES, cost, budget_s, most, folds)
+
+
+def names(found: Sequence[Candidate], is_ahead: bool) -> list[str]:
+    return [found[at].name for at in candidates.taking_part(found, is_ahead)]
+
+
+def test_what_is_tried_depends_on_the_first_half() -> None:
+    found = chosen(40.0)
+    assert names(found, is_ahead=True) == [
+        "main, rate 0.001, 15 epochs",
+        "main, rate 0.001, 30 epochs",
+    ]
+    assert names(found, is_ahead=False) == [
+        "main, rate 0.001, 15 epochs",
+        "main, rate 0.0003, 15 epochs",
+        "higher, rate 0.0003, 15 epochs",
+    ]
+
+
+def test_a_long_time_allows_lower_lines() -> None:
+    assert "lower, rate 0.001, 30 epochs" in names(chosen(300.0), is_ahead=True)
+    assert "lower" not in {one.line.name for one in chosen(40.0)}
+
+
+@pytest.mark.parametrize("budget_s", [3.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0])
+def test_no_branch_takes_longer_than_there_is_time(budget_s: float) -> None:
+    found = chosen(budget_s)
+    assert candidates.total_s(found) <= budget_s
+    for is_ahead in (True, False):
+        costs = [found[at].estimate_s for at in candidates.taking_part(found, is_ahead)]
+        halves = sum(costs) / 2 if len(costs) > 1 else 0
+        assert halves <= budget_s
+
+
+def test_the_longest_branch_is_what_a_search_takes_at_most() -> None:
+    first, ahead, behind = (
+        Candidate(BASE, LINES.main, seconds, when)
+        for seconds, when in ((10.0, "always"), (20.0, "ahead"), (4.0, "behind"))
+    )
+    # Halves of 5 and 10 seconds, then the longer of both to its end.
+    assert candidates.total_s([first, ahead, behind]) == 5 + 10 + 10
+    assert candidates.total_s([first, behind]) == 5 + 2 + 5
+    # One that is alone in its case goes to its end.
+    assert candidates.total_s([first, replace(behind, estimate_s=0.0)]) == 10.0
+    assert candidates.total_s([]) == 0.0
+
+
+def test_cross_validation_tries_all_of_them() -> None:
+    found = chosen(1e9, folds=5)
+    assert {one.when for one in found} == {"always"}
+    assert names(found, is_ahead=True) == names(found, is_ahead=False)
+
+
+def test_few_images_are_trained_gently() -> None:
+    found = chosen(1e9, images=60)
+    assert names(found, is_ahead=True) == ["higher, rate 0.0003, 15 epochs"]
+    assert names(found, is_ahead=False) == [
+        "higher, rate 0.0003, 15 epochs",
+        "higher, rate 9e-05, 15 epochs",
+    ]
+
+
+def test_a_number_of_candidates_holds_for_either_case() -> None:
+    found = chosen(1e9, most=2)
+    assert [len(names(found, is_ahead)) for is_ahead in (True, False)] == [2, 2]
