@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from frostline.frost.sizes import output_size
     from frostline.images.preprocessing import Preprocessing
     from frostline.interactive.finished_run import Run
-    from frostline.interactive.opened_backbone import Backbone
+    from frostline.model.backbone import Backbone
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Backbone": "frostline.interactive.opened_backbone",
+    "Backbone": "frostline.model.backbone",
     "FrostlineError": "frostline.base.errors",
     "Preprocessing": "frostline.images.preprocessing",
     "Run": "frostline.interactive.finished_run",

@@ -5,21 +5,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Unpack
 
-from torch import Tensor, nn
-
 from frostline import pipeline
 from frostline import recipe as recipes
 from frostline.base.ahead import FINISH, Ahead
 from frostline.base.console import Console
-from frostline.base.errors import BackboneError, RecipeError
+from frostline.base.errors import RecipeError
 from frostline.base.log import Log
 from frostline.base.paths import cache_folder, user_path
 from frostline.images.listing import Row
-from frostline.images.preprocessing import Preprocessing
 from frostline.interactive import notebook
 from frostline.interactive.finished_run import Run
-from frostline.interactive.opened_backbone import Backbone
-from frostline.networks import catalog
+from frostline.model.backbone import Backbone, backbone
+from frostline.model.targets import name_of
 from frostline.planner import Plan
 from frostline.recipe import BackboneChoice, Compute, Recipe
 from frostline.recipe.options import Options, Settings, from_options
@@ -29,59 +26,6 @@ from frostline.run import folder as run_folder
 from frostline.training.lr_find import RateSuggestion
 
 __all__ = ["Backbone", "Run", "activations", "backbone", "lr_find", "open_run", "plan", "train"]
-
-
-def backbone(
-    name: str | nn.Module,
-    *,
-    pretrained: bool = True,
-    weights: str | os.PathLike[str] | None = None,
-    partial: bool = False,
-    preprocessing: Preprocessing | None = None,
-) -> Backbone:
-    """Opens a backbone.
-
-    Args:
-        name: `timm:NAME[?key=value&…]`, `torchvision:NAME`, `transformers:OWNER/NAME`,
-            `py:MODULE:FACTORY`, `dir:PATH` or `hub:OWNER/NAME`; or a network of your own, which is
-            put in eval mode.
-        pretrained: False for random weights.
-        weights: A local weights file for the named architecture.
-        partial: Whether that file may fit in part only.
-        preprocessing: How an image becomes the input of a network of your own.
-
-    Raises:
-        BackboneError: Where it cannot be found or opened, or `preprocessing` is given for a name
-            or lacks for a network.
-    """
-    if isinstance(name, nn.Module):
-        return _own_backbone(name, preprocessing, {"weights": weights, "partial": partial})
-    if preprocessing is not None:
-        raise BackboneError(f"{name}: brings its own preprocessing; give none.")
-    opened = catalog.find(
-        name,
-        pretrained=pretrained,
-        weights=user_path(weights) if weights else None,
-        partial=partial,
-    )
-    return Backbone(opened.module, opened.record)
-
-
-def _own_backbone(
-    module: nn.Module, preprocessing: Preprocessing | None, files: Mapping[str, Any]
-) -> Backbone:
-    from frostline.networks.python_networks import record_of
-
-    kind = type(module)
-    if preprocessing is None:
-        raise BackboneError(
-            f"{kind.__name__}: preprocessing must be given with a network of your own, such as "
-            "frostline.Preprocessing(height_px=224, width_px=224)."
-        )
-    for option in (option for option, value in files.items() if value):
-        raise BackboneError(f"{kind.__name__}: {option} goes with a network by name.")
-    path = f"{kind.__module__}:{kind.__qualname__}"
-    return Backbone(module.eval(), record_of(module, f"py:{path}", path, {}, preprocessing))
 
 
 def open_run(path: str | os.PathLike[str]) -> Run:
@@ -184,32 +128,41 @@ def activations(
     photos: Any,
     *,
     backbone: str,
-    line: str = "pooled",
+    line: str | Sequence[str] = "pooled",
     image_px: int = 0,
+    channels_last: bool = False,
     device: str = "auto",
     cache_dir: str | os.PathLike[str] | None = None,
     console: Console | None = None,
-) -> tuple[Tensor, tuple[Row, ...]]:
+) -> tuple[Any, tuple[Row, ...]]:
     """Returns the activations of pictures at a line: kept ones, and what is not kept computed.
 
     Args:
         photos: Labelled pictures, as for `train`, or any folder or file.
-        backbone: The network.
-        line: Where to read them off; `pooled` gives one vector a picture.
+        backbone: The network; a run or a model folder may be named by its path.
+        line: Where to read them off; `pooled` gives one vector a picture. Of several lines, the
+            lowest is computed from pixels and the others from it.
         image_px: Side of the input; 0 keeps the backbone's own.
+        channels_last: Whether maps are given as height × width × channels, as in Keras.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         cache_dir: Where activations are kept.
         console: Where words go.
 
     Returns:
-        Activations [n, *shape], and the n pictures, each with `path`, `label` and `split`.
+        Activations [n, *shape], for several lines a dict of them by line, and the n pictures, each
+        with `path`, `label` and `split`.
 
     Raises:
         FrostlineError: Saying what is wrong and what to do.
     """
-    choice, compute = BackboneChoice(backbone, image_px=image_px), Compute(device)
+    choice = BackboneChoice(name_of(backbone), image_px=image_px)
     cache, shown = cache_folder(cache_dir), _shown(console)
-    return pipeline.embed(choice, _source(photos), line, compute, cache, shown)
+    lines = [line] if isinstance(line, str) else list(line)
+    found = pipeline.embed(
+        choice, _source(photos), lines, Compute(device), cache, shown, channels_last
+    )
+    values = found.whole()
+    return values[0] if isinstance(line, str) else dict(zip(lines, values, strict=True)), found.rows
 
 
 def lr_find(

@@ -65,6 +65,15 @@ def inspect(
     return replace(found, digest=digest_of([Path(file["name"]) for file in found.files]))
 
 
+def check(path: Path) -> None:
+    """Reads a file in a process of its own first, so that what it may do is done there.
+
+    Raises:
+        WeightsError: Where it cannot be read within bounds, is damaged or not safe to read.
+    """
+    inspect(path)
+
+
 def _answer(path: Path, asked: dict[str, Any], time_s: int) -> dict[str, Any]:
     try:
         done = subprocess.run(

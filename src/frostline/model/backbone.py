@@ -1,12 +1,17 @@
-"""A network with its facts, as Python users hold it."""
+"""A network as Python users have it: opened by name, looked into, and cut."""
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
 from frostline import frost
 from frostline.base import html
-from frostline.base.errors import LineError
+from frostline.base.errors import BackboneError, LineError
+from frostline.base.paths import user_path
+from frostline.images.preprocessing import Preprocessing
 from frostline.model.layer_rows import LayerRow, all_layers
 from frostline.model.layer_rows import only as only_rows
 from frostline.networks import catalog
@@ -103,6 +108,59 @@ class Backbone:
 
     def _traced(self) -> frost.TracedNetwork:
         return catalog.trace(OpenedBackbone(self.record, self.module))
+
+
+def backbone(
+    name: str | nn.Module,
+    *,
+    pretrained: bool = True,
+    weights: str | os.PathLike[str] | None = None,
+    partial: bool = False,
+    preprocessing: Preprocessing | None = None,
+) -> Backbone:
+    """Opens a backbone.
+
+    Args:
+        name: `timm:NAME[?key=value&…]`, `torchvision:NAME`, `transformers:OWNER/NAME`,
+            `py:MODULE:FACTORY`, `dir:PATH` or `hub:OWNER/NAME`; or a network of your own, which is
+            put in eval mode.
+        pretrained: False for random weights.
+        weights: A local weights file for the named architecture.
+        partial: Whether that file may fit in part only.
+        preprocessing: How an image becomes the input of a network of your own.
+
+    Raises:
+        BackboneError: Where it cannot be found or opened, or `preprocessing` is given for a name
+            or lacks for a network.
+    """
+    if isinstance(name, nn.Module):
+        return _own_backbone(name, preprocessing, {"weights": weights, "partial": partial})
+    if preprocessing is not None:
+        raise BackboneError(f"{name}: brings its own preprocessing; give none.")
+    opened = catalog.find(
+        name,
+        pretrained=pretrained,
+        weights=user_path(weights) if weights else None,
+        partial=partial,
+    )
+    return Backbone(opened.module, opened.record)
+
+
+def _own_backbone(
+    module: nn.Module, preprocessing: Preprocessing | None, files: Mapping[str, Any]
+) -> Backbone:
+    from frostline.networks.python_networks import record_of
+
+    kind = type(module)
+    if preprocessing is None:
+        raise BackboneError(
+            f"{kind.__name__}: preprocessing must be given with a network of your own, such as "
+            "frostline.Preprocessing(height_px=224, width_px=224)."
+        )
+    for option in (option for option, value in files.items() if value):
+        raise BackboneError(f"{kind.__name__}: {option} goes with a network by name.")
+    path = f"{kind.__module__}:{kind.__qualname__}"
+    return Backbone(module.eval(), record_of(module, f"py:{path}", path, {}, preprocessing))
 
 
 def _summary(record: BackboneRecord) -> str:
