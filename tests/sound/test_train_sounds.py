@@ -12,8 +12,8 @@ from PIL import Image
 from conftest import settled
 from frostline.cli import main
 from frostline.model import predict
-from frostline.report import spectrograms
 from frostline.run.folder import RunFolder
+from frostline.sound import spectrograms
 from sound_files import make_sounds, tone, write
 
 TINY = ("--backbone", "timm:test_resnet?pretrained=false", "--image-px", "64")
