@@ -163,8 +163,8 @@ def backbone(
 
     Args:
         name: `timm:NAME[?key=value&…]`, `torchvision:NAME`, `transformers:OWNER/NAME`,
-            `py:MODULE:FACTORY`, `dir:PATH` or `hub:OWNER/NAME`; or a network of your own, which is
-            put in eval mode.
+            `keras:NAME`, `tflite:FILE`, `py:MODULE:FACTORY`, `dir:PATH` or `hub:OWNER/NAME`; or a
+            network of your own, which is put in eval mode.
         pretrained: False for random weights.
         weights: A local weights file for the named architecture.
         partial: Whether that file may fit in part only.
