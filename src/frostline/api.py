@@ -6,23 +6,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
-
-from frostline import frost, pipeline
+from frostline import pipeline
 from frostline import recipe as recipes
 from frostline.base.ahead import FINISH, Ahead
 from frostline.base.console import QUIET, Console
-from frostline.base.errors import BackboneError, RecipeError
+from frostline.base.errors import RecipeError
 from frostline.base.log import Log
 from frostline.base.paths import cache_folder, user_path
 from frostline.images.listing import Row
-from frostline.images.preprocessing import Preprocessing
 from frostline.model import predict
+from frostline.model.backbone import Backbone as Backbone
+from frostline.model.backbone import backbone as backbone
 from frostline.model.classifier import Classifier
-from frostline.model.layer_rows import LayerRow, all_layers
-from frostline.model.layer_rows import only as only_rows
-from frostline.networks import catalog
-from frostline.networks.record import BackboneRecord, OpenedBackbone
+from frostline.model.targets import name_of
 from frostline.planner import Plan
 from frostline.recipe import BackboneChoice, Compute, Recipe
 from frostline.report import curves, everything, in_words
@@ -84,124 +80,6 @@ class Run:
         if not self._opened:
             self._opened.append(predict.open_model(str(self.path)))
         return self._opened[0]
-
-
-@dataclass(frozen=True)
-class Backbone:
-    """A network with its facts.
-
-    Attributes:
-        module: The network, in eval mode.
-        record: Input size, preprocessing, licence, class names, parameter count.
-    """
-
-    module: nn.Module
-    record: BackboneRecord
-
-    def lines(self) -> tuple[frost.Line, ...]:
-        """Returns every place where it can be cut, from `pixels` to `pooled`.
-
-        Raises:
-            LineError: Where the network cannot be traced.
-        """
-        return self._traced().lines
-
-    def cut(self, line: str | int) -> tuple[nn.Module, nn.Module]:
-        """Returns prefix and suffix: `suffix(prefix(x)) == module(x)`.
-
-        Both share the parameters of `module`, under its names.
-
-        Args:
-            line: A line's name or index, as `lines()` gives them.
-
-        Raises:
-            LineError: Where it cannot be cut there.
-        """
-        return self._traced().cut(line)
-
-    def part(self, start: str | int | None = None, end: str | int | None = None) -> nn.Module:
-        """Returns what lies between two lines, as a module.
-
-        It shares the parameters of `module`, under its names (`named_parameters()`), and follows
-        `train()` and `eval()`. It never writes into its input.
-
-        Args:
-            start: The line whose activations it takes; None for pixels.
-            end: The line whose activations it gives; None for the network's own output.
-
-        Raises:
-            LineError: Where the network cannot be cut there, or `end` lies below `start`.
-        """
-        return self._traced().between(start, end)
-
-    def layers(self, only: str = "") -> tuple[LayerRow, ...]:
-        """Returns the network's layers in the order in which they run, its classifier included.
-
-        Args:
-            only: A kind of layers, such as `conv`, `norm`, `pool` or `linear`; all where empty.
-
-        Raises:
-            LineError: Where the network cannot be traced.
-            RecipeError: Where no layer is of that kind.
-        """
-        rows = all_layers(self._traced())
-        return only_rows(rows, only, "only") if only else rows
-
-    def _traced(self) -> frost.TracedNetwork:
-        return catalog.trace(OpenedBackbone(self.record, self.module))
-
-
-def backbone(
-    name: str | nn.Module,
-    *,
-    pretrained: bool = True,
-    weights: str | os.PathLike[str] | None = None,
-    partial: bool = False,
-    preprocessing: Preprocessing | None = None,
-) -> Backbone:
-    """Opens a backbone.
-
-    Args:
-        name: `timm:NAME[?key=value&…]`, `torchvision:NAME`, `transformers:OWNER/NAME`,
-            `keras:NAME`, `tflite:FILE`, `py:MODULE:FACTORY`, `dir:PATH` or `hub:OWNER/NAME`; or a
-            network of your own, which is put in eval mode.
-        pretrained: False for random weights.
-        weights: A local weights file for the named architecture.
-        partial: Whether that file may fit in part only.
-        preprocessing: How an image becomes the input of a network of your own.
-
-    Raises:
-        BackboneError: Where it cannot be found or opened, or `preprocessing` is given for a name
-            or lacks for a network.
-    """
-    if isinstance(name, nn.Module):
-        return _own_backbone(name, preprocessing, {"weights": weights, "partial": partial})
-    if preprocessing is not None:
-        raise BackboneError(f"{name}: brings its own preprocessing; give none.")
-    opened = catalog.find(
-        name,
-        pretrained=pretrained,
-        weights=user_path(weights) if weights else None,
-        partial=partial,
-    )
-    return Backbone(opened.module, opened.record)
-
-
-def _own_backbone(
-    module: nn.Module, preprocessing: Preprocessing | None, files: Mapping[str, Any]
-) -> Backbone:
-    from frostline.networks.python_networks import record_of
-
-    kind = type(module)
-    if preprocessing is None:
-        raise BackboneError(
-            f"{kind.__name__}: preprocessing must be given with a network of your own, such as "
-            "frostline.Preprocessing(height_px=224, width_px=224)."
-        )
-    for option in (option for option, value in files.items() if value):
-        raise BackboneError(f"{kind.__name__}: {option} goes with a network by name.")
-    path = f"{kind.__module__}:{kind.__qualname__}"
-    return Backbone(module.eval(), record_of(module, f"py:{path}", path, {}, preprocessing))
 
 
 def open_run(path: str | os.PathLike[str]) -> Run:
@@ -329,32 +207,41 @@ def activations(
     photos: Any,
     *,
     backbone: str,
-    line: str = "pooled",
+    line: str | Sequence[str] = "pooled",
     image_px: int = 0,
+    channels_last: bool = False,
     device: str = "auto",
     cache_dir: str | os.PathLike[str] | None = None,
     console: Console | None = None,
-) -> tuple[Tensor, tuple[Row, ...]]:
+) -> tuple[Any, tuple[Row, ...]]:
     """Returns the activations of pictures at a line: kept ones, and what is not kept computed.
 
     Args:
         photos: Labelled pictures, as for `train`, or any folder or file.
-        backbone: The network.
-        line: Where to read them off; `pooled` gives one vector a picture.
+        backbone: The network; a run or a model folder may be named by its path.
+        line: Where to read them off; `pooled` gives one vector a picture. Of several lines, the
+            lowest is computed from pixels and the others from it.
         image_px: Side of the input; 0 keeps the backbone's own.
+        channels_last: Whether maps are given as height × width × channels, as in Keras.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         cache_dir: Where activations are kept.
         console: Where words go.
 
     Returns:
-        Activations [n, *shape], and the n pictures, each with `path`, `label` and `split`.
+        Activations [n, *shape], for several lines a dict of them by line, and the n pictures, each
+        with `path`, `label` and `split`.
 
     Raises:
         FrostlineError: Saying what is wrong and what to do.
     """
-    choice, compute = BackboneChoice(backbone, image_px=image_px), Compute(device)
+    choice = BackboneChoice(name_of(backbone), image_px=image_px)
     cache, shown = cache_folder(cache_dir), console or Console()
-    return pipeline.embed(choice, _source(photos), line, compute, cache, shown)
+    lines = [line] if isinstance(line, str) else list(line)
+    found = pipeline.embed(
+        choice, _source(photos), lines, Compute(device), cache, shown, channels_last
+    )
+    values = found.whole()
+    return values[0] if isinstance(line, str) else dict(zip(lines, values, strict=True)), found.rows
 
 
 def lr_find(

@@ -544,8 +544,8 @@ def test_what_is_embedded_comes_back_from_a_gpu(
             return "on the CPU"
 
     monkeypatch.setattr(sources.CachedSource, "fetch", lambda *_: OnGpu())
-    made, rows = pipeline.embed(NETWORK, photos, "pooled", FP32, cache_folder(), QUIET)
-    assert (made, len(rows)) == ("on the CPU", 36)
+    made = pipeline.embed(NETWORK, photos, ["pooled"], FP32, cache_folder(), QUIET)
+    assert (made.whole(), len(made.rows)) == (["on the CPU"], 36)
 
 
 def test_later_lines_run_with_the_chosen_engine_where_nothing_is_derived(

@@ -146,20 +146,25 @@ def embed(arguments: Namespace) -> int:
     """Writes activations to a file."""
     from frostline import pipeline
     from frostline.activations import embeddings
+    from frostline.model.targets import name_of
     from frostline.recipe import BackboneChoice, Compute
 
     given = arguments
     console = Console()
     embeddings.writer_for(given.out)
     pipeline.refuse_paths_inside_images(given.photos, {"--out": given.out})
-    choice = BackboneChoice(given.backbone, given.weights, given.partial, given.image_px)
+    name = name_of(given.backbone)
+    choice = BackboneChoice(name, given.weights, given.partial, given.image_px)
     compute = Compute(given.device, given.precision)
-    activations, rows = pipeline.embed(
-        choice, given.photos, given.line, compute, cache_folder(given.cache_dir), console
+    lines = given.line or ["pooled"]
+    cache = cache_folder(given.cache_dir)
+    found = pipeline.embed(
+        choice, given.photos, lines, compute, cache, console, given.channels_last
     )
-    embeddings.write(given.out, activations, rows)
-    shape = " × ".join(map(str, activations.shape))
-    console.say(f"{given.out}: activations {shape} at line {given.line}, with path, label, split")
+    embeddings.write(given.out, found.lines, found.rows)
+    for one in found.lines:
+        shape = " × ".join(map(str, (len(found.rows), *one.shape)))
+        console.say(f"{given.out}: activations {shape} at line {one.name}")
     return 0
 
 

@@ -33,7 +33,9 @@ def predict(arguments: Namespace) -> int:
     if given.out:
         prediction_files.check(given.out)
     _keep_apart(given, paths)
-    model = predicting.open_model(given.model, given.device, given.precision, given.flip)
+    model = predicting.open_model(
+        given.model, given.device, given.precision, given.flip, given.weights
+    )
     shown = "json" if given.json else given.format or ("" if given.out else "table")
     said = []
     for one in predicting.predict(model, paths, given.top_k, console):
@@ -64,7 +66,9 @@ def evaluate(arguments: Namespace) -> int:
     if given.out:
         reporting.claim(given.out)
         _keep_out_of(given.out, "--out", [given.photos])
-    model = predicting.open_model(given.model, given.device, given.precision, given.flip)
+    model = predicting.open_model(
+        given.model, given.device, given.precision, given.flip, given.weights
+    )
     scored, listing = predicting.evaluate_on(model, given.photos, given.split, console)
     judge = _judge(given)
     for line in (*listings.report_lines(listing), *reporting.seen_before(scored, judge)):

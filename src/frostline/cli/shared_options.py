@@ -113,8 +113,9 @@ def model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model",
         metavar="MODEL",
-        help="a run folder, a model folder, or a backbone such as dir:PATH",
+        help="a run or model folder, or a network with classes of its own, such as timm:resnet50",
     )
+    parser.add_argument("--weights", type=user_path, metavar="FILE", help="local weights for it")
 
 
 def backbone(parser: argparse.ArgumentParser) -> None:

@@ -122,7 +122,16 @@ def embed(commands: "Commands[argparse.ArgumentParser]") -> None:
         metavar="PHOTOS",
         help="labelled pictures, as for train, or any folder or file",
     )
-    parser.add_argument("--line", default="pooled", metavar="LINE", help="where to read them off")
+    parser.add_argument(
+        "--line",
+        action="append",
+        default=[],
+        metavar="LINE",
+        help="where to read them off (pooled); may be given again",
+    )
+    parser.add_argument(
+        "--channels-last", action="store_true", help="maps as height × width × channels"
+    )
     parser.add_argument(
         "--out",
         type=user_path,

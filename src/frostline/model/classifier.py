@@ -200,7 +200,8 @@ def as_it_is(
         LineError: Where the network cannot be cut there.
     """
     traced = catalog.trace(opened)
-    top = traced.find(frost.POOLED)
+    # `pooled`, where the network has it.
+    top = traced.lines[-1]
     scores = traced.part(top, None)
     count = scores(torch.zeros(1, *top.shape)).shape[1]
     labels = opened.record.classes or tuple(str(number) for number in range(count))

@@ -16,6 +16,7 @@ from frostline.images.preprocessing import Preprocessing
 from frostline.model import classifier
 from frostline.model.classifier import Classifier
 from frostline.networks import catalog
+from frostline.networks.registry import kind_of
 from frostline.run.folder import RunFolder, open_run
 from frostline.scores import evaluation, metrics
 
@@ -57,7 +58,11 @@ class Prediction:
 
 
 def open_model(
-    target: str, device: str = "auto", precision: str = "recorded", flip: bool | None = None
+    target: str,
+    device: str = "auto",
+    precision: str = "recorded",
+    flip: bool | None = None,
+    weights: Path | None = None,
 ) -> Classifier:
     """Opens what predicts.
 
@@ -67,17 +72,23 @@ def open_model(
         precision: `bf16`, `fp32`, `auto`, or `recorded`: what the run was trained in.
         flip: Whether probabilities are the mean over a picture and its mirror image; None for
             what the run says.
+        weights: A local weights file for an architecture by name.
 
     Raises:
         RunError: Where the folder is an unfinished run.
         BackboneError: Where it is neither a folder nor a backbone, or has no classes.
     """
-    model = _opened(target, engines.pick_device(device), precision)
+    model = _opened(target, engines.pick_device(device), precision, weights)
     return model if flip is None else replace(model, flip=flip)
 
 
-def _opened(target: str, where: torch.device, precision: str) -> Classifier:
+def _opened(target: str, where: torch.device, precision: str, weights: Path | None) -> Classifier:
     path = user_path(target)
+    is_folder = path.is_dir() or target.startswith("dir:")
+    if is_folder and weights is not None:
+        raise BackboneError(
+            f"--weights: goes with an architecture by name; {target} brings its own."
+        )
     if path.is_dir():
         if RunFolder(path).is_run():
             path = open_run(path).model
@@ -89,7 +100,12 @@ def _opened(target: str, where: torch.device, precision: str) -> Classifier:
     name = catalog.parse(target)
     if name.kind == "dir":
         return classifier.open_folder(Path(name.path), where, precision)
-    opened = catalog.find(target)
+    opened = catalog.find(target, weights=weights)
+    if not kind_of(opened.record.kind).outputs(opened.module):
+        raise BackboneError(
+            f"{target}: has no classes of its own, only features. Train a head first, with "
+            "frostline train, or read the features off with frostline embed."
+        )
     compute = engines.pick_precision("auto" if precision == "recorded" else precision, where)
     return classifier.as_it_is(opened, "pooled", where, compute)
 

@@ -77,7 +77,9 @@ def opened(
         classes=named or (),
         num_features=width,
     )
-    return OpenedBackbone(record, module.eval(), extras=_targets(network, module), match=match)
+    return OpenedBackbone(
+        record, module.eval(), extras=_targets(network, module), match=match, notes=network.notes
+    )
 
 
 def open_folder(folder: ModelFolder, name: BackboneName) -> OpenedBackbone:

@@ -43,7 +43,7 @@ def _counted(listing: Listing) -> str:
 
 
 def backbone(opened: OpenedBackbone, console: Console) -> None:
-    """Says which network it is, and what became of a weights file."""
+    """Says which network it is, what was left out of it, and what became of a weights file."""
     record = opened.record
     size = record.preprocessing
     console.say(
@@ -54,6 +54,8 @@ def backbone(opened: OpenedBackbone, console: Console) -> None:
         f"backbone {record.name}: {record.architecture}, {size.width_px} × {size.height_px} px, "
         f"{record.parameters / 1e6:.1f} M parameters, licence {record.licence or 'not stated'}"
     )
+    for note in opened.notes:
+        console.say(f"  {note}")
     if opened.match is not None:
         tell = console.detail if opened.match.complete else console.say
         for line in weights.table(opened.match):
