@@ -14,7 +14,7 @@ SOURCE = Path(__file__).resolve().parent.parent / "src" / "frostline"
 # those of lower layers, and those to its left in its own.
 LAYERS = (
     ("base", "recipe", "run"),
-    ("images", "frost", "networks"),
+    ("images", "sound", "frost", "networks"),
     ("activations", "scores"),
     ("model",),
     ("training", "planner", "report", "drawing"),

@@ -18,9 +18,10 @@ from torch import Tensor
 from frostline.base import machine
 from frostline.base.errors import ListingError
 from frostline.base.memory import Parts
-from frostline.images.augment import CENTER, View, load
+from frostline.images.augment import CENTER, View
 from frostline.images.decode import Unreadable
 from frostline.images.preprocessing import Preprocessing
+from frostline.sound.loading import load
 
 EngineCall = Callable[[Tensor], Tensor]
 # The positions that could be read, their tensors, and a reason for each position that could not.
@@ -56,7 +57,7 @@ def pixels(
         batch_size: Views per batch, unreadable ones included; more if one image has more views.
 
     Yields:
-        The positions in `views` that could be read, their pixels (uint8 [n, 3, h, w]; None if there
+        The positions in `views` that could be read, their pixels ([n, c, h, w]; None if there
         are none), and a reason for each position that could not.
     """
     load_batch = partial(_load, preprocessing=preprocessing, engine=None)

@@ -33,6 +33,19 @@ def digest(*parts: bytes | memoryview) -> str:
     return state.hexdigest()[:DIGEST_HEX]
 
 
+def digest_file(path: Path) -> str:
+    """Returns what `digest` says of a file's content, without holding it in memory.
+
+    Raises:
+        OSError: Where it cannot be read.
+    """
+    with path.open("rb") as file:
+        state = hashlib.sha256(os.fstat(file.fileno()).st_size.to_bytes(8, "little"))
+        while part := file.read(1 << 20):
+            state.update(part)
+    return state.hexdigest()[:DIGEST_HEX]
+
+
 def digest_json(value: Any) -> str:
     """Returns the digest of a JSON value, independent of the order of keys."""
     return digest(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())

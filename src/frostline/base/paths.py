@@ -24,6 +24,9 @@ def user_path(given: str | os.PathLike[str]) -> Path:
         RunError: Where it begins with `~`, and there is no home folder.
     """
     path = Path(given)
+    # A path loses its `./`.
+    if not os.fspath(given).startswith("~"):
+        return path
     try:
         return path.expanduser()
     except RuntimeError as error:

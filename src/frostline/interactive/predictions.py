@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, overload
 
 from frostline.base import html
 from frostline.base.html import one_line
-from frostline.images import thumbnails
 from frostline.interactive import frames
 from frostline.model.predict import Prediction
 from frostline.scores.sentences import summary_of
+from frostline.sound import thumbnails
 
 if TYPE_CHECKING:
     from pandas import DataFrame

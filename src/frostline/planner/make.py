@@ -16,7 +16,7 @@ from frostline.base.console import Console
 from frostline.base.errors import BackboneError, DiskError, RecipeError
 from frostline.base.html import one_line
 from frostline.frost import Line
-from frostline.images.augment import Policy
+from frostline.images.augment import ViewPolicy
 from frostline.images.listing import Listing
 from frostline.model import classifier
 from frostline.model.classifier import Classifier
@@ -153,7 +153,7 @@ def _disk(wanted: Recipe, cache: Path, console: Console) -> tuple[Recipe, DiskTh
         return replace(wanted, compute=replace(wanted.compute, cache="never")), _ANY_DISK
 
 
-def _has_no_choice(wanted: Recipe, policy: Policy) -> bool:
+def _has_no_choice(wanted: Recipe, policy: ViewPolicy) -> bool:
     """Whether nothing is left to choose and no budget to keep: then nothing need be measured."""
     compute, views = wanted.compute, wanted.views
     return (

@@ -12,7 +12,7 @@ from frostline.activations.sources import image_views_of
 from frostline.base import machine
 from frostline.base.console import Console
 from frostline.frost import Line
-from frostline.images.augment import CENTER, Policy, View
+from frostline.images.augment import CENTER, View, ViewPolicy
 from frostline.images.listing import Listing
 from frostline.model.classifier import Classifier
 from frostline.planner.measure import DiskThroughput, StepCost
@@ -59,7 +59,7 @@ class PlanInputs:
     model: Classifier
     listing: Listing
     wanted: Recipe
-    policy: Policy
+    policy: ViewPolicy
     cache: Path
     console: Console
     disk: DiskThroughput

@@ -42,6 +42,8 @@ OF_A_RECIPE = {
     "layout": "data.layout",
     "levels": "data.levels",
     "max_megapixels": "data.max_megapixels",
+    "sound": "data.sound",
+    "window_s": "data.window_s",
     "augment": "views.preset",
     "views": "views.count",
     "live": "views.live",

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from frostline.images.thumbnails import picture
 from frostline.report.examples import Example, sort_out
 from frostline.report.text import escape, name, sentence
 from frostline.scores.sentences import percent
+from frostline.sound.thumbnails import picture
 
 MISTAKES_SHOWN = 24
 # So many at first; the others unfold.

@@ -111,11 +111,12 @@ def render(page: Page) -> str:
 
 
 def document(title: str, body: str) -> str:
-    """Returns a whole page in the style of all of them, that may load nothing from anywhere."""
+    """Returns a whole page in the style of all of them, that may load nothing but sound files."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">\n"
+        "content=\"default-src 'none'; img-src data:; media-src file:; "
+        "style-src 'unsafe-inline'\">\n"
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
         f"{body}\n</body>\n</html>\n"

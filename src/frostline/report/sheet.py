@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from frostline.images.thumbnails import picture
 from frostline.model.predict import Prediction
 from frostline.report import text
 from frostline.report.examples import SURE
@@ -11,6 +10,7 @@ from frostline.report.names import short_names
 from frostline.report.page import document
 from frostline.report.text import escape, sentence
 from frostline.scores.sentences import percent, summary_of
+from frostline.sound.thumbnails import picture
 
 # More pictures than this make a page that browsers are slow to open.
 MOST = 2000
