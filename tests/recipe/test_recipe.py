@@ -30,6 +30,8 @@ FIELDS: dict[str, tuple[list[Any], list[tuple[Any, str]]]] = {
         [(text, "auto, BLACK:WHITE such as") for text in ("4095", "high=0:1", "0:1;")],
     ),
     "data.max_megapixels": ([0.0, 200.0], [(-1.0, "0 (the decoder's limits) to 65536")]),
+    "data.sound": ([True, False], []),
+    "data.window_s": ([0.0], [(0.01, "0 (the network's own) or 0.1 to 600"), (601.0, "0 (the")]),
     "backbone.name": (["timm:resnet18"], []),
     "backbone.weights": (["w.safetensors"], []),
     "backbone.partial": ([True, False], []),
@@ -53,6 +55,9 @@ FIELDS: dict[str, tuple[list[Any], list[tuple[Any, str]]]] = {
     "views.crop": ([0.01, 1], [(0, "a share in (0, 1]"), (1.1, "a share in (0, 1]")]),
     "views.color": ([0, 1], [(-0.1, "a share in [0, 1]"), (1.1, "a share in [0, 1]")]),
     "views.fill": (list(recipe.FILLS), [("black", "one of")]),
+    "views.gain": ([0.0], [(41.0, "decibels in [0, 40]")]),
+    "views.noise": ([0.0], [(1.1, "a share in [0, 1]")]),
+    "views.masks": ([0.0], [(0.6, "a share in [0, 0.5]")]),
     "compute.device": (["cuda:1"], [("gpu", "auto, cpu, cuda or cuda:N")]),
     "compute.precision": (list(recipe.PRECISIONS), [("fp16", "one of")]),
     "compute.cache": (list(recipe.CACHES), [("alwys", "one of")]),
@@ -172,7 +177,7 @@ def test_a_value_of_the_wrong_type_is_named_with_its_key(key: str) -> None:
 
 
 _NUMBERS = {
-    "data.max_megapixels",
+    *("data.max_megapixels", "data.window_s", "views.gain", "views.noise", "views.masks"),
     *("data.val", "data.test", "views.refresh", "views.rotate", "views.shift", "views.shear"),
     *("views.zoom", "views.crop", "views.color", "budget.disk_gib", "budget.memory_gib"),
     *("budget.time_min", "stages.0.lr", "stages.0.suffix_lr", "stages.0.layer_decay"),

@@ -16,6 +16,7 @@ A name is `KIND:NAME[?key=value&…]`:
     hub:OWNER/NAME[@REVISION]           a model folder on the Hugging Face hub
     builtin:efficientnet_lite0          a model folder that ships with Frostline
     builtin:small_cnn?pretrained=false  a small network to train from scratch
+    builtin:music_tagger_crnn?weights=FILE  a network that hears
 
 Importing this module imports neither torch nor any library of networks.
 """
@@ -77,7 +78,8 @@ def parse(name: str) -> BackboneName:
 def is_folder(name: str) -> bool:
     """Tells whether a name is that of a folder, which brings its own weights."""
     parsed = parse(name)
-    return parsed.kind in FOLDERS and builtin_networks.as_code(parsed) is None
+    is_builtin = parsed.kind == builtin_networks.KIND
+    return parsed.kind in FOLDERS and (not is_builtin or builtin_networks.brings_weights(parsed))
 
 
 def find(
@@ -117,6 +119,10 @@ def find(
         return kind_of(parsed.kind).open_named(parsed, local)
     if (code := builtin_networks.as_code(parsed)) is not None:
         return _of_code(parsed, code, local)
+    if parsed.kind == builtin_networks.KIND and parsed.path == builtin_networks.MUSIC_TAGGER:
+        from frostline.networks import music_tagger
+
+        return music_tagger.open_named(parsed, local)
     from frostline.networks import hub, model_folder
 
     if parsed.kind == "hub":

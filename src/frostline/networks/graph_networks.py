@@ -3,8 +3,9 @@
 `tflite:FILE[?key=value&…]` and its like translate the graph once into a plain module whose layers
 have the names of the file's tensors. `output` names the tensor that the network gives, where the
 file has several or it is to end earlier; `input` the input, of several; `input_px` its size, where
-the file leaves it open; `mode` how pixels become the input (`tf`, `caffe`, `torch`, `unit`,
-`inside`), where the file does not tell; `labels` a file with the classes, one a line.
+the file leaves it open; `mode`, where the file does not tell, how pixels become the input (`tf`,
+`caffe`, `torch`, `unit`, `inside`) or how a sound does (`yamnet`, `music_tagger`); `labels` a file
+with the classes, one a line.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ from frostline.networks.record import BackboneEntry, BackboneRecord, LocalWeight
 from frostline.networks.translate.network import TranslatedNetwork
 from frostline.networks.translated_networks import CLASSES
 from frostline.networks.weights_files import formats
+from frostline.sound.settings import BY_NAME
 
 _KEYS = ("input", "output", "input_px", "mode", "labels")
 _OF_TENSORFLOW = ("scope",)
@@ -64,6 +66,8 @@ class GraphKind:
         channels = translated_networks.take_channels(given, where)
         trained = name.pretrained and local is None
         asked = replace(_asked(given, self.keys, where), pretrained=trained)
+        heard = BY_NAME.get(asked.mode)
+        asked = replace(asked, mode="") if heard else asked
         own = local is not None and formats.format_of(local.file).name in self.checkpoints
         if local is not None and own:
             asked = replace(asked, weights=local.file, partial=local.partial, pretrained=True)
@@ -76,7 +80,11 @@ class GraphKind:
             architecture=f"{Path(name.path).name}@{network.digest[:_DIGEST_HEX]}",
             arguments={k: v for k, v in name.arguments.items() if k not in CLASSES},
             pretrained_tag="",
-            preprocessing=translated_networks.preprocessing_of(network, where),
+            preprocessing=(
+                translated_networks.hearing_of(network, heard, where)
+                if heard
+                else translated_networks.preprocessing_of(network, where)
+            ),
             parameters=0,
             licence="",
             classes=(),

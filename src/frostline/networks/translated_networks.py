@@ -11,7 +11,8 @@ from torch import fx, nn
 
 from frostline import frost
 from frostline.base.errors import BackboneError
-from frostline.images.preprocessing import Preprocessing, from_dict
+from frostline.images.preprocessing import Preprocessing, from_dict, network_facts
+from frostline.images.spectrogram import Spectrogram
 from frostline.networks import foreign_weights, weights
 from frostline.networks.folder_config import ModelFolder
 from frostline.networks.input_channels import (
@@ -33,6 +34,7 @@ from frostline.networks.translate.build import Built, build
 from frostline.networks.translate.graph import Graph, to_dict
 from frostline.networks.translate.graph import from_dict as graph_from_dict
 from frostline.networks.translate.network import PictureFacts, TranslatedNetwork
+from frostline.sound.settings import heard_by
 
 SIZE = "input_px"
 CLASSES = ("classes", "num_classes")
@@ -131,7 +133,7 @@ def configuration(
             "kind": record.kind,
             "architecture": record.architecture,
             "arguments": dict(record.arguments),
-            "preprocessing": record.preprocessing.as_dict(),
+            "preprocessing": network_facts(record.preprocessing),
             "licence": record.licence,
             "classifier": last_layer.name_of(module),
             "graph": to_dict(last_layer.graph_of(module)),
@@ -190,6 +192,24 @@ def preprocessing_of(network: TranslatedNetwork, where: str) -> Preprocessing:
         channel_order=how.channel_order,
     )
     return preprocessing_for(told, network.input_shape[0])
+
+
+def hearing_of(network: TranslatedNetwork, how: Spectrogram, where: str) -> Preprocessing:
+    """Returns how sounds become the network's input.
+
+    Raises:
+        BackboneError: Where the network takes other than such spectrograms.
+    """
+    heard = heard_by(how)
+    if network.input_shape != heard.input_shape:
+        own, asked = (
+            " × ".join(map(str, shape)) for shape in (network.input_shape, heard.input_shape)
+        )
+        raise BackboneError(
+            f"{where}: its input is {own}, and that spectrogram is {asked}. Leave the mode away, "
+            "or name the one that it was trained with."
+        )
+    return heard
 
 
 def take_channels(arguments: dict[str, Any], where: str) -> int | None:
