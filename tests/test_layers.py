@@ -19,7 +19,7 @@ LAYERS = (
     ("model",),
     ("training", "planner", "report", "drawing"),
     ("pipeline",),
-    ("api", "demo", "cli"),
+    ("interactive", "api", "demo", "cli"),
 )
 ORDER = {name: index for index, name in enumerate(name for layer in LAYERS for name in layer)}
 MOST_LINES = 450

@@ -145,7 +145,7 @@ def awake(net: nn.Module) -> None:
     """Gives every tensor values that matter: norms, scales and statistics are not 0 or 1."""
     with torch.no_grad():
         for parameter in net.parameters():
-            if parameter.dim() < 2 or float(parameter.std()) < 1e-4:
+            if parameter.dim() < 2 or parameter.numel() < 2 or float(parameter.std()) < 1e-4:
                 parameter.add_(0.05 * torch.randn_like(parameter))
         for module in net.modules():
             if isinstance(getattr(module, "running_mean", None), torch.Tensor):

@@ -12,8 +12,8 @@ from PIL import Image
 from conftest import settled
 from frostline.cli import main
 from frostline.model import predict
-from frostline.report import spectrograms
 from frostline.run.folder import RunFolder
+from frostline.sound import spectrograms
 from sound_files import make_sounds, tone, write
 
 TINY = ("--backbone", "timm:test_resnet?pretrained=false", "--image-px", "64")
@@ -189,7 +189,7 @@ def test_what_means_nothing_is_refused(
 ) -> None:
     argv = ["train", str(sounds), "--out", str(tmp_path / "run"), *TINY, *options]
     assert main(argv) == 2
-    (told,) = [line for line in capsys.readouterr().err.splitlines() if line != "Starting"]
+    (told,) = [one for one in capsys.readouterr().err.splitlines() if one.startswith("frostline")]
     assert re.search(message, told)
 
 

@@ -6,13 +6,13 @@ over the pixels and is folded in with `Listing.with_problems`. Where the table c
 `table_sources.py`, the records in `rows.py`, what to tell a person of them in `findings.py`.
 """
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from frostline.base import machine
 from frostline.base.console import QUIET, Console
 from frostline.base.errors import ListingError
 from frostline.images import csv_tables, frames, table_sources, walk
@@ -241,7 +241,7 @@ def _probe_all(
     done: list[Row] = []
     with (
         console.bar(len(rows), "reading pictures' headers") as bar,
-        ThreadPoolExecutor(threads or _cores() + 2) as pool,
+        ThreadPoolExecutor(threads or machine.cores() + 2) as pool,
     ):
         # In portions, so that a million files are not a million waiting tasks.
         for start in range(0, len(rows), _AT_ONCE):
@@ -262,10 +262,3 @@ def _probe(row: Row, medium: Medium, most_px: int) -> Row:
     return replace(
         row, digest=found.digest, width=header.width_px, height=header.height_px, mode=header.mode
     )
-
-
-def _cores() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # Not on macOS.
-        return os.cpu_count() or 1

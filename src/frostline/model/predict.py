@@ -2,12 +2,13 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePath
 
 import torch
 
 from frostline.activations import engines, extraction
+from frostline.base import html
 from frostline.base.console import Console
 from frostline.base.errors import BackboneError, ListingError, did_you_mean
 from frostline.base.paths import user_path
@@ -20,7 +21,7 @@ from frostline.networks import catalog
 from frostline.networks.registry import kind_of
 from frostline.run.folder import RunFolder, open_run
 from frostline.scores import evaluation, metrics
-from frostline.sound import windows
+from frostline.sound import thumbnails, windows
 from frostline.sound.loading import files_of, medium, windows_of
 
 
@@ -39,7 +40,11 @@ class HeardWindow:
     top: tuple[tuple[str, float], ...]
 
 
-@dataclass(frozen=True)
+# So many classes are shown of one picture.
+_SHOWN = 5
+
+
+@dataclass(frozen=True, repr=False)
 class Prediction:
     """What is said of one picture.
 
@@ -53,6 +58,7 @@ class Prediction:
         sureness: How sure the model is of that, 0 to 1: the probability of the class; of several
             labels, of the one it is least sure to have said or left unsaid rightly.
         windows: Of a sound, what is said of each of its windows, of which all else is the mean.
+        content: Of its file, where it came from Python and not from a file.
     """
 
     path: str
@@ -61,6 +67,21 @@ class Prediction:
     labels: tuple[str, ...] = ()
     sureness: float = 0.0
     windows: tuple[HeardWindow, ...] = ()
+    content: bytes | None = field(default=None, compare=False)
+
+    def __repr__(self) -> str:
+        said = ", ".join(f"{label} {chance:.1%}" for label, chance in self.top[:_SHOWN])
+        return html.one_line(f"Prediction {self.path}: {said or 'not read: ' + self.problem}")
+
+    def _repr_html_(self) -> str:
+        name = PurePath(self.path).name
+        if self.problem:
+            return html.block(html.lead(name), html.dim(f"not read: {self.problem}"))
+        said = ", ".join(self.labels) or "none of the classes"
+        shown = thumbnails.picture(self.content or self.path, f"{name}: {said}")
+        bars = "".join(_bar(label, chance) for label, chance in self.top[:_SHOWN])
+        words = f"{html.lead(said)}{html.dim(name)}<table><tbody>{bars}</tbody></table>"
+        return html.block(f'<div class="one">{shown}<div>{words}</div></div>')
 
     def is_unsure(self, threshold: float) -> bool:
         """Says whether the picture was read, and the model is less sure than that."""
@@ -314,6 +335,14 @@ def _top(
     best = probabilities.topk(min(top_k, len(model.labels)))
     named = zip(best.indices.tolist(), best.values.tolist(), strict=True)
     return tuple((model.labels[index], chance) for index, chance in named)
+
+
+def _bar(label: str, chance: float) -> str:
+    width = f"{8 * chance:.2f}em"
+    return (
+        f'<tr><th scope="row">{html.escape(label)}</th><td>{chance:.1%}</td>'
+        f'<td class="text"><span class="bar" style="width:{width}"></span></td></tr>'
+    )
 
 
 def _gives_several(model: Classifier) -> bool:

@@ -90,6 +90,10 @@ def _of_application(
 ) -> TranslatedNetwork:
     options = dict(arguments)
     asked = options.pop("weights", "imagenet")
+    if local is not None and str(asked).lower() not in ("imagenet", "none"):
+        raise BackboneError(
+            f"{name}: names the weights {asked}, and --weights names {local.file}. Leave one away."
+        )
     options["weights"] = asked if name.pretrained and local is None else None
     if local is not None and _is_keras(local.file):
         options["weights"] = str(local.file)

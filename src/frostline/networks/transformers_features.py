@@ -9,8 +9,16 @@ without one, the class token of a sequence, or the mean of a map.
 from typing import Any
 
 import torch
-import transformers
 from torch import Tensor, nn
+
+from frostline.base.errors import BackboneError
+
+try:
+    import transformers as transformers
+except ImportError as error:
+    raise BackboneError(
+        "transformers: is not installed. Run: pip install 'frostline[transformers]'"
+    ) from error
 
 CLASSIFIER = "features"
 _ENDING = "ForImageClassification"

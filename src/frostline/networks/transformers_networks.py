@@ -27,16 +27,10 @@ from frostline.networks.transformers_features import (
     build,
     is_classifier,
     tower_of,
+    transformers,
     without_pooler,
 )
 from frostline.networks.transformers_processor import PROCESSOR, preprocessing_of
-
-try:
-    import transformers
-except ImportError as error:
-    raise BackboneError(
-        "transformers: is not installed. Run: pip install 'frostline[transformers]'"
-    ) from error
 
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 # What Frostline writes into `config.json` besides what transformers does.

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from frostline.base import files
+from frostline.images.thumbnails import inline
 from frostline.report import gallery
 from frostline.report.charts import reliability_chart
 from frostline.report.examples import Example
@@ -19,7 +20,6 @@ from frostline.report.stages import StageResult
 from frostline.report.style import STYLE
 from frostline.report.tables import by_class, by_label, confusion, make_table
 from frostline.report.text import escape, number, sentence
-from frostline.report.thumbnails import inline
 from frostline.report.training import training
 from frostline.scores.metrics import dense_confusion
 from frostline.scores.sentences import Guess, doubts, has_several, percent, verdict

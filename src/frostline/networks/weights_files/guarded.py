@@ -106,7 +106,7 @@ def environment() -> dict[str, str]:
 def _ended(path: Path, done: "subprocess.CompletedProcess[str]", time_s: int) -> Exception:
     """Returns the error for a process that gave no answer."""
     number = -done.returncode
-    if number in (signal.SIGXCPU, signal.SIGKILL):
+    if sys.platform != "win32" and number in (signal.SIGXCPU, signal.SIGKILL):
         return _too_slow(path, time_s)
     if number > 0:
         name = signal.Signals(number).name
