@@ -25,7 +25,14 @@ TENSORFLOW, TFLITE, ONNX = (
 # Twins of operations that are met, and what only files of 8 bits or of training have.
 NOT_MET = {
     "tensorflow": {
-        *("BatchMatMul", "BatchMatMulV3", "CheckNumerics", "FusedBatchNorm", "FusedBatchNormV2"),
+        *(
+            "BatchMatMul",
+            "BatchMatMulV3",
+            "BroadcastTo",
+            "CheckNumerics",
+            "FusedBatchNorm",
+            "FusedBatchNormV2",
+        ),
         *("FusedDepthwiseConv2dNative", "Gather", "ReadVariableOp", "Size"),
     },
     "onnx": {"Cast", "QuantizeLinear", "Range", "ReduceProd", "Size", "Upsample"},

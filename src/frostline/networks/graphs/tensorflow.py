@@ -312,6 +312,7 @@ OPERATIONS: Mapping[str, Translate] = {
     **_names(_gather, "Gather", "GatherV2"),
     "ResizeBilinear": _resize("bilinear"),
     "ResizeNearestNeighbor": _resize("nearest"),
+    "BroadcastTo": common.broadcast,
     "ZerosLike": common.function("zeros"),
     "OnesLike": common.function("ones"),
     "Shape": common.shape,
