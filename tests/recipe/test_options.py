@@ -53,8 +53,15 @@ SAMPLES: dict[str, tuple[Any, list[str]]] = {
     "histograms": (True, ["--histograms", "--tracker", "tensorboard"]),
     "flip": (True, ["--flip"]),
     "disk": ("4GiB", ["--disk", "4GiB"]),
+    "sound": (True, ["--sound"]),
+    "window_s": (2.5, ["--window-s", "2.5", "--sound"]),
     "memory": ("500MB", ["--memory", "500MB"]),
     "time": ("90s", ["--time", "90s"]),
+}
+# What must go along with an option.
+ALONG: dict[str, dict[str, Any]] = {
+    "histograms": {"tracker": ["tensorboard"]},
+    "window_s": {"sound": True},
 }
 # What else `frostline train` knows: no part of the recipe, or an argument of its own in Python.
 NO_OPTIONS = {
@@ -85,7 +92,7 @@ def test_python_and_the_command_line_have_the_same_options() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_an_option_means_the_same_in_both(name: str) -> None:
     value, typed = SAMPLES[name]
-    options = {name: value} | ({"tracker": ["tensorboard"]} if name == "histograms" else {})
+    options = {name: value} | ALONG.get(name, {})
     ours = from_options(None, (), options)
     assert ours == recipe_of(make_parser().parse_args(["train", "photos", "--out", "x", *typed]))
     assert ours != recipe.load(recipe.DEFAULT)
@@ -121,8 +128,8 @@ def test_a_dict_holds_text_that_stays_text() -> None:
 @pytest.mark.parametrize(
     ("settings", "options", "words"),
     [
-        ((), {"epoch": 2}, "no option is called epoch. Did you mean epochs?"),
-        ((), {"epoch": None}, "Did you mean epochs?"),
+        ((), {"epochz": 2}, "no option is called epochz. Did you mean epochs?"),
+        ((), {"epoch": None}, "no option is called epoch. Here it is epochs."),
         ((), {"epochs": "3"}, "stages.0.epochs must be a whole number, not '3'"),
         ((), {"epochs": 2.5}, "stages.0.epochs must be a whole number, not 2.5"),
         ((), {"time": 90}, "time: must be a number with its unit (90s, 10m, 2h), not 90"),
@@ -138,6 +145,21 @@ def test_what_does_not_hold_is_told(settings: Any, options: dict[str, Any], word
         from_options(None if options else "thaw", settings, options)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("model", "no option is called model. Here it is backbone."),
+        ("img_size", "Here it is image_px."),
+        ("learning_rate", "Here it is lr."),
+        ("workers", "Of that word: pictures are read on all cores; leave it out."),
+    ],
+)
+def test_words_of_other_tools_are_answered(name: str, words: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        from_options(None, (), {name: 1})
+    assert words in str(caught.value)
 
 
 def test_all_unknown_options_are_told_at_once() -> None:
