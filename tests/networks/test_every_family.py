@@ -22,6 +22,7 @@ from frostline.networks.record import OpenedBackbone
 from frostline.networks.registry import kind_of
 
 CLOSE = 1e-5
+FILES = Path(__file__).parent / "weights_files" / "files"
 # Smallest members at small sizes, by family of keras.applications.
 KERAS: Mapping[str, str] = {
     "xception": "Xception?input_px=71",
@@ -73,6 +74,7 @@ SPREAD = (
     *("transformers:swin", "transformers:clip"),
     *("builtin:small_cnn", "builtin:mnist_cnn", "builtin:efficientnet_lite0", "py:own"),
     *("timm:test_vit", "timm:test_convnext", "timm:test_efficientnet"),
+    *("tf:tf1", "tf:saved_model", "onnx:model.onnx", "tflite:float.tflite"),
 )
 ALL = (
     *(f"keras:{family}" for family in KERAS),
@@ -112,6 +114,10 @@ OPENING: Mapping[str, Callable[[str, Path], str]] = {
     ),
     "py": lambda name, folder: "py:own_network:small?classes=5",
     "timm": lambda name, folder: f"timm:{name}?pretrained=false&num_classes=5",
+    **{
+        kind: lambda name, folder, kind=kind: f"{kind}:{FILES / name}?mode=tf&pretrained=false"
+        for kind in ("tf", "onnx", "tflite")
+    },
 }
 
 

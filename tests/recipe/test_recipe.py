@@ -1,5 +1,6 @@
 import dataclasses
 import math
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -635,3 +636,39 @@ def test_differences_say_what_is_not_set_and_which_stages_there_are() -> None:
     found = recipe.differences(Recipe(stages=(Stage(),)), more)
     assert found[0] == "stages.1.line: not set and 'auto'"
     assert all(line.startswith("stages.1.") for line in found)
+
+
+# Options of a stage.
+
+
+def test_options_of_a_stage_change_the_default_and_fix_what_a_search_would_vary() -> None:
+    plain = recipe.load("thaw")
+    made = recipe.compose(None, stage={"epochs": 3, "optimizer": "sgd"})
+    assert made.search == dataclasses.replace(plain.search, fixed=("epochs",))
+    assert made.stages == (dataclasses.replace(plain.stages[0], epochs=3, optimizer="sgd"),)
+    assert made.views == plain.views
+    assert recipe.compose("thaw", stage={"epochs": 3, "optimizer": "sgd"}) == made
+    all_of_them = recipe.compose(None, stage={"lr": 0.01, "line": "pixels", "epochs": 1})
+    assert all_of_them.search.fixed == ("line", "epochs", "lr")
+
+
+def test_options_of_a_stage_change_any_recipe_with_one() -> None:
+    made = recipe.compose("scratch", stage={"epochs": 2})
+    assert (made.stages[0].epochs, made.search.fixed) == (2, ())
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("quick", "--suffix-lr: recipe quick has no stage, only a new last layer"),
+        ("classic", "--suffix-lr: does not say which of the 2 stages of recipe classic is meant"),
+    ],
+)
+def test_options_of_a_stage_need_one(name: str, said: str) -> None:
+    with pytest.raises(RecipeError, match=re.escape(said)):
+        recipe.compose(name, stage={"suffix_lr": 1.0})
+
+
+def test_a_search_can_fix_only_what_it_varies() -> None:
+    said = message({"search": {"fixed": ["dropout"]}})
+    assert "search.fixed must be one of line, epochs, lr, not 'dropout'" in said

@@ -10,6 +10,7 @@ A name is `KIND:NAME[?key=value&…]`:
     transformers:OWNER/NAME             an image classifier of transformers, or PATH
     keras:MobileNetV2                   a network of keras.applications
     keras:PATH                          a Keras model of one's own
+    tflite:FILE, onnx:FILE, tf:PATH     a network that a file holds as a graph
     py:MODULE:FACTORY                   a network of one's own
     dir:PATH                            a model folder, or a run
     hub:OWNER/NAME[@REVISION]           a model folder on the Hugging Face hub
@@ -38,6 +39,13 @@ if TYPE_CHECKING:
     from frostline import frost
     from frostline.networks.downloads import Download
 
+_KINDS_BY_ENDING = {
+    ".keras": "keras",
+    ".meta": "tf",
+    ".onnx": "onnx",
+    ".pb": "tf",
+    ".tflite": "tflite",
+}
 # Both are licensed Apache-2.0, weights included.
 DEFAULTS = {
     "cpu": "timm:mobilenetv4_conv_small.e2400_r224_in1k",
@@ -208,6 +216,8 @@ def _bare(name: str) -> str:
     path = Path(name).expanduser()
     if path.is_dir():
         return f"{name}: {rule}, and this folder is neither a run nor a model folder"
+    if (kind := _KINDS_BY_ENDING.get(path.suffix.lower())) and path.is_file():
+        return f"{name}: {rule}. For this file write {kind}:{name}"
     if path.is_file():
         return f"{name}: {rule}. For a weights file write timm:ARCHITECTURE --weights {name}"
     short = name.partition("?")[0]

@@ -115,6 +115,8 @@ class Options(TypedDict, total=False):
     layout: str | None
     levels: str | None
     max_megapixels: float | None
+    sound: bool | None
+    window_s: float | None
     augment: str | None
     views: int | None
     live: bool | None

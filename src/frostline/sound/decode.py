@@ -38,6 +38,9 @@ _MARGIN_S = 0.05
 # Channels that leave less than this share of their energy when they are mixed cancel out: -40 dB.
 _CANCELLED = 1e-4
 _AUDIBLE = 1e-8
+# Where MP3 is entered, mpg123 complains on standard error of what it lacks of the frames before,
+# though what comes out is right; so near the beginning it reads through.
+_READ_THROUGH_S = 10.0
 # libsndfile says so of a stream whose length nobody knows.
 _UNKNOWN = 1 << 60
 _CONVERT = "convert it to FLAC or WAV (ffmpeg -i {} out.flac)"
@@ -204,7 +207,10 @@ def _part(file: Any, first: int, count: int, is_lenient: bool) -> NDArray[np.flo
     if begin >= end:
         return found
     try:
-        file.seek(begin)
+        if file.format == "MP3" and begin <= _READ_THROUGH_S * file.samplerate:
+            file.read(begin, dtype="float32")
+        else:
+            file.seek(begin)
         samples = file.read(end - begin, dtype="float32", always_2d=True)
     except (RuntimeError, OSError) as error:
         if is_lenient:

@@ -6,6 +6,7 @@ The tests need neither: they read what was written here. `operations.*` compute 
 a few, for each output.
 """
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import numpy as np
 import onnx
 import tensorflow as tf
+from google.protobuf import json_format
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
@@ -108,6 +110,12 @@ OPERATIONS: dict[str, Callable] = {
     "turned_rows": lambda x: tf.transpose(rows(x), (0, 2, 1)),
     "by_batch": lambda x: tf.transpose(tf.transpose(rows(x), (1, 0, 2)) * 2.0, (1, 0, 2)),
     "across": lambda x: tf.reshape(tf.reshape(x, (-1, C)) * noise(C), tf.shape(x)),
+    "truths": lambda x: tf.where((x < 1.0) & ((x >= -1.0) | ~(x <= 0.3)), x, -2.0 * x),
+    "equals": lambda x: tf.where(tf.equal(tf.floor(x), 0.0), x, 3.0 * x),
+    "unequals": lambda x: tf.where(tf.not_equal(tf.floor(x), 0.0), x, 3.0 * x),
+    "whole_times": lambda x: tf.math.floordiv(x, 0.3),
+    "ones": lambda x: x * 2.0 + tf.ones_like(x),
+    "deeper": lambda x: tf.squeeze(tf.expand_dims(x, 1) * 2.0, 1),
     "twice_as_large": lambda x: tf.image.resize(x, (2 * H, 3 * W), "nearest"),
     "smoothly": lambda x: tf.image.resize(x, (2 * H, 2 * W), "bilinear"),
 }
@@ -129,6 +137,14 @@ def outputs(x) -> dict:
     found["norm"] = v1.nn.fused_batch_norm(
         x, noise(C), noise(C) * 2, mean, variance, 0.01, is_training=False
     )[0]
+    raw = tf.raw_ops
+    found["ranged"] = x * tf.cast(tf.range(C), tf.float32) + tf.fill((1, C), 2.0)
+    found["tiled"] = x + tf.tile(noise(1, C), (W, 1)) * tf.cast(raw.Rank(input=x), tf.float32)
+    found["sized"] = tf.reshape(x, (-1, tf.reduce_prod(tf.shape(x)[1:])))
+    found["kept"] = raw.PreventGradient(input=tf.stop_gradient(raw.Snapshot(input=x))) + 1.0
+    found["select"] = raw.Select(condition=x > 0.0, x=x, y=raw.OnesLike(x=x))
+    found["default"] = v1.placeholder_with_default(3.0, ()) * raw.Inv(x=x + 9.0)
+    found["old"] = raw.Div(x=raw.Add(x=x, y=x), y=tf.square(x) + 9.0)
     found["local_norm"] = nn.local_response_normalization(x, 1, 1.5, 0.3, 0.7)
     return found
 
@@ -161,6 +177,54 @@ def lite(images: np.ndarray) -> None:
     np.savez_compressed(FOLDER / "operations_tflite_files.npz", **models)
     values = {name: value for name, (_, value) in found.items()}
     np.savez_compressed(FOLDER / "operations_tflite.npz", **values)
+
+
+def tfjs(images: np.ndarray) -> None:
+    """A graph-model of TensorFlow.js, with operations fused as its converter does."""
+    held = {"k": KERNEL, "b": noise(5), "m": noise(5, 3), "c": noise(3), "axes": np.array([1, 2])}
+    with tf.Graph().as_default() as graph, v1.Session() as session:
+        v1.placeholder(tf.float32, (None, H, W, C), name="images")
+        for name, value in held.items():
+            tf.constant(value.astype(np.int32) if name == "axes" else value, name=name)
+        plain = graph.as_graph_def()
+    steps = [
+        ("conv", "_FusedConv2D", ("images", "k", "b"), (b"BiasAdd", b"Relu6")),
+        ("mean", "Mean", ("conv", "axes"), ()),
+        ("scores", "_FusedMatMul", ("mean", "m", "c"), (b"BiasAdd",)),
+    ]
+    for name, op, given, fused in steps:
+        made = plain.node.add(name=name, op=op, input=given)
+        made.attr["T"].type = 1
+        if op == "_FusedConv2D":
+            made.attr["strides"].list.i.extend((1, 2, 2, 1))
+            made.attr["padding"].s = b"SAME"
+            made.attr["TArgs"].list.type.append(1)
+        if op == "Mean":
+            made.attr["Tidx"].type = 3
+        if fused:
+            made.attr["fused_ops"].list.s.extend(fused)
+            made.attr["num_args"].i = 1
+    with tf.Graph().as_default(), v1.Session() as session:
+        tf.import_graph_def(plain, name="")
+        scores = session.run("scores:0", {"images:0": images})
+    folder = FOLDER / "tfjs"
+    folder.mkdir(exist_ok=True)
+    np.save(folder / "scores.npy", scores)
+    weights, data = [], b""
+    for one in plain.node:
+        if one.op == "Const":
+            value = held[one.name].astype(np.int32 if one.name == "axes" else np.float32)
+            kind = {"f": "float32", "i": "int32"}[value.dtype.kind]
+            weights.append({"name": one.name, "shape": list(value.shape), "dtype": kind})
+            data += value.tobytes()
+            del one.attr["value"]
+    (folder / "group1-shard1of1.bin").write_bytes(data)
+    model = {
+        "format": "graph-model",
+        "modelTopology": json_format.MessageToDict(plain),
+        "weightsManifest": [{"paths": ["group1-shard1of1.bin"], "weights": weights}],
+    }
+    (folder / "model.json").write_text(json.dumps(model))
 
 
 def node(op: str, inputs: str = "images", **settings):
@@ -213,6 +277,24 @@ ONNX: dict[str, tuple] = {
     "most": node("Max", "images zero t"),
     "sum": node("Sum", "images images t"),
     "choice": node("Where", "mask images t"),
+    "absolute": node("Abs"),
+    "ceiling": node("Ceil"),
+    "floor": node("Floor"),
+    "logarithm": node("Log", "e"),
+    "negative": node("Neg"),
+    "inverse": node("Reciprocal", "e"),
+    "root": node("Sqrt", "e"),
+    "softplus": node("Softplus"),
+    "softsign": node("Softsign"),
+    "least": node("Min", "images zero t"),
+    "same": node("Identity"),
+    "kept": node("Dropout"),
+    "plus_constant": node("Add", "images constant"),
+    "plus_ones": node("Add", "images filled"),
+    "dequantised": node("Mul", "images wide_weights"),
+    "truths": node("Where", "truth images t"),
+    "largest": node("ReduceMax", "images axes_1"),
+    "smallest": node("ReduceMin", "images axes_23", keepdims=0),
     "reduced": node("ReduceMean", "images axes_23", keepdims=0),
     "summed": node("ReduceSum", "images axes_1", keepdims=1),
     "flat": node("Flatten"),
@@ -291,10 +373,33 @@ def onnx_files(images: np.ndarray) -> None:
         helper.make_node("Gather", ["shape", "zero_index"], ["count"]),
         helper.make_node("Concat", ["count", "rest"], ["target"], axis=0),
         helper.make_node("Reshape", ["images", "target"], ["by_shape"]),
+        helper.make_node("Constant", [], ["constant"], value_float=1.5),
+        helper.make_node("ConstantOfShape", ["axes_23"], ["filled_2_3"]),
+        helper.make_node("ReduceSum", ["filled_2_3"], ["nought"]),
+        helper.make_node("Add", ["nought", "six"], ["filled"]),
+        helper.make_node(
+            "DequantizeLinear", ["bytes", "scales_4", "zeros_4"], ["wide_weights"], axis=1
+        ),
+        helper.make_node("Less", ["images", "high"], ["is_less"]),
+        helper.make_node("GreaterOrEqual", ["images", "low"], ["is_more"]),
+        helper.make_node("And", ["is_less", "is_more"], ["both"]),
+        helper.make_node("Equal", ["floor", "zero"], ["is_zero"]),
+        helper.make_node("Not", ["is_zero"], ["is_other"]),
+        helper.make_node("LessOrEqual", ["images", "zero"], ["is_low"]),
+        helper.make_node("Or", ["is_low", "is_other"], ["either"]),
+        helper.make_node("And", ["both", "either"], ["truth"]),
     ]
+    held |= {
+        "bytes": np.arange(-8, 8, dtype=np.int8).reshape(1, C, 1, 4)[..., :1],
+        "scales_4": np.array([0.1, 0.2, 0.3, 0.4], np.float32),
+        "zeros_4": np.array([0, 1, -1, 2], np.int8),
+    }
     held |= {"zero_index": np.array([0]), "rest": np.array([-1, W])}
-    for name, (op, inputs, settings) in ONNX.items():
-        nodes.append(helper.make_node(op, inputs, [name], **settings))
+    made = [helper.make_node(op, given, [name], **how) for name, (op, given, how) in ONNX.items()]
+    # ONNX wants each operation after what it reads.
+    late = [one for one in made if one.output[0] == "truths"]
+    first = [one for one in made if one.output[0] == "floor"]
+    nodes = [*first, *nodes, *(one for one in made if one not in (*first, *late)), *late]
     names = [*ONNX, "apart", "by_shape"]
     value = helper.make_tensor_value_info
     graph = helper.make_graph(
@@ -321,4 +426,5 @@ if __name__ == "__main__":
     np.save(FOLDER / "images.npy", pictures)
     tensorflow(pictures)
     lite(pictures)
+    tfjs(pictures)
     onnx_files(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)))

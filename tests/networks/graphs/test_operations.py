@@ -10,16 +10,33 @@ import numpy as np
 import pytest
 import torch
 
-from frostline.networks.graphs import onnx_files, tf_files, tflite_files
+from frostline.networks.graphs import onnx, onnx_files, tensorflow, tf_files, tflite_files
 from frostline.networks.graphs.opening import Asked
 from frostline.networks.translate.network import TranslatedNetwork
-from frostline.networks.weights_files import guarded
+from frostline.networks.weights_files import formats, guarded
 
 FILES = Path(__file__).parent / "files"
 IMAGES = torch.from_numpy(np.load(FILES / "images.npy")).permute(0, 3, 1, 2)
 TENSORFLOW, TFLITE, ONNX = (
     dict(np.load(FILES / f"operations_{kind}.npz")) for kind in ("pb", "tflite", "onnx")
 )
+
+
+# Twins of operations that are met, and what only files of 8 bits or of training have.
+NOT_MET = {
+    "tensorflow": {
+        *(
+            "BatchMatMul",
+            "BatchMatMulV3",
+            "BroadcastTo",
+            "CheckNumerics",
+            "FusedBatchNorm",
+            "FusedBatchNormV2",
+        ),
+        *("FusedDepthwiseConv2dNative", "Gather", "ReadVariableOp", "Size"),
+    },
+    "onnx": {"Cast", "QuantizeLinear", "Range", "ReduceProd", "Size", "Upsample"},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -72,3 +89,24 @@ def test_tflite(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ONNX)
 def test_onnx(name: str) -> None:
     compare(lambda asked: onnx_files.open_file(FILES / "operations.onnx", asked), name, ONNX[name])
+
+
+def test_a_graph_model_of_tensorflow_js() -> None:
+    network = tf_files.open_file(FILES / "tfjs", Asked(mode="unit"))
+    wanted = np.load(FILES / "tfjs" / "scores.npy")
+    np.testing.assert_allclose(given(network, "channels_last"), wanted, 1e-4, 1e-5)
+    assert network.classifier == "scores"
+
+
+def test_every_operation_is_met_by_some_file() -> None:
+    """Others could be wrong for years."""
+    for kind, table, files in (
+        ("tensorflow", tensorflow.OPERATIONS, ["operations.pb", "tfjs"]),
+        ("onnx", onnx.OPERATIONS, ["operations.onnx"]),
+    ):
+        met = set()
+        for file in files:
+            graph = formats.open_file(FILES / file).graph
+            assert graph is not None
+            met |= {node.op for node in graph.nodes}
+        assert set(table) - met <= NOT_MET[kind]

@@ -6,8 +6,8 @@ import numpy as np
 
 from frostline.base.errors import BackboneError
 from frostline.networks.graphs.calls import Call, Translate
-from frostline.networks.translate import tensor_layers, tensors
-from frostline.networks.translate.draft import Operand, Value
+from frostline.networks.translate import constants, tensor_layers, tensors
+from frostline.networks.translate.draft import Array, Operand, Value
 
 
 def function(which: str) -> Translate:
@@ -136,6 +136,20 @@ def part(call: Call, begin: Sequence[int], size: Sequence[int]) -> Operand:
             raise BackboneError(f"it takes places {start} to {stop} of {x.shape[axis]}.")
         slices[axis] = (start, stop, 1)
     return tensors.take_slices(call.draft, call.name, x, slices)
+
+
+def broadcast(call: Call) -> Operand:
+    """Translates the repetition of a tensor along axes of one place, up to a shape."""
+    x, shape = call[0], call.integers(1)
+    if not isinstance(x, Value):
+        constants.bounded(int(np.prod(shape, dtype=object)))
+        return np.ones(shape, x.dtype) * x
+    wide = [1 if size == call.draft.batch else size for size in shape]
+    if np.broadcast_shapes(x.shape, tuple(wide)) == x.shape:
+        return tensors.identity(call.draft, call.name, x)
+    constants.bounded(int(np.prod(wide, dtype=object)))
+    ones: Array = np.ones(wide, np.float32)
+    return tensors.elementwise(call.draft, call.name, "multiply", x, ones, trained=False)
 
 
 def value(x: Operand) -> Value:

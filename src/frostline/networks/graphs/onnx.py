@@ -9,7 +9,7 @@ from frostline.networks.graphs import common
 from frostline.networks.graphs.calls import Call, Translate
 from frostline.networks.graphs.onnx_windows import average_pool, conv, max_pool
 from frostline.networks.translate import constants, tensor_layers, tensors
-from frostline.networks.translate.draft import Array, Operand, Value
+from frostline.networks.translate.draft import Operand, Value
 from frostline.networks.weights_files.records import Tensor
 
 # As ONNX numbers them, those that shapes and masks are turned into.
@@ -234,19 +234,6 @@ def _range(call: Call) -> Operand:
     return np.arange(start, stop, step)
 
 
-def _expand(call: Call) -> Operand:
-    x, shape = call[0], call.integers(1)
-    if not isinstance(x, Value):
-        constants.bounded(int(np.prod(shape, dtype=object)))
-        return np.ones(shape, x.dtype) * x
-    wide = [1 if size == call.draft.batch else size for size in shape]
-    if np.broadcast_shapes(x.shape, tuple(wide)) == x.shape:
-        return tensors.identity(call.draft, call.name, x)
-    constants.bounded(int(np.prod(wide, dtype=object)))
-    ones: Array = np.ones(wide, np.float32)
-    return tensors.elementwise(call.draft, call.name, "multiply", x, ones, trained=False)
-
-
 def _resize(call: Call) -> Operand:
     x, mode = common.value(call[0]), call.get("mode", "nearest")
     if len(x.shape) != 4 or mode not in ("nearest", "linear"):
@@ -380,7 +367,7 @@ OPERATIONS: Mapping[str, Translate] = {
     "Shape": common.shape,
     "Size": lambda call: np.array(np.prod(call[0].shape)),
     "Range": _range,
-    "Expand": _expand,
+    "Expand": common.broadcast,
     "Cast": _cast,
     "Reshape": _reshape,
     "Flatten": _flatten,

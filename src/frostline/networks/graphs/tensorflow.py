@@ -47,12 +47,33 @@ def _window(call: Call) -> Window:
     )
 
 
+_FUSED = {"Relu": "relu", "Relu6": "relu6", "Elu": "elu", "Tanh": "tanh", "Sigmoid": "sigmoid"}
+
+
+def _behind(call: Call) -> tuple[Operand | None, str]:
+    """Returns the bias and the activation that an operation has fused into it."""
+    told = call.get("fused_ops", ())
+    steps = [step.decode() if isinstance(step, bytes) else str(step) for step in told]
+    bias = call[2] if steps[:1] == ["BiasAdd"] else None
+    rest = steps[1:] if bias is not None else steps
+    if len(rest) > 1 or any(step not in _FUSED for step in rest):
+        raise BackboneError(f"{' and '.join(steps)} fused into it are not known.")
+    return bias, _FUSED[rest[0]] if rest else ""
+
+
 def _conv2d(call: Call) -> Operand:
     kernel = call.array(1)
     if kernel.ndim != 4:
         raise BackboneError(f"its kernel has {kernel.ndim} axes, not 4.")
+    bias, activation = _behind(call)
     return tensor_layers.conv2d(
-        call.draft, call.name, call[0], kernel.transpose(3, 2, 0, 1), None, _window(call)
+        call.draft,
+        call.name,
+        call[0],
+        kernel.transpose(3, 2, 0, 1),
+        bias,
+        _window(call),
+        activation,
     )
 
 
@@ -62,7 +83,10 @@ def _depthwise(call: Call) -> Operand:
         raise BackboneError(f"its kernel has {kernel.ndim} axes, not 4.")
     h, w, c, m = kernel.shape
     by_channel = kernel.transpose(2, 3, 0, 1).reshape(c * m, 1, h, w)
-    return tensor_layers.conv2d(call.draft, call.name, call[0], by_channel, None, _window(call))
+    bias, activation = _behind(call)
+    return tensor_layers.conv2d(
+        call.draft, call.name, call[0], by_channel, bias, _window(call), activation
+    )
 
 
 def _bias(call: Call) -> Operand:
@@ -86,6 +110,14 @@ def _product(first: str, second: str) -> Translate:
     return lambda call: common.product(
         call, (bool(call.get(first, False)), bool(call.get(second, False)))
     )
+
+
+def _fused_matmul(call: Call) -> Operand:
+    if call.get("transpose_a", False):
+        raise BackboneError("it turns what depends on the picture before a product.")
+    bias, activation = _behind(call)
+    kernel = call.array(1) if call.get("transpose_b", False) else call.array(1).T
+    return tensor_layers.dense(call.draft, call.name, call[0], kernel, bias, activation)
 
 
 def _pool(how: str) -> Translate:
@@ -209,8 +241,9 @@ OPERATIONS: Mapping[str, Translate] = {
     "Const": lambda call: constant(call.node),
     **_names(common.identity, "Identity", "ReadVariableOp", "StopGradient", "PreventGradient"),
     **_names(common.identity, "CheckNumerics", "PlaceholderWithDefault", "Snapshot"),
-    "Conv2D": _conv2d,
-    "DepthwiseConv2dNative": _depthwise,
+    **_names(_conv2d, "Conv2D", "_FusedConv2D"),
+    **_names(_depthwise, "DepthwiseConv2dNative", "FusedDepthwiseConv2dNative"),
+    "_FusedMatMul": _fused_matmul,
     "MatMul": _product("transpose_a", "transpose_b"),
     **_names(_product("adj_x", "adj_y"), "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3"),
     "BiasAdd": _bias,
@@ -279,6 +312,7 @@ OPERATIONS: Mapping[str, Translate] = {
     **_names(_gather, "Gather", "GatherV2"),
     "ResizeBilinear": _resize("bilinear"),
     "ResizeNearestNeighbor": _resize("nearest"),
+    "BroadcastTo": common.broadcast,
     "ZerosLike": common.function("zeros"),
     "OnesLike": common.function("ones"),
     "Shape": common.shape,
