@@ -63,6 +63,7 @@ One small network of each family of each kind, written by `python benchmarks/bac
 other of the same library opens in the same way; `frostline backbones PATTERN` lists those with
 weights, and `frostline summary NAME --as-is` tells of any what stands here.
 
+- *parameters*: without the running statistics of norms, which Keras counts as well
 - *depth*: the longest chain of layers with a kernel or a matrix
 - *MB*: the size in float32
 - *input*: the side of the picture that the weights were trained at; *smallest*: the least side
