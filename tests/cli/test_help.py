@@ -10,8 +10,8 @@ import pytest
 from conftest import make_photos
 from frostline.base.errors import FrostlineError
 from frostline.cli import completion, main
-from frostline.cli.other_tools import understood
 from frostline.cli.parser import make_parser
+from frostline.recipe.other_tools import understood
 
 Capture = pytest.CaptureFixture[str]
 
@@ -168,7 +168,7 @@ def test_words_without_a_counterpart_are_answered(capsys: Capture, words: str, a
 
 def test_what_answers_advise_is_there() -> None:
     from frostline import recipe
-    from frostline.cli import other_tools
+    from frostline.recipe import other_tools
 
     options = known_to("train")
     assert set(other_tools._SAME) <= options

@@ -124,8 +124,8 @@ def test_a_dict_holds_text_that_stays_text() -> None:
 @pytest.mark.parametrize(
     ("settings", "options", "words"),
     [
-        ((), {"epoch": 2}, "no option is called epoch. Did you mean epochs?"),
-        ((), {"epoch": None}, "Did you mean epochs?"),
+        ((), {"epochz": 2}, "no option is called epochz. Did you mean epochs?"),
+        ((), {"epoch": None}, "no option is called epoch. Here it is epochs."),
         ((), {"epochs": "3"}, "stages.0.epochs must be a whole number, not '3'"),
         ((), {"epochs": 2.5}, "stages.0.epochs must be a whole number, not 2.5"),
         ((), {"time": 90}, "time: must be a number with its unit (90s, 10m, 2h), not 90"),
@@ -141,6 +141,21 @@ def test_what_does_not_hold_is_told(settings: Any, options: dict[str, Any], word
         from_options(None if options else "thaw", settings, options)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("model", "no option is called model. Here it is backbone."),
+        ("img_size", "Here it is image_px."),
+        ("learning_rate", "Here it is lr."),
+        ("workers", "Of that word: pictures are read on all cores; leave it out."),
+    ],
+)
+def test_words_of_other_tools_are_answered(name: str, words: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        from_options(None, (), {name: 1})
+    assert words in str(caught.value)
 
 
 def test_all_unknown_options_are_told_at_once() -> None:

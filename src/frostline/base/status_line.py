@@ -9,7 +9,8 @@ from typing import TextIO
 
 from frostline.base.ahead import Ahead, duration
 
-REDRAW_S = 0.25
+# How often it is looked whether there is something new, and how long a line may stand.
+REDRAW_S, SIGN_OF_LIFE_S = 0.2, 0.6
 _BAR_CHARACTERS = 20
 _FALLBACK_COLUMNS = 80
 
@@ -40,7 +41,7 @@ class StatusLine:
         self._stream = stream
         self._steps: list[Callable[[], str]] = []
         self._lock = threading.RLock()
-        self._drawn = 0
+        self._drawn, self._drawn_at = "", 0.0
 
     def columns(self) -> int:
         """Returns the width of the terminal, in characters."""
@@ -81,23 +82,29 @@ class StatusLine:
     def _redraw(self, over: threading.Event) -> None:
         while not over.wait(REDRAW_S):
             with self._lock, unheard():
-                self._erase()
-                self._draw()
+                # A notebook keeps all that was ever drawn; but a second without a sign is long.
+                is_due = time.monotonic() - self._drawn_at > SIGN_OF_LIFE_S
+                if is_due or self._text() != self._drawn:
+                    self._erase()
+                    self._draw()
 
     def _erase(self) -> None:
         if self._drawn:
-            self._stream.write("\r" + " " * self._drawn + "\r")
-            self._drawn = 0
+            self._stream.write("\r" + " " * len(self._drawn) + "\r")
+            self._drawn = ""
 
     def _draw(self) -> None:
-        if self._steps:
-            encoding = getattr(self._stream, "encoding", None) or "utf-8"
-            shown = self._steps[-1]().encode(encoding, "replace").decode(encoding)
-            text = shown[: self.columns() - 1]
-            # First, so that it is erased whenever a signal comes.
-            self._drawn = len(text)
-            self._stream.write(text)
+        # Noted first, so that it is erased whenever a signal comes.
+        self._drawn, self._drawn_at = self._text(), time.monotonic()
+        self._stream.write(self._drawn)
         self._stream.flush()
+
+    def _text(self) -> str:
+        if not self._steps:
+            return ""
+        encoding = getattr(self._stream, "encoding", None) or "utf-8"
+        shown = self._steps[-1]().encode(encoding, "replace").decode(encoding)
+        return shown[: self.columns() - 1]
 
 
 class Waiting:

@@ -18,8 +18,9 @@ from typing import NoReturn
 from frostline.base import memory, signals
 from frostline.base.console import Console, is_terminal, printable
 from frostline.base.errors import FrostlineError, did_you_mean, nearest
-from frostline.cli import other_tools, streams
+from frostline.cli import streams
 from frostline.cli.parser import make_parser
+from frostline.recipe import other_tools
 
 # Commands that need neither torch nor timm to begin with.
 LIGHT = ("backbones", "cache", "completion", "recipe", "weights")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from frostline.base.errors import RecipeError, did_you_mean, raise_all
+from frostline.recipe import other_tools
 from frostline.recipe.schema import Recipe
 from frostline.recipe.toml import compose
 
@@ -154,7 +155,10 @@ def from_options(
         RecipeError: Where an option is unknown, or what is asked does not hold; names all problems.
     """
     unknown = [name for name in options if name not in NAMES]
-    problems = [f"no option is called {prefix}{one}.{did_you_mean(one, NAMES)}" for one in unknown]
+    problems = [
+        f"no option is called {prefix}{one}.{other_tools.hint(one) or did_you_mean(one, NAMES)}"
+        for one in unknown
+    ]
     raise_all(RecipeError, "options", problems)
     asked = {key: _plain(value) for key, value in options.items() if value is not None}
     if isinstance(asked.get("tracker"), str):

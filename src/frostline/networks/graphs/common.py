@@ -1,5 +1,6 @@
 """What operations of several formats have in common."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from frostline.base.errors import BackboneError
 from frostline.networks.graphs.calls import Call, Translate
 from frostline.networks.translate import constants, tensor_layers, tensors
-from frostline.networks.translate.draft import Array, Operand, Value
+from frostline.networks.translate.draft import OPEN_BATCH, Array, Operand, Value
 
 
 def function(which: str) -> Translate:
@@ -138,16 +139,28 @@ def part(call: Call, begin: Sequence[int], size: Sequence[int]) -> Operand:
     return tensors.take_slices(call.draft, call.name, x, slices)
 
 
+def for_one(call: Call, shape: Sequence[int]) -> list[int]:
+    """Returns the shape of a constant for one picture, which meets those of any number."""
+    return [1 if size == OPEN_BATCH == call.draft.batch else size for size in shape]
+
+
+def full(call: Call, shape: Sequence[int], fill: Array) -> Operand:
+    """Returns a constant of one number."""
+    wide = for_one(call, shape)
+    constants.bounded(math.prod(wide))
+    return np.full(wide, fill.reshape(-1)[0])
+
+
 def broadcast(call: Call) -> Operand:
     """Translates the repetition of a tensor along axes of one place, up to a shape."""
     x, shape = call[0], call.integers(1)
+    wide = for_one(call, shape)
+    constants.bounded(math.prod(wide))
     if not isinstance(x, Value):
-        constants.bounded(int(np.prod(shape, dtype=object)))
-        return np.ones(shape, x.dtype) * x
-    wide = [1 if size == call.draft.batch else size for size in shape]
+        return np.ones(wide, x.dtype) * x
+    wide = [1 if size == call.draft.batch else size for size in wide]
     if np.broadcast_shapes(x.shape, tuple(wide)) == x.shape:
         return tensors.identity(call.draft, call.name, x)
-    constants.bounded(int(np.prod(wide, dtype=object)))
     ones: Array = np.ones(wide, np.float32)
     return tensors.elementwise(call.draft, call.name, "multiply", x, ones, trained=False)
 

@@ -222,10 +222,9 @@ def _constant(call: Call) -> Operand:
 
 
 def _constant_of_shape(call: Call) -> Operand:
-    shape, value = call.integers(0), call.get("value")
-    constants.bounded(int(np.prod(shape, dtype=object)))
-    fill = value.values().reshape(-1)[0] if isinstance(value, Tensor) else np.float32(0)
-    return np.full(shape, fill)
+    value = call.get("value")
+    fill = value.values() if isinstance(value, Tensor) else np.zeros(1, np.float32)
+    return common.full(call, call.integers(0), fill)
 
 
 def _range(call: Call) -> Operand:

@@ -169,9 +169,7 @@ def _squeeze(call: Call) -> Operand:
 
 
 def _fill(call: Call) -> Operand:
-    shape = call.integers(0)
-    constants.bounded(int(np.prod(shape, dtype=object)))
-    return np.full(shape, call.array(1).reshape(-1)[0])
+    return common.full(call, call.integers(0), call.array(1))
 
 
 def _range(call: Call) -> Operand:

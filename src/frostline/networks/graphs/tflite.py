@@ -245,6 +245,7 @@ OPERATIONS: Mapping[str, Translate] = {
     "BATCH_MATMUL": lambda call: common.product(
         call, (bool(call.get("adj_x", False)), bool(call.get("adj_y", False)))
     ),
+    "FILL": lambda call: common.full(call, call.integers(0), call.array(1)),
     "BROADCAST_TO": common.broadcast,
     "ZEROS_LIKE": common.function("zeros"),
     "PAD": _pad,

@@ -86,6 +86,18 @@ _ANSWERS: Mapping[str, str] = {
 }
 
 
+def hint(name: str) -> str:
+    """Returns what to say of a keyword argument of another tool; nothing where it is none.
+
+    Args:
+        name: As it is written in Python, such as `img_size`.
+    """
+    word = f"--{name.replace('_', '-')}"
+    if ours := _TAKEN.get(word, ""):
+        return f" Here it is {ours.removeprefix('--').replace('-', '_')}."
+    return f" Of that word: {_ANSWERS[word]}" if word in _ANSWERS else ""
+
+
 def understood(typed: Sequence[str], known: Collection[str]) -> tuple[list[str], list[str]]:
     """Returns what was typed in our own words, and a note for each word that was replaced.
 
