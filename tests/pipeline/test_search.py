@@ -9,7 +9,8 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from frostline.cli.options import recipe_of
 from frostline.cli.parser import make_parser
 from frostline.images.listing import Listing, Row
 from frostline.pipeline import fold_search, folds
+from frostline.pipeline.search import is_solved
 from frostline.planner import candidates
 from frostline.recipe import (
     BackboneChoice,
@@ -430,3 +432,18 @@ def test_search_json_holds_what_the_files_page_says(hard: Path, tmp_path: Path) 
     assert json.loads(made.search.read_text()).keys() == {
         *("rule", "scored_on", "folds", "probe", "candidates", "chosen")
     }
+
+
+@pytest.mark.parametrize(
+    ("score", "solved"),
+    [
+        (Score(0.0, 1.0, 40, 0.001), True),
+        (Score(0.0, 1.0, 39, 0.001), False),
+        (Score(0.1, 1.0, 40, 0.05), False),
+        (Score(0.0, 0.98, 50, 0.001), False),
+        (Score(0.1, 0.99, 100, 0.05), True),
+    ],
+)
+def test_a_probe_that_is_sure_of_all_leaves_nothing_to_search(score: Score, solved: bool) -> None:
+    filled = SimpleNamespace(planned=SimpleNamespace(recipe=Recipe()))
+    assert is_solved(cast(Any, filled), score) is solved

@@ -193,6 +193,14 @@ def test_what_means_nothing_is_refused(
     assert re.search(message, told)
 
 
+def test_sounds_given_as_pictures_are_told(
+    sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", str(sounds), "--out", str(tmp_path / "run"), *TINY]) == 2
+    assert "holds no images; 27 other" in (told := capsys.readouterr().err)
+    assert "Of sounds say --sound." in told
+
+
 def test_pictures_given_as_sounds_are_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -26,9 +26,11 @@ def find(source: Any, options: ReadOptions) -> FoundImages:
     if not any(not row.problem for row in found.rows):
         name = source if isinstance(source, Path) else frames.NAME
         noun = options.medium.noun
+        passed_over = options.medium is PICTURES and found.skipped_other > 0
+        hint = " Of sounds say --sound." if passed_over else ""
         raise ListingError(
             f"{name}: holds no {noun}s; {found.skipped_other} other and {found.skipped_hidden} "
-            "hidden files were passed over. Name a folder of class folders, or a CSV file."
+            f"hidden files were passed over. Name a folder of class folders, or a CSV file.{hint}"
         )
     return found
 
