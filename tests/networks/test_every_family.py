@@ -46,7 +46,7 @@ TORCHVISION = (
     *("inception_v3", "mobilenet_v2", "mobilenet_v3_small", "shufflenet_v2_x0_5", "mnasnet0_5"),
     *("efficientnet_b0", "regnet_y_400mf", "convnext_tiny", "swin_t", "vit_b_32", "maxvit_t"),
 )
-PX = {"alexnet": 64, "squeezenet1_1": 64, "inception_v3": 80, "maxvit_t": 224, "vit_b_32": 64}
+PX = {"alexnet": 64, "squeezenet1_1": 64, "inception_v3": 80, "maxvit_t": 224, "vit_b_32": 224}
 _BLOCKS = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2}
 _VIT = {**_BLOCKS, "image_size": 32, "patch_size": 16}
 _MLP = {"intermediate_size": 32}

@@ -172,7 +172,11 @@ def apply(
     match = replace(match, wrapping=wrapping)
     if not match.matched or not (partial or _fits(module, match)):
         raise WeightsError(_misfit(match, where, _advice(match, partial)))
-    module.load_state_dict({name: renamed[name] for name in match.matched}, strict=False)
+    # Some modules, such as MNASNet, ask which version of their own wrote the weights.
+    own = module.state_dict()
+    taken = type(own)((name, renamed[name]) for name in match.matched)
+    taken._metadata = getattr(own, "_metadata", None)  # type: ignore[attr-defined]
+    module.load_state_dict(taken, strict=False)
     return match
 
 
