@@ -4,7 +4,7 @@ PYTHON ?= python3
 TEST ?= tests
 RUN = PYTHONPATH=$(CURDIR)/src $(VENV)/bin/python -m
 
-.PHONY: setup test one check format docs
+.PHONY: setup test one check format docs site
 
 setup:  ## a virtual environment with the package (editable) and everything that the tests need
 	$(PYTHON) -m venv $(VENV)
@@ -20,6 +20,8 @@ check:  ## style, lints and types
 	$(RUN) ruff format --check .
 	$(RUN) ruff check .
 	$(RUN) mypy
+	$(RUN) mypy --platform win32
+	$(RUN) mypy --platform darwin
 
 format:  ## fixes style, and the lints that can be fixed
 	$(RUN) ruff check --fix .
@@ -27,3 +29,7 @@ format:  ## fixes style, and the lints that can be fixed
 
 docs:  ## writes the help texts into the docs again
 	PYTHONPATH=$(CURDIR)/src $(VENV)/bin/python docs/update.py
+
+site:  ## the documentation as a site, in site/; every link must lead somewhere
+	$(VENV)/bin/python -m pip install --quiet --editable '.[docs]'
+	$(VENV)/bin/mkdocs build --strict

@@ -498,7 +498,7 @@ def test_weights_that_do_not_fit(photos: Path, tmp_path: Path, capsys: Capture) 
         ("gone.pth", "no such weights file"),
         ("cut.safetensors", "not a whole safetensors file"),
         ("text.pth", "text.pth"),
-        ("odd.xyz", ".xyz files are not read"),
+        ("odd.xyz", "odd.xyz: no weights file of a known format; known are .safetensors, "),
     ],
 )
 def test_weights_that_are_none(

@@ -17,12 +17,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 import frostline
-from conftest import ROOT, make_photos
+from conftest import ROOT, make_photos, settled
 from frostline import recipe
 from frostline.cli import main
 from frostline.cli.parser import make_parser
@@ -33,7 +34,9 @@ from frostline.networks import catalog
 from frostline.networks.registry import kind_of
 from frostline.recipe import toml
 from frostline.recipe.head_layers import LayerSpec
+from frostline.sound import policies as sounds
 from frostline.training import trackers
+from sound_files import make_sounds, tone, write
 
 DOCS = ROOT / "docs"
 PAGES = [
@@ -198,6 +201,30 @@ def keys(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: keys(part) for key, part in value.items()}
     return [keys(value[0])] if isinstance(value, list) and value else type(value) in (list, dict)
+
+
+def test_the_sound_page_runs(desk: Path, assets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_sounds(desk / "sounds", each=10)
+    make_sounds(desk / "other_sounds", each=3)
+    write(desk / "song.mp3", np.concatenate([tone(300.0), tone(2000.0, 2.0)]))
+    tagger = assets / "weights/music_tagger_crnn/music_tagger_crnn_weights_tensorflow.h5"
+    for file in (tagger, assets / "weights/files/yamnet_spectra_in.tflite"):
+        (desk / file.name).symlink_to(file)
+    for block in blocks(DOCS / "sound.md"):
+        for arguments in block.commands:
+            if arguments[0] == "train":
+                # A network that hears has one size.
+                size = ["--image-px", "0"] if "--backbone" in arguments else []
+                arguments = [*arguments[:2], *settled(*arguments[2:]), *size]
+            assert main(arguments) == 0, (arguments, capsys.readouterr().err)
+
+
+def test_the_presets_of_sounds_are_those_of_the_code() -> None:
+    rows = tables(DOCS / "sound.md")["Views"]
+    assert [row[0].strip("`") for row in rows] == list(sounds.PRESETS)
+    for name, *cells in rows:
+        policy = sounds.PRESETS[name.strip("`")]
+        assert cells == [f"{value:g}" for value in astuple(policy)], name
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

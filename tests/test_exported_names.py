@@ -15,6 +15,7 @@ def test_public_names() -> None:
         "backbone",
         "lr_find",
         "open_run",
+        "output_size",
         "plan",
         "train",
     ]

@@ -14,12 +14,12 @@ SOURCE = Path(__file__).resolve().parent.parent / "src" / "frostline"
 # those of lower layers, and those to its left in its own.
 LAYERS = (
     ("base", "recipe", "run"),
-    ("images", "frost", "networks"),
+    ("images", "sound", "frost", "networks"),
     ("activations", "scores"),
     ("model",),
     ("training", "planner", "report", "drawing"),
     ("pipeline",),
-    ("api", "demo", "cli"),
+    ("interactive", "api", "demo", "cli"),
 )
 ORDER = {name: index for index, name in enumerate(name for layer in LAYERS for name in layer)}
 MOST_LINES = 450

@@ -2,9 +2,9 @@
 
     import frostline
 
-    run = frostline.train("photos/", out="runs/photos")
+    run = frostline.train("photos/")
     run.metrics["val"]["accuracy"]
-    run.predict(["new.jpg"])
+    run.predict("new.jpg")
 
     network = frostline.backbone("timm:resnet50", pretrained=False)
     prefix, suffix = network.cut("layer3")
@@ -18,18 +18,20 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from frostline.api import Backbone, Run, activations, backbone, lr_find, open_run, plan, train
+    from frostline.api import activations, backbone, lr_find, open_run, plan, train
     from frostline.base.errors import FrostlineError
     from frostline.frost.sizes import output_size
     from frostline.images.preprocessing import Preprocessing
+    from frostline.interactive.finished_run import Run
+    from frostline.model.backbone import Backbone
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Backbone": "frostline.api",
+    "Backbone": "frostline.model.backbone",
     "FrostlineError": "frostline.base.errors",
     "Preprocessing": "frostline.images.preprocessing",
-    "Run": "frostline.api",
+    "Run": "frostline.interactive.finished_run",
     "activations": "frostline.api",
     "backbone": "frostline.api",
     "lr_find": "frostline.api",
@@ -68,6 +70,7 @@ sys.modules[__name__].__class__ = _Package
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
+        import_module("frostline.interactive.notebook").keep_tqdm_quiet()
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'frostline' has no attribute {name!r}")
 

@@ -2,84 +2,30 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
+from typing import Any, Unpack
 
 from frostline import pipeline
 from frostline import recipe as recipes
 from frostline.base.ahead import FINISH, Ahead
-from frostline.base.console import QUIET, Console
+from frostline.base.console import Console
 from frostline.base.errors import RecipeError
 from frostline.base.log import Log
 from frostline.base.paths import cache_folder, user_path
 from frostline.images.listing import Row
-from frostline.model import predict
-from frostline.model.backbone import Backbone as Backbone
-from frostline.model.backbone import backbone as backbone
-from frostline.model.classifier import Classifier
+from frostline.interactive import notebook
+from frostline.interactive.finished_run import Run
+from frostline.model.backbone import Backbone, backbone
 from frostline.model.targets import name_of
 from frostline.planner import Plan
 from frostline.recipe import BackboneChoice, Compute, Recipe
+from frostline.recipe.options import Options, Settings, from_options
 from frostline.report import curves, everything, in_words
 from frostline.run import about
 from frostline.run import folder as run_folder
 from frostline.training.lr_find import RateSuggestion
 
-
-@dataclass(frozen=True)
-class Run:
-    """A finished run.
-
-    Attributes:
-        path: Its folder.
-        metrics: What `metrics.json` holds: for each split `n`, `accuracy`, `accuracy_ci95`, …
-    """
-
-    path: Path
-    metrics: dict[str, Any]
-    _opened: list[Classifier] = field(default_factory=list, repr=False, compare=False)
-
-    @property
-    def model(self) -> Path:
-        """The model folder, which `timm.create_model("local-dir:…", pretrained=True)` opens."""
-        return run_folder.RunFolder(self.path).model
-
-    def predict(
-        self, pictures: Sequence[str | os.PathLike[str]], top_k: int = 1
-    ) -> list[predict.Prediction]:
-        """Says what pictures show.
-
-        Args:
-            pictures: Files, and folders of files.
-            top_k: How many classes to name for each.
-
-        Raises:
-            ListingError: Where a path does not exist.
-        """
-        paths = [user_path(picture) for picture in pictures]
-        return list(predict.predict(self._model(), paths, top_k, QUIET))
-
-    def evaluate(self, photos: Any, split: str = "auto") -> dict[str, Any]:
-        """Scores the run's model on labelled pictures.
-
-        Args:
-            photos: As for `train`; labels go by name.
-            split: `train`, `val`, `test`, `all`, or `auto`: val where the pictures come with
-                splits, all of them otherwise.
-
-        Returns:
-            What `metrics` holds of one split: `n`, `accuracy`, `accuracy_ci95`, …
-
-        Raises:
-            ListingError: Where a class is unknown to the model, or there is nothing to score.
-        """
-        return predict.evaluate_on(self._model(), _source(photos), split, QUIET)[0].metrics
-
-    def _model(self) -> Classifier:
-        if not self._opened:
-            self._opened.append(predict.open_model(str(self.path)))
-        return self._opened[0]
+__all__ = ["Backbone", "Run", "activations", "backbone", "lr_find", "open_run", "plan", "train"]
 
 
 def open_run(path: str | os.PathLike[str]) -> Run:
@@ -94,23 +40,14 @@ def open_run(path: str | os.PathLike[str]) -> Run:
 
 def train(
     photos: Any,
-    *,
     out: str | os.PathLike[str] | None = None,
+    *,
     recipe: Recipe | str | os.PathLike[str] | None = None,
-    settings: Sequence[str] = (),
-    backbone: str | None = None,
-    head: str | None = None,
-    pooling: str | None = None,
-    line: str | None = None,
-    epochs: int | None = None,
-    lr: float | None = None,
-    val: float | None = None,
-    test: float | None = None,
-    seed: int | None = None,
-    device: str | None = None,
+    settings: Settings = (),
     cache_dir: str | os.PathLike[str] | None = None,
     console: Console | None = None,
     command: Sequence[str] = (),
+    **options: Unpack[Options],
 ) -> Run:
     """Trains a classifier on a folder of labelled pictures.
 
@@ -120,21 +57,14 @@ def train(
         out: The run folder; None for the first of `runs/photos`, `runs/photos-2` and so on that is
             free, or holds this very run.
         recipe: A recipe, or the name of one or its file; `thaw` where None.
-        settings: `KEY=VALUE`, such as `stages.0.lr=1e-5`, for a recipe by name.
-        backbone: The pretrained network. This and what follows goes before what a recipe by name
-            says; a whole `Recipe` stays as it is.
-        head: `linear` or `mlp:WIDTH[,WIDTH…][,dropout=P]`.
-        pooling: `avg`, `max` or `flatten`.
-        line: Where to cut, and train what is above; a search keeps to it, and to the next two.
-        epochs: Passes over the images.
-        lr: Peak learning rate of the head.
-        val: Share kept for validation where the pictures come without splits.
-        test: Share kept for a final test.
-        seed: Decides splits, new weights and order.
-        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        settings: Single values of a recipe by name: a dict such as `{"stages.0.lr": 1e-5}`, or
+            `KEY=VALUE`, one or several. They go before options.
         cache_dir: Where activations are kept; see `frostline.base.paths.cache_folder`.
-        console: Where words go; standard error by default, `Console(None)` for silence.
+        console: Where words go; by default standard error, in a notebook standard output;
+            `Console(None)` for silence.
         command: What was typed, word by word, for the report.
+        **options: Those of `frostline train`, with `_` for `-`: `backbone`, `head`, `epochs`, …
+            They go before what a recipe by name says; a whole `Recipe` stays as it is.
 
     Returns:
         The finished run.
@@ -142,17 +72,8 @@ def train(
     Raises:
         FrostlineError: Saying what is wrong and what to do.
     """
-    given = {
-        "backbone.name": backbone,
-        "head.spec": head,
-        "head.pooling": pooling,
-        "data.val": val,
-        "data.test": test,
-        "seed": seed,
-        "compute.device": device,
-    }
-    wanted = _composed(recipe, settings, given, {"line": line, "epochs": epochs, "lr": lr})
-    shown = replace(console or Console(), log=Log(), ahead=Ahead())
+    wanted = _composed(recipe, settings, options)
+    shown = replace(_shown(console), log=Log(), ahead=Ahead())
     shown.detail(" ".join(command) or "frostline.train")
     place = None if out is None else user_path(out)
     with recipes.naming_file(_name_of(recipe)):
@@ -177,10 +98,10 @@ def plan(
     photos: Any,
     *,
     recipe: Recipe | str | os.PathLike[str] | None = None,
-    settings: Sequence[str] = (),
-    backbone: str | None = None,
+    settings: Settings = (),
     cache_dir: str | os.PathLike[str] | None = None,
     console: Console | None = None,
+    **options: Unpack[Options],
 ) -> Plan:
     """Measures this machine and says how `train` would go about it; trains nothing.
 
@@ -188,9 +109,9 @@ def plan(
         photos: As for `train`.
         recipe: As for `train`.
         settings: As for `train`.
-        backbone: As for `train`.
         cache_dir: Where activations are kept.
         console: Where words go.
+        **options: As for `train`.
 
     Returns:
         The plan: `recipe`, with every choice written out, and `facts`, what `plan.json` holds.
@@ -198,9 +119,9 @@ def plan(
     Raises:
         FrostlineError: Saying what is wrong and what to do.
     """
-    wanted = _composed(recipe, settings, {"backbone.name": backbone}, {})
+    wanted = _composed(recipe, settings, options)
     with recipes.naming_file(_name_of(recipe)):
-        return pipeline.plan(_source(photos), wanted, cache_folder(cache_dir), console or Console())
+        return pipeline.plan(_source(photos), wanted, cache_folder(cache_dir), _shown(console))
 
 
 def activations(
@@ -235,7 +156,7 @@ def activations(
         FrostlineError: Saying what is wrong and what to do.
     """
     choice = BackboneChoice(name_of(backbone), image_px=image_px)
-    cache, shown = cache_folder(cache_dir), console or Console()
+    cache, shown = cache_folder(cache_dir), _shown(console)
     lines = [line] if isinstance(line, str) else list(line)
     found = pipeline.embed(
         choice, _source(photos), lines, Compute(device), cache, shown, channels_last
@@ -248,8 +169,7 @@ def lr_find(
     photos: Any,
     *,
     recipe: Recipe | str | os.PathLike[str] | None = None,
-    settings: Sequence[str] = (),
-    backbone: str | None = None,
+    settings: Settings = (),
     out: str | os.PathLike[str] | None = None,
     stage: int | None = None,
     start: float = 1e-7,
@@ -257,6 +177,7 @@ def lr_find(
     steps: int = 100,
     cache_dir: str | os.PathLike[str] | None = None,
     console: Console | None = None,
+    **options: Unpack[Options],
 ) -> RateSuggestion:
     """Tries rising learning rates on a stage, and suggests one.
 
@@ -264,7 +185,6 @@ def lr_find(
         photos: As for `train`.
         recipe: As for `train`.
         settings: As for `train`.
-        backbone: As for `train`.
         out: Writes `OUT.png` and `OUT.svg`, the losses; nothing where None.
         stage: Which of the recipe's stages, from 0; the last where None.
         start: First rate, of the head.
@@ -272,15 +192,16 @@ def lr_find(
         steps: How many are tried.
         cache_dir: Where activations are kept.
         console: Where words go.
+        **options: As for `train`; a sweep has no `epochs` and no `lr`.
 
     Raises:
         FrostlineError: Saying what is wrong and what to do.
     """
-    wanted = _composed(recipe, settings, {"backbone.name": backbone}, {})
+    wanted = _composed(recipe, settings, options)
     if out is not None:
         pipeline.refuse_paths_inside_images(_source(photos), {"--out": user_path(out)})
     rates = (start, end, steps)
-    shown = console or Console()
+    shown = _shown(console)
     with recipes.naming_file(_name_of(recipe)):
         found = pipeline.find_rate(
             _source(photos), wanted, stage, rates, cache_folder(cache_dir), shown
@@ -295,25 +216,27 @@ def _source(photos: Any) -> Any:
     return user_path(photos) if isinstance(photos, str | os.PathLike) else photos
 
 
+def _shown(console: Console | None) -> Console:
+    return console or Console(notebook.words_to())
+
+
 def _composed(
     recipe: Recipe | str | os.PathLike[str] | None,
-    settings: Sequence[str],
-    given: Mapping[str, Any],
-    stage: Mapping[str, Any],
+    settings: Settings,
+    options: Mapping[str, Any],
 ) -> Recipe:
-    """Returns the recipe that arguments ask for; those that are None say nothing.
+    """Returns the recipe that arguments ask for.
 
     Raises:
         RecipeError: Where a whole recipe comes with arguments, or what is asked does not hold.
     """
-    given = {key: value for key, value in given.items() if value is not None}
-    stage = {key: value for key, value in stage.items() if value is not None}
     if not isinstance(recipe, Recipe):
-        return recipes.compose(_name_of(recipe), settings, given, stage)
-    if given or stage or settings:
+        return from_options(_name_of(recipe), settings, options)
+    given = [name for name, value in options.items() if value is not None]
+    if given or settings:
         raise RecipeError(
-            f"{next(iter({**given, **stage, 'settings': 0}))}: goes with a recipe by name; "
-            "a whole Recipe says it itself (see dataclasses.replace)."
+            f"{[*given, 'settings'][0]}: goes with a recipe by name; a whole Recipe says it "
+            "itself (see dataclasses.replace)."
         )
     return recipe
 

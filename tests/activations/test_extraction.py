@@ -195,7 +195,7 @@ def test_live_takes_new_views_as_they_come(files: list[str]) -> None:
 def test_live_decodes_on_every_core_and_feeds_a_gpu_at_once(
     files: list[str], monkeypatch: pytest.MonkeyPatch, on_cpu: bool
 ) -> None:
-    monkeypatch.setattr(extraction, "_cores", lambda: 2)
+    monkeypatch.setattr("frostline.base.machine.cores", lambda: 2)
     loaded: list[int] = []
     load = extraction._load
 

@@ -70,7 +70,7 @@ def test_there_are_the_commands_of_the_readme() -> None:
         *("", "train", "plan", "lr-find", "predict", "evaluate", "summary", "lines", "backbones"),
         *("completion", "embed", "demo", "recipe", "recipe list", "recipe show", "recipe check"),
         *("cache", "cache list", "cache verify", "cache remove"),
-        *("weights", "weights inspect"),
+        *("draw", "look", "weights", "weights convert", "weights inspect"),
     }
 
 

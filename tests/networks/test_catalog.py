@@ -10,6 +10,7 @@ import pytest
 import timm
 import torch
 
+from conftest import FinishedRun
 from frostline.base.errors import BackboneError
 from frostline.networks.catalog import DEFAULTS, default_name, find, parse, search
 from frostline.networks.names import BackboneName
@@ -259,3 +260,17 @@ def test_search_lists_what_timm_has() -> None:
 
 def test_the_defaults_are_permissive() -> None:
     assert {entry.licence for entry in search() if entry.default} == {"apache-2.0"}
+
+
+def test_a_run_is_a_network_wherever_one_is_named(
+    finished_run: FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert find(str(finished_run.path)).record.name == f"dir:{finished_run.path}"
+    assert find(str(finished_run.path / "model")).record.name == f"dir:{finished_run.path}/model"
+    monkeypatch.chdir(finished_run.path.parent)
+    assert parse("run").kind == "dir"
+    unfinished = tmp_path / "unfinished"
+    unfinished.mkdir()
+    (unfinished / "recipe.toml").touch()
+    with pytest.raises(BackboneError, match="this run is unfinished"):
+        find(str(unfinished))

@@ -15,10 +15,14 @@ from frostline.networks import catalog, model_folder
 from frostline.networks.record import OpenedBackbone
 from frostline.networks.registry import KINDS, kind_of
 
+FILES = Path(__file__).parent / "weights_files" / "files"
 SMALL = {
     "timm": "timm:test_resnet?pretrained=false&num_classes=7",
     "py": "py:own_network:small?classes=7",
     "keras": "keras:MobileNetV2?alpha=0.35&input_px=64&num_classes=7&pretrained=false",
+    "tf": f"tf:{FILES / 'tf1'}?mode=tf&num_classes=7&pretrained=false",
+    "onnx": f"onnx:{FILES / 'model.onnx'}?mode=tf&num_classes=7&pretrained=false",
+    "tflite": f"tflite:{FILES / 'float.tflite'}?mode=tf&num_classes=7&pretrained=false",
     "torchvision": "torchvision:shufflenet_v2_x0_5?pretrained=false&num_classes=7",
 }
 SIDE_PX = 64
@@ -239,5 +243,6 @@ def test_a_folder_of_an_unknown_kind_says_so(tmp_path: Path) -> None:
         catalog.find(f"dir:{tmp_path}")
     assert str(caught.value) == (
         f"{tmp_path}/config.json, frostline.kind: unknown kind of network 'torchvison'; known are "
-        "timm, torchvision, transformers, keras, py. Did you mean torchvision?"
+        "timm, torchvision, transformers, keras, tflite, onnx, tf, py. "
+        "Did you mean torchvision?"
     )

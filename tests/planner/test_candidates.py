@@ -105,3 +105,26 @@ def test_few_images_are_trained_gently() -> None:
 def test_a_number_of_candidates_holds_for_either_case() -> None:
     found = chosen(1e9, most=2)
     assert [len(names(found, is_ahead)) for is_ahead in (True, False)] == [2, 2]
+
+
+@pytest.mark.parametrize("images", [50, 1000])
+@pytest.mark.parametrize("folds", [0, 5])
+@pytest.mark.parametrize("budget_s", [1.0, 40.0, 4000.0])
+@pytest.mark.parametrize("fixed", [("lr",), ("epochs",), ("lr", "epochs")])
+def test_what_was_asked_for_is_not_varied(
+    images: int, folds: int, budget_s: float, fixed: tuple[str, ...]
+) -> None:
+    base = replace(BASE, epochs=3, lr=0.00123)
+    cost = EpochCost(1 / images, 0.0, LINES.main, images, 0)
+    found = candidates.choose(base, LINES, cost, budget_s, 0, folds, fixed)
+    # A length that was asked for is kept however little time there is.
+    assert found or "epochs" not in fixed
+    for one in found:
+        assert all(getattr(one.stage, name) == getattr(base, name) for name in fixed)
+
+
+def test_of_what_is_fixed_the_rest_is_still_tried() -> None:
+    cost = EpochCost(1 / 1000, 0.0, LINES.main, 1000, 0)
+    found = candidates.choose(BASE, LINES, cost, 4000.0, 0, 0, ("lr",))
+    assert len({one.line.name for one in found}) > 1
+    assert {one.stage.lr for one in found} == {BASE.lr}

@@ -1,5 +1,6 @@
 import dataclasses
 import math
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ FIELDS: dict[str, tuple[list[Any], list[tuple[Any, str]]]] = {
         [(text, "auto, BLACK:WHITE such as") for text in ("4095", "high=0:1", "0:1;")],
     ),
     "data.max_megapixels": ([0.0, 200.0], [(-1.0, "0 (the decoder's limits) to 65536")]),
+    "data.sound": ([True, False], []),
+    "data.window_s": ([0.0], [(0.01, "0 (the network's own) or 0.1 to 600"), (601.0, "0 (the")]),
     "backbone.name": (["timm:resnet18"], []),
     "backbone.weights": (["w.safetensors"], []),
     "backbone.partial": ([True, False], []),
@@ -53,6 +56,9 @@ FIELDS: dict[str, tuple[list[Any], list[tuple[Any, str]]]] = {
     "views.crop": ([0.01, 1], [(0, "a share in (0, 1]"), (1.1, "a share in (0, 1]")]),
     "views.color": ([0, 1], [(-0.1, "a share in [0, 1]"), (1.1, "a share in [0, 1]")]),
     "views.fill": (list(recipe.FILLS), [("black", "one of")]),
+    "views.gain": ([0.0], [(41.0, "decibels in [0, 40]")]),
+    "views.noise": ([0.0], [(1.1, "a share in [0, 1]")]),
+    "views.masks": ([0.0], [(0.6, "a share in [0, 0.5]")]),
     "compute.device": (["cuda:1"], [("gpu", "auto, cpu, cuda or cuda:N")]),
     "compute.precision": (list(recipe.PRECISIONS), [("fp16", "one of")]),
     "compute.cache": (list(recipe.CACHES), [("alwys", "one of")]),
@@ -172,7 +178,7 @@ def test_a_value_of_the_wrong_type_is_named_with_its_key(key: str) -> None:
 
 
 _NUMBERS = {
-    "data.max_megapixels",
+    *("data.max_megapixels", "data.window_s", "views.gain", "views.noise", "views.masks"),
     *("data.val", "data.test", "views.refresh", "views.rotate", "views.shift", "views.shear"),
     *("views.zoom", "views.crop", "views.color", "budget.disk_gib", "budget.memory_gib"),
     *("budget.time_min", "stages.0.lr", "stages.0.suffix_lr", "stages.0.layer_decay"),
@@ -630,3 +636,39 @@ def test_differences_say_what_is_not_set_and_which_stages_there_are() -> None:
     found = recipe.differences(Recipe(stages=(Stage(),)), more)
     assert found[0] == "stages.1.line: not set and 'auto'"
     assert all(line.startswith("stages.1.") for line in found)
+
+
+# Options of a stage.
+
+
+def test_options_of_a_stage_change_the_default_and_fix_what_a_search_would_vary() -> None:
+    plain = recipe.load("thaw")
+    made = recipe.compose(None, stage={"epochs": 3, "optimizer": "sgd"})
+    assert made.search == dataclasses.replace(plain.search, fixed=("epochs",))
+    assert made.stages == (dataclasses.replace(plain.stages[0], epochs=3, optimizer="sgd"),)
+    assert made.views == plain.views
+    assert recipe.compose("thaw", stage={"epochs": 3, "optimizer": "sgd"}) == made
+    all_of_them = recipe.compose(None, stage={"lr": 0.01, "line": "pixels", "epochs": 1})
+    assert all_of_them.search.fixed == ("line", "epochs", "lr")
+
+
+def test_options_of_a_stage_change_any_recipe_with_one() -> None:
+    made = recipe.compose("scratch", stage={"epochs": 2})
+    assert (made.stages[0].epochs, made.search.fixed) == (2, ())
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("quick", "--suffix-lr: recipe quick has no stage, only a new last layer"),
+        ("classic", "--suffix-lr: does not say which of the 2 stages of recipe classic is meant"),
+    ],
+)
+def test_options_of_a_stage_need_one(name: str, said: str) -> None:
+    with pytest.raises(RecipeError, match=re.escape(said)):
+        recipe.compose(name, stage={"suffix_lr": 1.0})
+
+
+def test_a_search_can_fix_only_what_it_varies() -> None:
+    said = message({"search": {"fixed": ["dropout"]}})
+    assert "search.fixed must be one of line, epochs, lr, not 'dropout'" in said

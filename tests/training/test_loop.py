@@ -733,3 +733,58 @@ def test_two_interruptions_are_as_none(tmp_path: Path) -> None:
     optimizer = make_optimizer(last, "adamw", 1e-2)
     train(last, settings, state=checkpoint.unpack(found, last, optimizer), optimizer=optimizer)
     assert same(weights(last), weights(want))
+
+
+# Memory.
+
+
+class _Tight(SuffixWithHead):
+    """Runs out of memory above so many pictures at once, on the way there or back."""
+
+    room = 3
+    fails_backward = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        if len(x) <= self.room or not self.training:
+            return super().forward(x)
+        if not self.fails_backward:
+            raise MemoryError
+        found = super().forward(x)
+        found.register_hook(_no_memory)
+        return found
+
+
+def _no_memory(gradient: Tensor) -> Tensor:
+    raise MemoryError
+
+
+def without_chance(kind: type[SuffixWithHead]) -> SuffixWithHead:
+    torch.manual_seed(1)
+    suffix = nn.Sequential(nn.Conv2d(4, 6, 1), nn.BatchNorm2d(6), nn.ReLU())
+    return kind(suffix, nn.Sequential(nn.Flatten(), nn.Linear(54, 2)), torch.float32)
+
+
+@pytest.mark.parametrize("fails_backward", [False, True])
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("mixup", [0.0, 0.4])
+def test_where_memory_runs_out_parts_learn_the_same(
+    monkeypatch: pytest.MonkeyPatch, fails_backward: bool, accumulate: int, mixup: float
+) -> None:
+    monkeypatch.setattr(_Tight, "fails_backward", fails_backward)
+    settings = dataclasses.replace(
+        PLAIN, accumulate=accumulate, mixup=mixup, clip=1.0, label_smoothing=0.1
+    )
+    whole, tight = without_chance(SuffixWithHead), without_chance(_Tight)
+    one, two = train(whole, settings), train(tight, settings)
+    for a, b in zip(one, two, strict=True):
+        assert a["train_loss"] == pytest.approx(b["train_loss"], rel=1e-4)
+        assert a["train_accuracy"] == b["train_accuracy"]
+        assert a["val_loss"] == pytest.approx(b["val_loss"], rel=1e-4)
+    for name, value in whole.state_dict().items():
+        assert torch.allclose(value, tight.state_dict()[name], atol=1e-5), name
+
+
+def test_one_picture_that_is_too_much_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_Tight, "room", 0)
+    with pytest.raises(MemoryError):
+        train(without_chance(_Tight))

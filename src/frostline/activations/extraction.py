@@ -6,7 +6,6 @@ its own batch. On a GPU the workers decode ahead, and the caller feeds the devic
 """
 
 import itertools
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, MutableMapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,11 +15,13 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from frostline.base import machine
 from frostline.base.errors import ListingError
 from frostline.base.memory import Parts
-from frostline.images.augment import CENTER, View, load
+from frostline.images.augment import CENTER, View
 from frostline.images.decode import Unreadable
 from frostline.images.preprocessing import Preprocessing
+from frostline.sound.loading import load
 
 EngineCall = Callable[[Tensor], Tensor]
 # The positions that could be read, their tensors, and a reason for each position that could not.
@@ -56,7 +57,7 @@ def pixels(
         batch_size: Views per batch, unreadable ones included; more if one image has more views.
 
     Yields:
-        The positions in `views` that could be read, their pixels (uint8 [n, 3, h, w]; None if there
+        The positions in `views` that could be read, their pixels ([n, c, h, w]; None if there
         are none), and a reason for each position that could not.
     """
     load_batch = partial(_load, preprocessing=preprocessing, engine=None)
@@ -110,7 +111,7 @@ class LiveActivations:
             ListingError: If an image can no longer be read.
         """
         views = [self.views[row] for row in rows]
-        batch_size = -(-len(views) // _cores())
+        batch_size = -(-len(views) // machine.cores())
         # For a GPU, every core decodes its part, and all parts run through the engine at once.
         engine = self.engine if self.on_cpu else None
         load_batch = partial(_load, preprocessing=self.preprocessing, engine=engine)
@@ -173,7 +174,7 @@ def _prefetched(
     batch_size: int,
 ) -> Generator[LoadedBatch, None, None]:
     """Yields batches in order, with up to two more per core in progress or ready."""
-    cores = _cores()
+    cores = machine.cores()
     # Each worker uses one thread. The setting for threads created later is restored at the end.
     threads = torch.get_num_threads()
     with ThreadPoolExecutor(cores, "frostline", partial(torch.set_num_threads, 1)) as pool:
@@ -188,8 +189,3 @@ def _prefetched(
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
             torch.set_num_threads(threads)
-
-
-def _cores() -> int:
-    # A container may be limited to fewer cores than the machine has.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -28,7 +28,7 @@ from frostline.base.memory import Parts
 from frostline.frost import Line
 from frostline.images.augment import CENTER, View
 from frostline.images.listing import Row
-from frostline.images.views import VERSION as VIEWS_VERSION
+from frostline.sound.loading import version_of
 
 # Cached activations of up to this size are read into memory once, and fetched from there.
 IN_MEMORY_BYTES = 256 << 20
@@ -402,7 +402,7 @@ def cache_key(model: CutNetwork, compute: str = "") -> CacheKey:
         line=line.node,
         prefix=prefix_digest(model),
         preprocessing=settings,
-        views=VIEWS_VERSION,
+        views=version_of(model.preprocessing),
         compute=compute or engine.name,
         storage=str(engine.storage).removeprefix("torch."),
         shape=line.shape,

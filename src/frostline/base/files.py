@@ -2,17 +2,18 @@
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
 import re
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frostline.base.errors import DiskError, RunError
+from frostline.base.locks import try_lock
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -29,6 +30,19 @@ def digest(*parts: bytes | memoryview) -> str:
         view = memoryview(part)
         state.update(view.nbytes.to_bytes(8, "little"))
         state.update(view)
+    return state.hexdigest()[:DIGEST_HEX]
+
+
+def digest_file(path: Path) -> str:
+    """Returns what `digest` says of a file's content, without holding it in memory.
+
+    Raises:
+        OSError: Where it cannot be read.
+    """
+    with path.open("rb") as file:
+        state = hashlib.sha256(os.fstat(file.fileno()).st_size.to_bytes(8, "little"))
+        while part := file.read(1 << 20):
+            state.update(part)
     return state.hexdigest()[:DIGEST_HEX]
 
 
@@ -164,12 +178,10 @@ def locked(path: Path, holder: str) -> Iterator[None]:
     except OSError as error:
         raise disk_error(error, path) from error
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not try_lock(handle):
             raise RunError(
                 f"{holder}: in use by another process. Wait for it to end, or choose another --out."
-            ) from error
+            )
         yield
     finally:
         os.close(handle)
@@ -185,7 +197,9 @@ def is_unicode(text: str) -> bool:
 
 
 def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
+    if sys.platform == "win32" and path.is_dir():  # Windows syncs names with their files.
+        return
+    handle = os.open(path, os.O_RDONLY if sys.platform != "win32" else os.O_RDWR)
     try:
         os.fsync(handle)
     finally:

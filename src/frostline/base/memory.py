@@ -1,7 +1,6 @@
 """Where memory runs out: recognising it, and going on with smaller parts."""
 
 import errno
-import gc
 import re
 import sys
 from collections.abc import Callable
@@ -74,7 +73,6 @@ class Parts:
 
 
 def _release() -> None:
-    gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()

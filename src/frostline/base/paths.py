@@ -3,6 +3,7 @@
 import os
 import re
 import stat
+import sys
 from pathlib import Path
 
 from frostline.base.errors import DiskError, RunError
@@ -23,6 +24,9 @@ def user_path(given: str | os.PathLike[str]) -> Path:
         RunError: Where it begins with `~`, and there is no home folder.
     """
     path = Path(given)
+    # A path loses its `./`.
+    if not os.fspath(given).startswith("~"):
+        return path
     try:
         return path.expanduser()
     except RuntimeError as error:
@@ -58,6 +62,8 @@ def cache_folder(given: str | os.PathLike[str] | None = None) -> Path:
 def _temporary_cache() -> Path:
     import tempfile
 
+    if sys.platform == "win32":  # There each user has a temporary folder of their own.
+        return Path(tempfile.gettempdir()) / "frostline"
     folder = Path(tempfile.gettempdir()) / f"frostline-{os.getuid()}"
     advice = f"Name another place with --cache-dir or {VARIABLE}."
     try:

@@ -62,12 +62,12 @@ class StatusLine:
         over = threading.Event()
         self._steps.append(render)
         drawer = threading.Thread(target=self._redraw, args=(over,), daemon=True)
-        with self._lock, unheard():
-            self._erase()
-            self._draw()
-        with suppress(RuntimeError):  # There may be no memory for a thread.
-            drawer.start()
         try:
+            with self._lock, unheard():
+                self._erase()
+                self._draw()
+            with suppress(RuntimeError):  # There may be no memory for a thread.
+                drawer.start()
             yield
         finally:
             over.set()
@@ -94,8 +94,9 @@ class StatusLine:
             encoding = getattr(self._stream, "encoding", None) or "utf-8"
             shown = self._steps[-1]().encode(encoding, "replace").decode(encoding)
             text = shown[: self.columns() - 1]
-            self._stream.write(text)
+            # First, so that it is erased whenever a signal comes.
             self._drawn = len(text)
+            self._stream.write(text)
         self._stream.flush()
 
 

@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 128 + int(number)
     except BrokenPipeError:
         streams.close_output()
-        return 128 + signal.SIGPIPE
+        return 128 + 13  # SIGPIPE, which not every system has
     except (MemoryError, RuntimeError, ImportError) as error:
         if not memory.is_out_of_memory(error):
             raise

@@ -1,5 +1,6 @@
 """The commands that look at pictures with a model: `predict` and `evaluate`."""
 
+import itertools
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -42,6 +43,8 @@ def predict(arguments: Namespace) -> int:
         said.append(one)
         if shown == "table":
             print_text(_line(one, given.unsure))
+            for line in _times(one):
+                print_text(line)
         elif one.problem and not shown:
             console.say(_line(one, given.unsure))
     if shown == "csv":
@@ -121,6 +124,24 @@ def _line(one: "Prediction", unsure: float | None) -> str:
     if unsure is not None and one.is_unsure(unsure):
         shown += "  unsure"
     return f"{one.path}: {shown or 'not read: ' + one.problem}"
+
+
+def _times(one: "Prediction") -> list[str]:
+    """Returns what is heard when, where a sound has several windows: one line a stretch."""
+    if len(one.windows) < 2:
+        return []
+    lines = []
+    for _, parts in itertools.groupby(one.windows, lambda part: part.top[0][0]):
+        same = list(parts)
+        best = max(same, key=lambda part: part.top[0][1])
+        shown = "  ".join(f"{label} {chance:.1%}" for label, chance in best.top)
+        lines.append(f"  {_clock(same[0].start_s)} to {_clock(same[-1].end_s)}  {shown}")
+    return lines
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds, 1), 60)
+    return f"{int(minutes)}:{rest:04.1f}"
 
 
 def _write(

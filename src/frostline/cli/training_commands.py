@@ -163,6 +163,8 @@ def _recipe_options(parser: argparse.ArgumentParser, trains: bool = True) -> Non
     add("--layout", choices=LAYOUTS, help="`classes`: the folders on top are classes (auto)")
     add("--levels", metavar="BLACK:WHITE", help="of deep pictures: 0:4095, or =-1000:3000 (auto)")
     add("--max-megapixels", type=float, metavar="N", help="of the largest picture read (89)")
+    add("--sound", action="store_true", default=None, help="PHOTOS holds sounds: wav, flac, mp3 …")
+    add("--window-s", type=float, metavar="S", help="seconds of sound heard at once (auto)")
     add("--augment", choices=PRESETS, help="how training images are varied")
     add("--views", type=int, metavar="K", help="varied views kept of each training image")
     add("--live", action="store_true", default=None, help="new views in every epoch, none kept")

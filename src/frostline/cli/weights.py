@@ -73,7 +73,7 @@ def _convert(given: Namespace) -> int:
         _print(json.dumps({"folder": str(given.out), **asdict(opened.match)}, indent=2))
         return 0
     console = Console()
-    for line in converting.told(opened.match):
+    for line in (*opened.notes, *converting.told(opened.match)):
         console.say(line)
     console.say(f"{given.out}: a model folder of {opened.record.name}. Name it dir:{given.out}")
     return 0

@@ -20,6 +20,7 @@ from frostline.images.policies import (
     VERSION,
     Policy,
     View,
+    ViewPolicy,
     draw,
     preset,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "VERSION",
     "Policy",
     "View",
+    "ViewPolicy",
     "load",
     "make",
     "preset",
@@ -52,7 +54,7 @@ def make(pixels: Pixels, preprocessing: Preprocessing, view: View, content: str)
     Returns:
         uint8 `[c, height_px, width_px]`, contiguous.
     """
-    if view.policy is None:
+    if not isinstance(view.policy, Policy):
         return center(pixels, preprocessing)
     drawn = draw(view, content)
     result = shaped(pixels, preprocessing, view.policy, drawn)
@@ -98,7 +100,7 @@ def load(
     ]
 
 
-def source_px(preprocessing: Preprocessing, policy: Policy | None) -> tuple[int, int]:
+def source_px(preprocessing: Preprocessing, policy: ViewPolicy | None) -> tuple[int, int]:
     """Returns the `min_px` that `decode.decode` may be given for views of a policy.
 
     It is the size to which the whole image is resized where a view magnifies it most.
@@ -111,7 +113,7 @@ def source_px(preprocessing: Preprocessing, policy: Policy | None) -> tuple[int,
         Height and width in pixels.
     """
     least = center_source_px(preprocessing)
-    if policy is None or preprocessing.interpolation == "nearest":
+    if not isinstance(policy, Policy) or preprocessing.interpolation == "nearest":
         return least
     larger = 1 + policy.zoom
     if policy.crop < 1:

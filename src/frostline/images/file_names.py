@@ -5,7 +5,8 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 
-from frostline.images.walk import is_picture_name, pictures_below
+from frostline.images.medium import PICTURES, Medium
+from frostline.images.walk import files_below, has_ending
 
 
 @dataclass
@@ -14,11 +15,13 @@ class FileFinder:
 
     Attributes:
         folder: What relative paths are relative to.
+        medium: Pictures or sounds.
         searched: How many files were found by their names alone.
         searched_for: The first cell that was, and what it was taken to be; for the note.
     """
 
     folder: Path
+    medium: Medium = PICTURES
     searched: int = 0
     searched_for: tuple[str, str] = ("", "")
     _by_name: dict[str, list[str]] = field(default_factory=dict)
@@ -59,13 +62,15 @@ class FileFinder:
         if not self._is_listed:
             self._is_listed = True
             found: dict[str, list[str]] = defaultdict(list)
-            for path in pictures_below(self.folder):
+            for path in files_below(self.folder, self.medium):
                 found[path.name].append(str(path))
                 found[path.stem].append(str(path))
             self._by_name = dict(found)
         known = self._by_name.get(name, [])
         # An id such as 1.2 has no ending, and 1.png is one name only.
-        return [path for path in known if Path(path).name == name or not is_picture_name(name)]
+        return [
+            path for path in known if Path(path).name == name or not has_ending(name, self.medium)
+        ]
 
 
 def _longest_common_end(paths: list[str], parts: tuple[str, ...]) -> list[str]:

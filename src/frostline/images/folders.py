@@ -23,16 +23,16 @@ def find(source: Any, options: ReadOptions) -> FoundImages:
     Raises:
         ListingError: Where folders cannot be told to be classes or splits, or hold no images.
     """
-    found = FoundImages(several=options.targets == "multilabel")
+    found = FoundImages(several=options.targets == "multilabel", medium=options.medium)
     # Files are opened long after this, perhaps from another working directory.
     root = source.absolute()
     inside = look_or_raise(root, found)
-    splits = split_folders.find(root, inside) if options.layout == "auto" else {}
+    splits = split_folders.find(root, inside, options.medium) if options.layout == "auto" else {}
     if splits:
         _find_splits(root, inside, splits, found)
     else:
         if options.layout == "auto":
-            split_folders.refuse_lookalikes(root, inside)
+            split_folders.refuse_lookalikes(root, inside, options.medium)
         _find_classes(root, inside, "", found, {identity_of(root)})
     _one_spelling(found)
     torn = torn_label(row.label for row in found.rows) if found.several else ""
@@ -61,7 +61,7 @@ def _find_splits(root: Path, inside: Inside, splits: dict[str, str], found: Foun
 
 def _find_split(folder: Path, split: str, found: FoundImages, above: set[Identity]) -> None:
     before = len(found.rows)
-    folder = split_folders.inner(folder)
+    folder = split_folders.inner(folder, found.medium)
     inside = look_or_raise(folder, found)
     if split == "test" and inside.images and not inside.folders:
         count = _many(len(inside.images))
@@ -73,7 +73,8 @@ def _find_split(folder: Path, split: str, found: FoundImages, above: set[Identit
     _find_classes(folder, inside, split, found, above | {identity_of(folder)})
     if split == "train" and not any(not row.problem for row in found.rows[before:]):
         raise ListingError(
-            f"{folder}: holds no images. Put a folder of images for each class into it."
+            f"{folder}: holds no {found.medium.noun}s. Put a folder of {found.medium.noun}s for "
+            "each class into it."
         )
 
 
@@ -84,8 +85,8 @@ def _find_classes(
         tables = sorted(path.name for path in (root, root.parent) for path in path.glob("*.csv"))
         hint = f" Or name a table that says it: is it {tables[0]}?" if tables else ""
         raise ListingError(
-            f"{root}: holds {len(inside.images)} images but no class folders, so nothing says "
-            f"what they show. Put each class into a folder of its own.{hint}"
+            f"{root}: holds {len(inside.images)} {found.medium.noun}s but no class folders, "
+            f"so nothing says what they show. Put each class into a folder of its own.{hint}"
         )
     for label in inside.folders:
         folder = root / label
@@ -99,13 +100,13 @@ def _find_classes(
         like = Row(str(folder), label, split)
         walk.walk(folder, like, found, set(above))
         if len(found.rows) == before:
-            found.rows.append(at(like, folder, "a class folder without images"))
+            found.rows.append(at(like, folder, f"a class folder without {found.medium.noun}s"))
     _add_strays(root, inside, found)
 
 
 def _leave_out(folder: Path, reason: str, found: FoundImages, above: set[Identity]) -> None:
     """Names a folder whose pictures are not used."""
-    beside = FoundImages()
+    beside = FoundImages(medium=found.medium)
     walk.walk(folder, Row(""), beside, set(above))
     found.skipped_other += beside.skipped_other
     found.skipped_hidden += beside.skipped_hidden

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from frostline.images.medium import PICTURES, Medium
 from frostline.images.rows import SEPARATOR, Row
 
 
@@ -18,11 +19,13 @@ class ReadOptions:
         separator: Between the labels in a cell: `auto`, `space`, or the sign itself.
         layout: Of folders: `auto` finds split folders and refuses what looks like unknown ones;
             `classes` takes the folders on top as the classes, whatever they are called.
+        medium: Pictures or sounds.
     """
 
     targets: str = "auto"
     separator: str = "auto"
     layout: str = "auto"
+    medium: Medium = PICTURES
 
 
 @dataclass
@@ -36,6 +39,7 @@ class FoundImages:
         has_splits: Whether the source assigns splits.
         several: Whether an image may have any number of labels.
         notes: What was assumed, or left out on purpose; a line each.
+        medium: What was looked for.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -44,6 +48,7 @@ class FoundImages:
     has_splits: bool = False
     several: bool = False
     notes: list[str] = field(default_factory=list)
+    medium: Medium = PICTURES
 
     def sort(self) -> None:
         """Puts the rows in order of their paths, byte by byte."""

@@ -6,19 +6,19 @@ over the pixels and is folded in with `Listing.with_problems`. Where the table c
 `table_sources.py`, the records in `rows.py`, what to tell a person of them in `findings.py`.
 """
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from frostline.base import files
+from frostline.base import machine
 from frostline.base.console import QUIET, Console
 from frostline.base.errors import ListingError
-from frostline.images import csv_tables, decode, frames, table_sources, walk
+from frostline.images import csv_tables, frames, table_sources, walk
 from frostline.images.findings import SPLITS, class_names, problem_line, report_lines, some
 from frostline.images.found import ReadOptions
+from frostline.images.medium import PICTURES, Medium
 from frostline.images.rows import Listing, Row
 from frostline.images.run_listing import read_csv, write_csv
 from frostline.recipe import Data
@@ -52,6 +52,7 @@ def scan(
     separator: str = "auto",
     layout: str = "auto",
     most_px: int = 0,
+    medium: Medium = PICTURES,
 ) -> Listing:
     """Lists the images of a source and reads their headers.
 
@@ -69,26 +70,34 @@ def scan(
         separator: Between the labels in a cell: `auto`, `space`, or the sign itself.
         layout: `classes` takes the folders on top as the classes; `auto` finds split folders.
         most_px: Pixels of the largest image that is taken; 0 for `decode`'s own limit.
+        medium: Pictures, or sounds.
 
     Raises:
         ListingError: Where the source cannot be used at all. Single files that cannot be used
             are rows with a `problem` instead.
     """
-    found = table_sources.find(source, ReadOptions(targets, separator, layout))
+    found = table_sources.find(source, ReadOptions(targets, separator, layout, medium))
     listing = Listing(
-        _probe_all(found.rows, console, threads, most_px),
+        _probe_all(found.rows, medium, console, threads, most_px),
         name_of(source),
         found.skipped_hidden,
         found.skipped_other,
         found.has_splits,
         found.several,
         tuple(found.notes),
+        medium.noun,
     )
     check(listing, least_classes, targets)
     return listing
 
 
-def scan_as(source: Any, data: Data, console: Console = QUIET, least_classes: int = 2) -> Listing:
+def scan_as(
+    source: Any,
+    data: Data,
+    console: Console = QUIET,
+    least_classes: int = 2,
+    medium: Medium = PICTURES,
+) -> Listing:
     """Lists the images of a source as a recipe's `[data]` says; see `scan`.
 
     Raises:
@@ -102,6 +111,7 @@ def scan_as(source: Any, data: Data, console: Console = QUIET, least_classes: in
         separator=data.separator,
         layout=data.layout,
         most_px=most_px_of(data),
+        medium=medium,
     )
 
 
@@ -132,7 +142,11 @@ def is_table(source: Any) -> bool:
 
 
 def scan_files(
-    paths: list[Path], console: Console = QUIET, threads: int | None = None, most_px: int = 0
+    paths: list[Path],
+    console: Console = QUIET,
+    threads: int | None = None,
+    most_px: int = 0,
+    medium: Medium = PICTURES,
 ) -> Listing:
     """Lists single files, and the images anywhere below folders, without labels.
 
@@ -141,10 +155,12 @@ def scan_files(
     Raises:
         ListingError: Where a path does not exist, or there is no image at all.
     """
-    found = table_sources.find_files(paths)
-    rows = _probe_all(found.rows, console, threads, most_px)
+    found = table_sources.find_files(paths, medium)
+    rows = _probe_all(found.rows, medium, console, threads, most_px)
     notes = tuple(found.notes)
-    return Listing(rows, "", found.skipped_hidden, found.skipped_other, notes=notes)
+    return Listing(
+        rows, "", found.skipped_hidden, found.skipped_other, notes=notes, noun=medium.noun
+    )
 
 
 def check(listing: Listing, least_classes: int = 2, targets: str = "auto") -> None:
@@ -160,10 +176,12 @@ def check(listing: Listing, least_classes: int = 2, targets: str = "auto") -> No
         ListingError: With no usable image, too few classes or for `binary` too many, or a class
             that is in val or test but not in train.
     """
-    where = listing.root or "images"
+    where = listing.root or f"{listing.noun}s"
     if not listing.usable:
         first = f" The first: {problem_line(listing.problems[0])}." if listing.problems else ""
-        raise ListingError(f"{where}: none of the {len(listing.rows)} images can be used.{first}")
+        raise ListingError(
+            f"{where}: none of the {len(listing.rows)} {listing.noun}s can be used.{first}"
+        )
     _check_count(where, listing, least_classes, targets)
     trained = _tags_of(listing, "train")
     for split in ("val", "test"):
@@ -181,8 +199,8 @@ def _check_count(where: str, listing: Listing, least_classes: int, targets: str)
     if listing.several:
         if len(names) < min(least_classes, 1):
             raise ListingError(
-                f"{where}: no usable image has a label, so there is nothing to learn. Fill the "
-                "column label."
+                f"{where}: no usable {listing.noun} has a label, so there is nothing to "
+                "learn. Fill the column label."
             )
     elif targets == "binary" and len(names) > 2:
         raise ListingError(
@@ -218,38 +236,29 @@ def _tags_of(listing: Listing, split: str) -> set[str]:
 
 
 def _probe_all(
-    rows: list[Row], console: Console, threads: int | None, most_px: int
+    rows: list[Row], medium: Medium, console: Console, threads: int | None, most_px: int
 ) -> tuple[Row, ...]:
     done: list[Row] = []
     with (
         console.bar(len(rows), "reading pictures' headers") as bar,
-        ThreadPoolExecutor(threads or _cores() + 2) as pool,
+        ThreadPoolExecutor(threads or machine.cores() + 2) as pool,
     ):
         # In portions, so that a million files are not a million waiting tasks.
         for start in range(0, len(rows), _AT_ONCE):
-            for row in pool.map(partial(_probe, most_px=most_px), rows[start : start + _AT_ONCE]):
+            probe = partial(_probe, medium=medium, most_px=most_px)
+            for row in pool.map(probe, rows[start : start + _AT_ONCE]):
                 done.append(row)
                 bar.advance()
     return tuple(done)
 
 
-def _probe(row: Row, most_px: int) -> Row:
+def _probe(row: Row, medium: Medium, most_px: int) -> Row:
     if row.problem:
         return row
-    digest = ""
-    try:
-        data = decode.read(row.path)
-        digest = files.digest(data)
-        header = decode.probe(data, most_px)
-    except decode.Unreadable as error:
-        return replace(row, digest=digest, problem=str(error))
+    found = medium.examine(row.path, most_px)
+    if found.header is None:
+        return replace(row, digest=found.digest, problem=found.problem)
+    header = found.header
     return replace(
-        row, digest=digest, width=header.width_px, height=header.height_px, mode=header.mode
+        row, digest=found.digest, width=header.width_px, height=header.height_px, mode=header.mode
     )
-
-
-def _cores() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # Not on macOS.
-        return os.cpu_count() or 1

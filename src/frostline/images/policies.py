@@ -4,7 +4,7 @@ import hashlib
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -116,17 +116,31 @@ PRESETS = {
 }
 
 
+class ViewPolicy(Protocol):
+    """What may be done to an image, or to a sound; all its fields are plain values."""
+
+    @property
+    def digest(self) -> str:
+        """The digest of all fields, and of the version of the code that makes views by them."""
+        ...
+
+    @property
+    def varies(self) -> bool:
+        """Whether anything is done at all."""
+        ...
+
+
 @dataclass(frozen=True)
 class View:
-    """One way to look at an image.
+    """One way to look at an image, or to hear a sound.
 
     Attributes:
         number: Which of a policy's views; from 0 on. `center` has one only.
-        policy: What may be done to the image; absent for the `center` view.
+        policy: What may be done to it; absent for the `center` view.
     """
 
     number: int = 0
-    policy: Policy | None = None
+    policy: ViewPolicy | None = None
 
     @property
     def name(self) -> str:
@@ -176,7 +190,7 @@ class Drawn:
 
 def draw(view: View, content: str) -> Drawn:
     """Returns what chance gives a view of a file whose content has this digest."""
-    policy = view.policy or Policy()
+    policy = view.policy if isinstance(view.policy, Policy) else Policy()
     # A hash is the same on every machine and in every version of every library.
     source = hashlib.shake_256(f"{content}:{view.name}".encode())
     count = 12 + 2 * _CROP_TRIES

@@ -7,10 +7,12 @@ from typing import Any
 
 from frostline.base.errors import BackboneError, did_you_mean
 from frostline.images.levels import NO_LEVELS, Levels
+from frostline.images.spectrogram import Spectrogram
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 CROP_MODES = ("center", "squash", "border")
-_OF_PICTURES = ("levels", "most_px")
+# What is written down beside the network's own record.
+_APART = ("levels", "most_px", "spectrogram")
 CHANNEL_ORDERS = ("rgb", "bgr")
 
 
@@ -34,6 +36,8 @@ class Preprocessing:
         most_px: Pixels of the largest picture that is read; 0 for the decoder's own limit.
         channel_order: How the network takes the three channels once they are normalised: `rgb`, or
             `bgr` with blue first. Mean and std are always those of red, green and blue.
+        spectrogram: How a sound becomes the picture; None for a network that is fed pictures. The
+            picture is then resized to height and width, and taken as it is: nothing is cropped.
     """
 
     height_px: int = 224
@@ -46,6 +50,7 @@ class Preprocessing:
     levels: Levels = NO_LEVELS
     most_px: int = 0
     channel_order: str = "rgb"
+    spectrogram: Spectrogram | None = None
 
     @property
     def channels(self) -> int:
@@ -66,6 +71,8 @@ class Preprocessing:
         del plain["most_px"], plain["levels"]
         if self.channel_order == "rgb":
             del plain["channel_order"]
+        if self.spectrogram is None:
+            del plain["spectrogram"]
         return {**plain, "levels": str(self.levels)} if self.levels.ranges else plain
 
 
@@ -101,7 +108,7 @@ def from_timm(config: dict[str, Any], where: str) -> Preprocessing:
 
 def network_facts(record: Preprocessing) -> dict[str, Any]:
     """Returns what belongs to the network, not to a set of pictures, as plain JSON values."""
-    return {key: value for key, value in record.as_dict().items() if key not in _OF_PICTURES}
+    return {key: value for key, value in record.as_dict().items() if key not in _APART}
 
 
 def from_dict(facts: Mapping[str, Any], where: str) -> Preprocessing:
@@ -114,7 +121,7 @@ def from_dict(facts: Mapping[str, Any], where: str) -> Preprocessing:
     Raises:
         BackboneError: Where a key is unknown, or a value does not hold.
     """
-    known = {f.name: f.default for f in fields(Preprocessing) if f.name not in _OF_PICTURES}
+    known = {f.name: f.default for f in fields(Preprocessing) if f.name not in _APART}
     unknown = [key for key in facts if key not in known]
     if unknown:
         raise BackboneError(

@@ -17,10 +17,12 @@ class Row:
             an image, all of them as `join_tags` puts them.
         split: `train`, `val`, `test`, or empty while not assigned.
         digest: Of the file's content; empty where it cannot be read.
-        width: In pixels, as displayed (upright); 0 where unknown.
-        height: Likewise.
+        width: In pixels, as displayed (upright); 0 where unknown. Of a sound, its length in
+            samples.
+        height: Likewise. Of a sound, its samples a second.
         mode: Pillow's mode; of pictures deeper than 8 bits `CHANNELS;SAMPLES`, such as
-            `RGB;uint16`; empty where unknown.
+            `RGB;uint16`; of sounds `FORMAT/SAMPLES/CHANNELS`, such as `WAV/PCM_16/2`; empty
+            where unknown.
         problem: Why it is left out; empty where it is not.
         group: Images of one group never come apart in a split; empty for none.
     """
@@ -48,6 +50,7 @@ class Listing:
         has_splits: Whether the source itself said what is for training and what for validation.
         several: Whether an image may have any number of labels instead of exactly one.
         notes: What was assumed of the source, or left out of it on purpose; a line each.
+        noun: What one of its files is called: `image` or `sound`.
     """
 
     rows: tuple[Row, ...]
@@ -57,6 +60,7 @@ class Listing:
     has_splits: bool = False
     several: bool = False
     notes: tuple[str, ...] = ()
+    noun: str = "image"
 
     @property
     def usable(self) -> tuple[Row, ...]:

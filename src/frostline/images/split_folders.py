@@ -3,13 +3,14 @@
 from pathlib import Path
 
 from frostline.base.errors import ListingError
+from frostline.images.medium import Medium
 from frostline.images.split_names import is_container, split_of
 from frostline.images.walk import Inside, peek
 
 _SHOWN = 4
 
 
-def find(root: Path, inside: Inside) -> dict[str, str]:
+def find(root: Path, inside: Inside, medium: Medium) -> dict[str, str]:
     """Returns the folders that are splits, by name; none where the folders are classes.
 
     A folder `train` among `car` and `bus` is a class: it is a split only beside another split,
@@ -19,7 +20,7 @@ def find(root: Path, inside: Inside) -> dict[str, str]:
         ListingError: For validation without training, and for two folders of one split.
     """
     splits = {name: split for name in inside.folders if (split := split_of(name))}
-    layered = [name for name in splits if is_layered(root / name)]
+    layered = [name for name in splits if is_layered(root / name, medium)]
     alone = len(splits) == len(inside.folders)
     if "train" not in splits.values():
         if layered and alone:
@@ -37,32 +38,33 @@ def find(root: Path, inside: Inside) -> dict[str, str]:
     return {}
 
 
-def is_layered(folder: Path) -> bool:
+def is_layered(folder: Path, medium: Medium) -> bool:
     """Says whether a folder holds folders and no images of its own."""
-    inside = peek(folder)
+    inside = peek(folder, medium)
     return bool(inside.folders) and not inside.images
 
 
-def inner(folder: Path) -> Path:
+def inner(folder: Path, medium: Medium) -> Path:
     """Returns where the class folders of a split lie: `seg_train/seg_train`, `train/images`.
 
     It goes down only where a single folder lies within whose name says no class.
     """
     here = folder
     while True:
-        inside = peek(here)
+        inside = peek(here, medium)
         if inside.images or len(inside.folders) != 1:
             return here
         (name,) = inside.folders
         if not (name.lower() == folder.name.lower() or is_container(name) or split_of(name)):
             return here
         below = here / name
-        if not peek(below).folders and not peek(below).images:
+        within = peek(below, medium)
+        if not within.folders and not within.images:
             return here
         here = below
 
 
-def refuse_lookalikes(root: Path, inside: Inside) -> None:
+def refuse_lookalikes(root: Path, inside: Inside, medium: Medium) -> None:
     """Stops where what stands in the place of classes looks like parts of one set.
 
     Raises:
@@ -71,7 +73,7 @@ def refuse_lookalikes(root: Path, inside: Inside) -> None:
     """
     held = {}
     for name in inside.folders:
-        within = peek(root / name)
+        within = peek(root / name, medium)
         if within.images:
             return
         if within.folders:

@@ -29,7 +29,7 @@ def read(table: Table, options: ReadOptions) -> FoundImages:
     where = columns.find(table)
     separator, several = _separator(table, where, options)
     renamed = _one_spelling(table, where, separator)
-    finder = FileFinder(table.folder)
+    finder = FileFinder(table.folder, options.medium)
     rows: list[Row] = []
     problems: list[str] = []
     seen: dict[str, int] = {}
@@ -56,7 +56,12 @@ def read(table: Table, options: ReadOptions) -> FoundImages:
             f"each cell of {table.header[where.label or 0]} is taken as one class; where it holds "
             "several labels, say what stands between them, such as --separator space."
         )
-    found = FoundImages(rows, several=several, notes=[note for note in notes if note])
+    found = FoundImages(
+        rows,
+        several=several,
+        notes=[note for note in notes if note],
+        medium=options.medium,
+    )
     found.has_splits = any(row.split for row in rows)
     found.sort()
     return found

@@ -7,6 +7,7 @@ from typing import Any
 from frostline.base.errors import ListingError, did_you_mean, raise_all
 from frostline.images import csv_tables, folders, frames, walk
 from frostline.images.found import FoundImages, ReadOptions, TableSource
+from frostline.images.medium import PICTURES, Medium
 from frostline.images.rows import Row
 
 SOURCES: tuple[TableSource, ...] = (folders, csv_tables, frames)
@@ -24,25 +25,26 @@ def find(source: Any, options: ReadOptions) -> FoundImages:
     found = kind.find(source, options)
     if not any(not row.problem for row in found.rows):
         name = source if isinstance(source, Path) else frames.NAME
+        noun = options.medium.noun
         raise ListingError(
-            f"{name}: holds no images; {found.skipped_other} other and {found.skipped_hidden} "
+            f"{name}: holds no {noun}s; {found.skipped_other} other and {found.skipped_hidden} "
             "hidden files were passed over. Name a folder of class folders, or a CSV file."
         )
     return found
 
 
-def find_files(paths: Iterable[Path]) -> FoundImages:
+def find_files(paths: Iterable[Path], medium: Medium = PICTURES) -> FoundImages:
     """Returns the named files as they are, and the images anywhere below named folders.
 
     Raises:
         ListingError: Where a path does not exist, or there is no image at all.
     """
-    found = FoundImages()
+    found = FoundImages(medium=medium)
     named = list(paths)
     raise_all(ListingError, "images", [_missing(path) for path in named if not walk.kind_of(path)])
     for path in named:
         if path.is_dir():
-            below = FoundImages()
+            below = FoundImages(medium=medium)
             walk.walk(path, Row(""), below, set())
             below.sort()
             found.rows += below.rows
@@ -53,7 +55,8 @@ def find_files(paths: Iterable[Path]) -> FoundImages:
             found.rows.append(Row(str(path)))
     if not found.rows:
         where = ", ".join(map(str, named)) or "nothing was named"
-        raise ListingError(f"{where}: holds no images. Name image files, or folders of them.")
+        noun = medium.noun
+        raise ListingError(f"{where}: holds no {noun}s. Name {noun} files, or folders of them.")
     return found
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from frostline.base.errors import ListingError
-from frostline.images.decode import extensions
 from frostline.images.found import FoundImages
+from frostline.images.medium import PICTURES, Medium
 from frostline.images.rows import Row
 
 Identity = tuple[int, int]  # Device and inode: which folder it really is, links aside.
@@ -70,40 +70,41 @@ def look(folder: Path, found: FoundImages) -> Inside:
         if name.lower() in _LITTER:
             found.skipped_hidden += 1
         elif name.startswith("."):
-            count = _pictures_in(folder / name) if stat.S_ISDIR(kind) else 0
+            count = _count_below(folder / name, found.medium) if stat.S_ISDIR(kind) else 0
             if count:
-                what = "1 picture" if count == 1 else f"{count} pictures"
+                noun = "picture" if found.medium is PICTURES else found.medium.noun
+                what = f"1 {noun}" if count == 1 else f"{count} {noun}s"
                 found.notes.append(f"left out: the hidden folder {folder / name}: {what}.")
             else:
                 found.skipped_hidden += 1
         elif stat.S_ISDIR(kind):
             inside.folders.append(name)
         # A link to nothing, or a file that cannot be asked, is kept and read: that says why not.
-        elif is_picture_name(name) and (stat.S_ISREG(kind) or not kind):
+        elif has_ending(name, found.medium) and (stat.S_ISREG(kind) or not kind):
             inside.images.append(name)
         else:
             found.skipped_other += 1
     return inside
 
 
-def peek(folder: Path) -> Inside:
+def peek(folder: Path, medium: Medium = PICTURES) -> Inside:
     """Lists one folder and counts nothing; empty where it cannot be opened."""
     try:
-        return look(folder, FoundImages())
+        return look(folder, FoundImages(medium=medium))
     except OSError:
         return Inside([], [])
 
 
-def pictures_below(folder: Path) -> Iterator[Path]:
-    """Yields the files below a folder that are pictures by name; hidden folders are left out."""
-    found = FoundImages()
+def files_below(folder: Path, medium: Medium) -> Iterator[Path]:
+    """Yields the files of a kind below a folder, by name; hidden folders are left out."""
+    found = FoundImages(medium=medium)
     walk(folder, Row(""), found, set())
     yield from (Path(row.path) for row in found.rows if not row.problem)
 
 
-def is_picture_name(name: str) -> bool:
-    """Says whether a file's name ends like that of a picture, one that can be read or not."""
-    return Path(name).suffix.lower() in extensions()
+def has_ending(name: str, medium: Medium) -> bool:
+    """Says whether a file's name ends like that of a picture (or sound), readable or not."""
+    return Path(name).suffix.lower() in medium.endings()
 
 
 def kind_of(path: Path) -> int:
@@ -130,12 +131,12 @@ def _names(folder: Path) -> list[str]:
         return sorted((entry.name for entry in entries), key=os.fsencode)
 
 
-def _pictures_in(folder: Path) -> int:
-    """Counts the pictures below a hidden folder, up to a limit: it may be huge and is not used."""
+def _count_below(folder: Path, medium: Medium) -> int:
+    """Counts files of a kind below a hidden folder, up to a limit: it may be huge and is unused."""
     count = looked = 0
     for _, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if name.lower() not in _LITTER]
-        count += sum(is_picture_name(name) and not name.startswith(".") for name in names)
+        count += sum(has_ending(name, medium) and not name.startswith(".") for name in names)
         looked += len(names)
         if looked > _PEEKED:
             break

@@ -8,7 +8,8 @@ from typing import Any
 from torch import nn
 
 from frostline import frost
-from frostline.base.errors import BackboneError
+from frostline.base import html
+from frostline.base.errors import BackboneError, LineError
 from frostline.base.paths import user_path
 from frostline.images.preprocessing import Preprocessing
 from frostline.model.layer_rows import LayerRow, all_layers
@@ -17,7 +18,7 @@ from frostline.networks import catalog
 from frostline.networks.record import BackboneRecord, OpenedBackbone
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Backbone:
     """A network with its facts.
 
@@ -28,6 +29,33 @@ class Backbone:
 
     module: nn.Module
     record: BackboneRecord
+
+    def __repr__(self) -> str:
+        return html.one_line(f"Backbone {self.record.name}: {_summary(self.record)}")
+
+    def _repr_html_(self) -> str:
+        record = self.record
+        rows = [
+            ("architecture", record.architecture),
+            ("input", _input(record)),
+            ("parameters", f"{record.parameters:,}"),
+            ("features", f"{record.num_features:,}"),
+            ("own classes", f"{len(record.classes):,}" if record.classes else "none known"),
+            ("licence of the weights", record.licence or "not stated"),
+        ]
+        return html.block(html.lead(record.name), html.facts(rows), self._lines_html())
+
+    def _lines_html(self) -> str:
+        try:
+            lines = [line for line in self.lines() if line.block]
+        except LineError as error:
+            return html.dim(str(error))
+        rows = [
+            (line.name, " × ".join(map(str, line.shape)), f"{line.share_below:.0%}")
+            for line in lines
+        ]
+        table = html.table(("line", "shape", "work below"), rows)
+        return html.folded(f"{len(lines)} lines between blocks, where it can be cut", table)
 
     def lines(self) -> tuple[frost.Line, ...]:
         """Returns every place where it can be cut, from `pixels` to `pooled`.
@@ -133,3 +161,14 @@ def _own_backbone(
         raise BackboneError(f"{kind.__name__}: {option} goes with a network by name.")
     path = f"{kind.__module__}:{kind.__qualname__}"
     return Backbone(module.eval(), record_of(module, f"py:{path}", path, {}, preprocessing))
+
+
+def _summary(record: BackboneRecord) -> str:
+    return (
+        f"{record.architecture}, {_input(record)}, {record.parameters / 1e6:.1f} M parameters, "
+        f"licence {record.licence or 'not stated'}"
+    )
+
+
+def _input(record: BackboneRecord) -> str:
+    return f"{record.preprocessing.width_px} × {record.preprocessing.height_px} px"

@@ -362,6 +362,7 @@ def save(classifier: Classifier, path: Path) -> None:
     how = classifier.preprocessing
     block |= {"levels": str(how.levels)} if how.levels.ranges else {}
     block |= {"most_px": how.most_px} if how.most_px else {}
+    block |= {"spectrogram": how.spectrogram.as_dict()} if how.spectrogram else {}
     layers = classifier.trainable.head
     if classifier.head is not None and _take_over(module, classifier.head, layers, classifier):
         # One sigmoid became a softmax over two classes, which says the same.

@@ -1,12 +1,14 @@
 """Saying what new pictures show, with a run, a model folder or a backbone's own classes."""
 
+import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePath
 
 import torch
 
 from frostline.activations import engines, extraction
+from frostline.base import html
 from frostline.base.console import Console
 from frostline.base.errors import BackboneError, ListingError, did_you_mean
 from frostline.base.paths import user_path
@@ -19,9 +21,30 @@ from frostline.networks import catalog
 from frostline.networks.registry import kind_of
 from frostline.run.folder import RunFolder, open_run
 from frostline.scores import evaluation, metrics
+from frostline.sound import thumbnails, windows
+from frostline.sound.loading import files_of, medium, windows_of
 
 
 @dataclass(frozen=True)
+class HeardWindow:
+    """What is said of one part of a sound.
+
+    Attributes:
+        start_s: Where it begins, in seconds.
+        end_s: Where it ends.
+        top: As in `Prediction`.
+    """
+
+    start_s: float
+    end_s: float
+    top: tuple[tuple[str, float], ...]
+
+
+# So many classes are shown of one picture.
+_SHOWN = 5
+
+
+@dataclass(frozen=True, repr=False)
 class Prediction:
     """What is said of one picture.
 
@@ -34,6 +57,8 @@ class Prediction:
             every class of probability 0.5 or more, whatever `top` is cut to.
         sureness: How sure the model is of that, 0 to 1: the probability of the class; of several
             labels, of the one it is least sure to have said or left unsaid rightly.
+        windows: Of a sound, what is said of each of its windows, of which all else is the mean.
+        content: Of its file, where it came from Python and not from a file.
     """
 
     path: str
@@ -41,6 +66,22 @@ class Prediction:
     problem: str = ""
     labels: tuple[str, ...] = ()
     sureness: float = 0.0
+    windows: tuple[HeardWindow, ...] = ()
+    content: bytes | None = field(default=None, compare=False)
+
+    def __repr__(self) -> str:
+        said = ", ".join(f"{label} {chance:.1%}" for label, chance in self.top[:_SHOWN])
+        return html.one_line(f"Prediction {self.path}: {said or 'not read: ' + self.problem}")
+
+    def _repr_html_(self) -> str:
+        name = PurePath(self.path).name
+        if self.problem:
+            return html.block(html.lead(name), html.dim(f"not read: {self.problem}"))
+        said = ", ".join(self.labels) or "none of the classes"
+        shown = thumbnails.picture(self.content or self.path, f"{name}: {said}")
+        bars = "".join(_bar(label, chance) for label, chance in self.top[:_SHOWN])
+        words = f"{html.lead(said)}{html.dim(name)}<table><tbody>{bars}</tbody></table>"
+        return html.block(f'<div class="one">{shown}<div>{words}</div></div>')
 
     def is_unsure(self, threshold: float) -> bool:
         """Says whether the picture was read, and the model is less sure than that."""
@@ -124,33 +165,48 @@ def predict(
     Raises:
         ListingError: Where a path does not exist, or there is no picture.
     """
-    listing = listings.scan_files(list(paths), console, most_px=model.preprocessing.most_px)
+    is_sound = model.preprocessing.spectrogram is not None
+    listing = listings.scan_files(
+        list(paths), console, most_px=model.preprocessing.most_px, medium=medium(is_sound)
+    )
     how, notes = _fed_with(model, listing, console)
     for note in notes:
         console.say(note)
-    rows = listing.rows
+    judged = _judged(model, windows_of(listing, how).rows, how, console)
+    if not is_sound:
+        for row, found in judged:
+            yield _prediction(row.path, found, model, top_k)
+        return
+    for path, parts in itertools.groupby(judged, lambda one: windows.window_of(one[0].path).path):
+        yield _heard(path, list(parts), model, top_k)
+
+
+# The probabilities of what could be read, or why it could not.
+_Judgement = torch.Tensor | str
+
+
+def _judged(
+    model: Classifier, rows: Sequence[listings.Row], how: Preprocessing, console: Console
+) -> Iterator[tuple[listings.Row, _Judgement]]:
+    """Yields what the model says of each row, in order."""
     readable = [index for index, row in enumerate(rows) if not row.problem]
-    found = {
-        index: Prediction(row.path, (), row.problem)
-        for index, row in enumerate(rows)
-        if row.problem
+    found: dict[int, _Judgement] = {
+        index: row.problem for index, row in enumerate(rows) if row.problem
     }
     files = [rows[index].path for index in readable]
     following = 0
     with console.bar(len(files), "predicting") as bar:
         for positions, batch, problems in _scores(model, files, how):
             for position, probabilities in zip(positions, batch, strict=True):
-                found[readable[position]] = _prediction(
-                    files[position], probabilities, model, top_k
-                )
+                found[readable[position]] = probabilities
             for position, reason in problems.items():
-                found[readable[position]] = Prediction(files[position], (), reason)
+                found[readable[position]] = reason
             bar.advance(len(positions) + len(problems))
             while following in found:
-                yield found.pop(following)
+                yield rows[following], found.pop(following)
                 following += 1
     while following in found:
-        yield found.pop(following)
+        yield rows[following], found.pop(following)
         following += 1
 
 
@@ -187,9 +243,11 @@ def evaluate_on(
         least_classes=0 if several else 1,
         targets="multilabel" if several else "multiclass",
         most_px=model.preprocessing.most_px,
+        medium=medium(model.preprocessing.spectrogram is not None),
     )
     how, notes = _fed_with(model, listing, console)
     listing = listing.with_notes(notes)
+    whole, listing = listing, windows_of(listing, how)
     if split == "auto":
         split = "val" if listing.has_splits else "all"
     rows = listing.usable if split == "all" else listing.of(split)
@@ -212,8 +270,9 @@ def evaluate_on(
     if not kept:
         raise ListingError(f"{name}: has no readable images in split {split!r}.")
     chosen = [rows[position] for position in kept]
-    scored = evaluation.scored(split, chosen, torch.cat(parts), model.labels, several)
-    return scored, listing.with_problems(problems)
+    listing = files_of(listing.with_problems(problems), whole)
+    judged, means = windows.pooled(chosen, torch.cat(parts), listing)
+    return evaluation.scored(split, judged, means, model.labels, several), listing
 
 
 def _scores(
@@ -239,21 +298,51 @@ def _fed_with(
 ) -> tuple[Preprocessing, tuple[str, ...]]:
     """Returns the model's preprocessing; deep pictures of a kind it never saw get levels here."""
     how = model.preprocessing
+    if how.spectrogram is not None:
+        return how, ()
     return level_rules.preprocessing_for(how, listing, level_rules.AUTO, how.most_px, console)
 
 
-def _prediction(
-    path: str, probabilities: torch.Tensor, model: Classifier, top_k: int
-) -> Prediction:
-    best = probabilities.topk(min(top_k, len(model.labels)))
-    named = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    top = tuple((model.labels[index], chance) for index, chance in named)
+def _prediction(path: str, found: _Judgement, model: Classifier, top_k: int) -> Prediction:
+    if isinstance(found, str):
+        return Prediction(path, (), found)
+    top = _top(found, model, top_k)
     if not _gives_several(model):
         return Prediction(path, top, labels=(top[0][0],), sureness=top[0][1])
-    least = float((probabilities - 0.5).abs().min()) + 0.5
-    likely = (probabilities >= metrics.THRESHOLD).nonzero()[:, 0].tolist()
+    least = float((found - 0.5).abs().min()) + 0.5
+    likely = (found >= metrics.THRESHOLD).nonzero()[:, 0].tolist()
     labels = tuple(model.labels[index] for index in likely)
     return Prediction(path, top, labels=labels, sureness=least)
+
+
+def _heard(
+    path: str, parts: Sequence[tuple[listings.Row, _Judgement]], model: Classifier, top_k: int
+) -> Prediction:
+    """Returns what is said of a sound: the mean over its windows, and each of these."""
+    read = [(row, found) for row, found in parts if isinstance(found, torch.Tensor)]
+    if not read:
+        return _prediction(path, parts[0][1], model, top_k)
+    mean = torch.stack([found for _, found in read]).mean(0)
+    heard = tuple(
+        HeardWindow(*windows.span_of(row), _top(found, model, top_k)) for row, found in read
+    )
+    return replace(_prediction(path, mean, model, top_k), windows=heard)
+
+
+def _top(
+    probabilities: torch.Tensor, model: Classifier, top_k: int
+) -> tuple[tuple[str, float], ...]:
+    best = probabilities.topk(min(top_k, len(model.labels)))
+    named = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    return tuple((model.labels[index], chance) for index, chance in named)
+
+
+def _bar(label: str, chance: float) -> str:
+    width = f"{8 * chance:.2f}em"
+    return (
+        f'<tr><th scope="row">{html.escape(label)}</th><td>{chance:.1%}</td>'
+        f'<td class="text"><span class="bar" style="width:{width}"></span></td></tr>'
+    )
 
 
 def _gives_several(model: Classifier) -> bool:

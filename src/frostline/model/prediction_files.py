@@ -74,14 +74,23 @@ def as_json(said: Sequence[Prediction], unsure: float | None = None) -> str:
             "label": one.label,
             "probability": one.probability,
             "labels": list(one.labels),
-            "top": [{"label": label, "probability": chance} for label, chance in one.top],
+            "top": _named(one.top),
             "problem": one.problem,
         }
+        if one.windows:
+            found["windows"] = [
+                {"start_s": part.start_s, "end_s": part.end_s, "top": _named(part.top)}
+                for part in one.windows
+            ]
         if unsure is not None:
             found["unsure"] = one.is_unsure(unsure)
         listed.append(found)
     # ASCII, so that names that are not text survive any terminal or pipe.
     return json.dumps(listed, indent=2, ensure_ascii=True, allow_nan=False) + "\n"
+
+
+def _named(top: Sequence[tuple[str, float]]) -> list[dict[str, Any]]:
+    return [{"label": label, "probability": chance} for label, chance in top]
 
 
 def _rows(said: Sequence[Prediction], unsure: float | None) -> list[dict[str, Any]]:

@@ -1,7 +1,8 @@
 """Networks that ship with Frostline; none needs a download.
 
 Most are model folders inside the package, with weights in half precision; opening one gives
-float32, as with any network. The two of `textbook` are code alone, to be trained from scratch.
+float32, as with any network. The two of `textbook` are code alone, to be trained from scratch, and
+the one of `music_tagger` is one whose weights are a file that is named.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,13 +22,20 @@ UNTRAINED = {
     "small_cnn": "frostline.networks.textbook:small_cnn",
     "mnist_cnn": "frostline.networks.textbook:mnist_cnn",
 }
+# An architecture whose weights are a file that is named; `music_tagger` makes it.
+MUSIC_TAGGER = "music_tagger_crnn"
 # What takes the place of a default network that is not on the machine.
 FALLBACK = "builtin:efficientnet_lite0"
 
 
 def architectures() -> Sequence[str]:
     """Returns what may follow `builtin:`."""
-    return [*_folders(), *UNTRAINED]
+    return [*_folders(), *UNTRAINED, MUSIC_TAGGER]
+
+
+def brings_weights(name: BackboneName) -> bool:
+    """Says whether a network that ships with Frostline comes with weights of its own."""
+    return name.path not in (*UNTRAINED, MUSIC_TAGGER)
 
 
 def entries() -> Iterator[BackboneEntry]:

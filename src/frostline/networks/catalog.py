@@ -10,11 +10,13 @@ A name is `KIND:NAME[?key=value&…]`:
     transformers:OWNER/NAME             an image classifier of transformers, or PATH
     keras:MobileNetV2                   a network of keras.applications
     keras:PATH                          a Keras model of one's own
+    tflite:FILE, onnx:FILE, tf:PATH     a network that a file holds as a graph
     py:MODULE:FACTORY                   a network of one's own
     dir:PATH                            a model folder, or a run
     hub:OWNER/NAME[@REVISION]           a model folder on the Hugging Face hub
     builtin:efficientnet_lite0          a model folder that ships with Frostline
     builtin:small_cnn?pretrained=false  a small network to train from scratch
+    builtin:music_tagger_crnn?weights=FILE  a network that hears
 
 Importing this module imports neither torch nor any library of networks.
 """
@@ -37,6 +39,13 @@ if TYPE_CHECKING:
     from frostline import frost
     from frostline.networks.downloads import Download
 
+_KINDS_BY_ENDING = {
+    ".keras": "keras",
+    ".meta": "tf",
+    ".onnx": "onnx",
+    ".pb": "tf",
+    ".tflite": "tflite",
+}
 # Both are licensed Apache-2.0, weights included.
 DEFAULTS = {
     "cpu": "timm:mobilenetv4_conv_small.e2400_r224_in1k",
@@ -69,7 +78,8 @@ def parse(name: str) -> BackboneName:
 def is_folder(name: str) -> bool:
     """Tells whether a name is that of a folder, which brings its own weights."""
     parsed = parse(name)
-    return parsed.kind in FOLDERS and builtin_networks.as_code(parsed) is None
+    is_builtin = parsed.kind == builtin_networks.KIND
+    return parsed.kind in FOLDERS and (not is_builtin or builtin_networks.brings_weights(parsed))
 
 
 def find(
@@ -109,6 +119,10 @@ def find(
         return kind_of(parsed.kind).open_named(parsed, local)
     if (code := builtin_networks.as_code(parsed)) is not None:
         return _of_code(parsed, code, local)
+    if parsed.kind == builtin_networks.KIND and parsed.path == builtin_networks.MUSIC_TAGGER:
+        from frostline.networks import music_tagger
+
+        return music_tagger.open_named(parsed, local)
     from frostline.networks import hub, model_folder
 
     if parsed.kind == "hub":
@@ -202,6 +216,8 @@ def _bare(name: str) -> str:
     path = Path(name).expanduser()
     if path.is_dir():
         return f"{name}: {rule}, and this folder is neither a run nor a model folder"
+    if (kind := _KINDS_BY_ENDING.get(path.suffix.lower())) and path.is_file():
+        return f"{name}: {rule}. For this file write {kind}:{name}"
     if path.is_file():
         return f"{name}: {rule}. For a weights file write timm:ARCHITECTURE --weights {name}"
     short = name.partition("?")[0]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from frostline.base.errors import BackboneError
 from frostline.base.files import save_tensors, write_atomic, write_json
+from frostline.images import spectrogram
 from frostline.images.levels import NO_LEVELS, parse
 from frostline.networks import folder_config
 from frostline.networks.folder_config import CONFIG, WEIGHTS
@@ -31,16 +32,18 @@ def open_at(path: Path, name: BackboneName) -> OpenedBackbone:
     """Opens the model folder `path` under the name `name`; see `open_dir`."""
     folder = folder_config.read(path, str(name))
     kind = kind_of(folder.kind, f"{folder.config_file}, frostline.kind")
-    return _with_limits(kind.open_folder(folder, name))
+    return _with_extras(kind.open_folder(folder, name), str(folder.config_file))
 
 
-def _with_limits(opened: OpenedBackbone) -> OpenedBackbone:
+def _with_extras(opened: OpenedBackbone, where: str) -> OpenedBackbone:
     """Adds to the preprocessing what only the `frostline` block says of it."""
     levels = str(opened.extras.get("levels", ""))
+    heard = opened.extras.get("spectrogram")
     preprocessing = replace(
         opened.record.preprocessing,
         levels=parse(levels) if levels else NO_LEVELS,
         most_px=int(opened.extras.get("most_px", 0)),
+        spectrogram=spectrogram.from_dict(heard, where) if heard else None,
     )
     return replace(opened, record=replace(opened.record, preprocessing=preprocessing))
 

@@ -40,6 +40,11 @@ def open_at_size(
     if not image_px:
         return opened
     size = opened.record.preprocessing
+    if size.spectrogram is not None and size.spectrogram.scaling != "shades":
+        raise BackboneError(
+            f"{name}: hears spectrograms of {size.width_px} × {size.height_px} and no others. "
+            "Leave --image-px away."
+        )
     parsed = catalog.parse(name)
     own = (size.height_px, size.width_px)
     argument = kind_of(opened.record.kind).size_argument(opened.module)

@@ -113,7 +113,7 @@ def open_folder(folder: ModelFolder, name: BackboneName) -> OpenedBackbone:
     record = BackboneRecord(
         name=str(name),
         kind="py",
-        architecture=f"{path}@{digest}",
+        architecture=f"{path}@{digest}".rstrip("@"),
         arguments={key: v for key, v in arguments.items() if key != "num_classes" or v != 0},
         pretrained_tag="",
         preprocessing=from_dict(folder.block_table("preprocessing"), where),
@@ -147,7 +147,7 @@ def record_of(
         kind="py",
         # Layers of one's own are taken in one piece, and activations are kept by this name: with
         # the code in it, none of an earlier version are ever taken for those of a later one.
-        architecture=f"{path}@{code_digest(source)}",
+        architecture=f"{path}@{code_digest(source)}".rstrip("@"),
         arguments=dict(arguments),
         pretrained_tag="",
         preprocessing=preprocessing,

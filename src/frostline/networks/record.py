@@ -55,12 +55,14 @@ class OpenedBackbone:
         module: The network, in eval mode.
         extras: The `frostline` block of a model folder's `config.json`; empty elsewhere.
         match: What became of each tensor of `--weights`; None where no such file was given.
+        notes: What was left out or assumed when it was opened, a sentence each.
     """
 
     record: BackboneRecord
     module: "nn.Module"
     extras: Mapping[str, Any] = field(default_factory=dict)
     match: "Match | None" = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,24 @@ def _transformers() -> "NetworkKind":
     return transformers_networks
 
 
+def _tflite() -> "NetworkKind":
+    from frostline.networks import graph_networks
+
+    return graph_networks.TFLITE
+
+
+def _onnx() -> "NetworkKind":
+    from frostline.networks import graph_networks
+
+    return graph_networks.ONNX
+
+
+def _tensorflow() -> "NetworkKind":
+    from frostline.networks import graph_networks
+
+    return graph_networks.TENSORFLOW
+
+
 @dataclass(frozen=True)
 class RegisteredKind:
     """A kind of network.
@@ -63,6 +81,9 @@ KINDS: Mapping[str, RegisteredKind] = {
         NameForm("transformers:OWNER/NAME", path="sometimes"), _transformers
     ),
     "keras": RegisteredKind(NameForm("keras:MobileNetV2", path="sometimes"), _keras, True),
+    "tflite": RegisteredKind(NameForm("tflite:model.tflite", path="always"), _tflite),
+    "onnx": RegisteredKind(NameForm("onnx:model.onnx", path="always"), _onnx),
+    "tf": RegisteredKind(NameForm("tf:model.meta", path="always"), _tensorflow),
     "py": RegisteredKind(NameForm("py:package.module:factory"), _python),
 }
 

@@ -4,10 +4,8 @@
 in the architecture's weights enum, `?weights=none` random ones. All other keys are arguments of
 the architecture, such as `dropout=0.2` for a VGG. What the enum says of its weights is used:
 preprocessing, categories and licence. A local file with `?weights=NAME` is taken for those weights,
-categories included; without, for weights prepared like the best ones.
-
-Auxiliary classifiers of GoogLeNet and Inception V3 are left out unless asked for with
-`aux_logits=true`: no head of Frostline trains them.
+categories included; without, for weights prepared like the best ones. Auxiliary classifiers of
+GoogLeNet and Inception V3 are left out unless `aux_logits=true`: no head of Frostline trains them.
 """
 
 import re

@@ -1,8 +1,9 @@
-"""Networks of transformers: image classifiers, from a folder or the hub.
+"""Networks of transformers: image classifiers and image towers, from a folder or the hub.
 
 `transformers:PATH` opens a folder as `save_pretrained` writes it, `transformers:OWNER/NAME` a model
 of the hub. Weights are read from safetensors alone, and code that a model brings along is never
-run. The network gives its logits; its layers keep the names that transformers has for them.
+run. The network gives its logits, or features where it has no classifier (`transformers_features`);
+its layers keep the names that transformers has for them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,14 +21,16 @@ from frostline.networks.downloads import Download
 from frostline.networks.folder_config import ModelFolder, licence_of, read
 from frostline.networks.names import BackboneName
 from frostline.networks.record import BackboneEntry, BackboneRecord, LocalWeights, OpenedBackbone
+from frostline.networks.transformers_features import (
+    CLASSIFIER,
+    ImageFeatures,
+    build,
+    is_classifier,
+    tower_of,
+    transformers,
+    without_pooler,
+)
 from frostline.networks.transformers_processor import PROCESSOR, preprocessing_of
-
-try:
-    import transformers
-except ImportError as error:
-    raise BackboneError(
-        "transformers: is not installed. Run: pip install 'frostline[transformers]'"
-    ) from error
 
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 # What Frostline writes into `config.json` besides what transformers does.
@@ -75,12 +78,10 @@ def open_named(name: BackboneName, local: LocalWeights | None) -> OpenedBackbone
         {input_channels.ARGUMENT: getattr(config, "num_channels", 3), **name.arguments}, where
     )
     preprocessing = preprocessing_of(folder, where)
-    if name.pretrained:
-        model = _loaded(path, config, where)
-    else:
-        model = transformers.AutoModelForImageClassification.from_config(config)
+    preprocessing = input_channels.preprocessing_for(preprocessing, channels)
+    model = _loaded(path, config, where) if name.pretrained else _built(config)
     model = _with_channels(model, config, channels, where)
-    module = ImageClassifier(model)
+    module = _wrapped(model, preprocessing.input_shape)
     features = _feature_count(module)
     if name.arguments.get("num_classes") == 0:
         remove_classifier(module)
@@ -90,7 +91,7 @@ def open_named(name: BackboneName, local: LocalWeights | None) -> OpenedBackbone
         architecture=str(config.model_type),
         arguments={},
         pretrained_tag="",
-        preprocessing=input_channels.preprocessing_for(preprocessing, channels),
+        preprocessing=preprocessing,
         parameters=sum(p.numel() for p in module.parameters()),
         licence=licence_of(folder, ()) if name.pretrained else "",
         classes=_classes(config, outputs(module)) if name.pretrained else (),
@@ -114,8 +115,16 @@ def open_folder(folder: ModelFolder, name: BackboneName) -> OpenedBackbone:
     )
     if hasattr(config, "num_channels"):
         config.num_channels = channels
-    module = ImageClassifier(transformers.AutoModelForImageClassification.from_config(config))
+    preprocessing = input_channels.preprocessing_for(
+        from_dict(folder.block_table("preprocessing"), where), channels
+    )
+    model = _built(config)
+    if folder.block.get("has_pooler") is False:
+        model.pooler = None  # type: ignore[assignment]
+    module = _wrapped(model, preprocessing.input_shape)
     features = _feature_count(module)
+    if isinstance(module, ImageFeatures) and folder.config.get("num_classes"):
+        replace_classifier(module, int(folder.config["num_classes"]))
     if 0 in (folder.config.get("num_classes"), name.arguments.get("num_classes")):
         remove_classifier(module)
     if name.pretrained:
@@ -132,9 +141,7 @@ def open_folder(folder: ModelFolder, name: BackboneName) -> OpenedBackbone:
         architecture=str(config.model_type),
         arguments={},
         pretrained_tag="",
-        preprocessing=input_channels.preprocessing_for(
-            from_dict(folder.block_table("preprocessing"), where), channels
-        ),
+        preprocessing=preprocessing,
         parameters=sum(p.numel() for p in module.parameters()),
         licence=str(folder.block.get("licence") or "") if name.pretrained else "",
         classes=classes if name.pretrained and name.arguments.get("num_classes") != 0 else (),
@@ -163,6 +170,7 @@ def configuration(
         "frostline": {
             "kind": "transformers",
             "architecture": record.architecture,
+            **({"has_pooler": False} if _lacks_pooler(module) else {}),
             "preprocessing": network_facts(record.preprocessing),
             "licence": record.licence,
         },
@@ -198,20 +206,44 @@ def replace_classifier(module: nn.Module, outputs: int) -> nn.Linear | None:
 
 
 def _put(module: nn.Module, layer: nn.Module) -> None:
+    if isinstance(module, ImageFeatures):
+        module.set_submodule(CLASSIFIER, layer)
+        return
     for whole in (module, module.__dict__["inner"]):
         whole.set_submodule(_classifier_path(module), layer)
 
 
 def _classifier_path(module: nn.Module) -> str:
-    """Returns where the last layer of the part `classifier` stands."""
+    """Returns where the last layer of the part `classifier` stands, or where one is to stand."""
+    if isinstance(module, ImageFeatures):
+        return CLASSIFIER
     part = module.get_submodule("classifier")
     names = [name for name, one in part.named_modules() if not list(one.children())]
     return f"classifier.{names[-1]}".rstrip(".")
 
 
 def _feature_count(module: nn.Module) -> int:
+    if isinstance(module, ImageFeatures):
+        return module.width
     last = module.get_submodule(_classifier_path(module))
     return last.in_features if isinstance(last, nn.Linear) else 0
+
+
+def _built(config: Any) -> nn.Module:
+    if not is_classifier(config):
+        return build(config)
+    model: nn.Module = transformers.AutoModelForImageClassification.from_config(config)
+    return model
+
+
+def _wrapped(model: nn.Module, input_shape: tuple[int, int, int]) -> nn.Module:
+    if is_classifier(model.config):
+        return ImageClassifier(model)
+    return ImageFeatures(model, input_shape)
+
+
+def _lacks_pooler(module: nn.Module) -> bool:
+    return getattr(module.__dict__["inner"], "pooler", ...) is None
 
 
 def _config(folder: ModelFolder, name: BackboneName, where: str) -> Any:
@@ -228,8 +260,13 @@ def _config(folder: ModelFolder, name: BackboneName, where: str) -> Any:
         key = (*unknown, "num_classes")[0]
         raise BackboneError(f"{where}: the architecture takes no argument {key!r}.")
     config = transformers.CONFIG_MAPPING[kind].from_dict(facts)
-    if type(config) not in transformers.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING:
-        raise BackboneError(f"{where}: transformers has no image classifier of type {kind!r}.")
+    config = tower_of(config)
+    takes_images = hasattr(config, "num_channels")
+    has_classifier = type(config) in transformers.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING
+    if not has_classifier and not (takes_images and type(config) in transformers.MODEL_MAPPING):
+        raise BackboneError(
+            f"{where}: transformers has no image classifier and no image tower of type {kind!r}."
+        )
     return config
 
 
@@ -244,9 +281,16 @@ def _with_channels(model: nn.Module, config: Any, channels: int, where: str) -> 
     other: nn.Module = type(model)(
         type(config).from_dict({**config.to_dict(), "num_channels": channels})
     )
+    if getattr(model, "pooler", ...) is None:
+        other.pooler = None  # type: ignore[assignment]
     state = input_channels.adapt_state(model.state_dict(), other)
     weights.apply(other, state, where=where, partial=None)
     return other
+
+
+def _auto(config: Any) -> Any:
+    classifier = transformers.AutoModelForImageClassification
+    return classifier if is_classifier(config) else transformers.AutoModel
 
 
 def _loaded(path: Path, config: Any, where: str) -> nn.Module:
@@ -256,7 +300,7 @@ def _loaded(path: Path, config: Any, where: str) -> nn.Module:
             f"{where}: no safetensors in it ({' or '.join(_WEIGHTS)}); other files are not read."
         )
     try:
-        model, told = transformers.AutoModelForImageClassification.from_pretrained(
+        model, told = _auto(config).from_pretrained(
             path,
             config=config,
             dtype=torch.float32,
@@ -271,11 +315,15 @@ def _loaded(path: Path, config: Any, where: str) -> nn.Module:
         raise WeightsError(
             f"{where}: its weights cannot be loaded ({type(error).__name__}: {reason})."
         ) from error
+    missing = {str(name) for name in told.get("missing_keys") or ()}
+    if not is_classifier(config) and without_pooler(model, missing) is not None:
+        told = {**told, "missing_keys": ()}
+    what_it_is = "an image classifier" if is_classifier(config) else "its configuration"
     for what in ("missing_keys", "mismatched_keys"):
         if told.get(what):
             few = ", ".join(map(str, sorted(map(str, told[what]))[:3]))
             raise WeightsError(
-                f"{where}: its weights are not those of an image classifier; "
+                f"{where}: its weights are not those of {what_it_is}; "
                 f"{what.partition('_')[0]} {len(told[what])} ({few})."
             )
     module: nn.Module = model

@@ -21,6 +21,7 @@ from frostline.frost.geometry import geometry_of
 from frostline.images import listing as listings
 from frostline.images.augment import CENTER
 from frostline.images.listing import Listing, Row
+from frostline.images.medium import Medium
 from frostline.model import classifier as classifiers
 from frostline.model.classifier import Classifier
 from frostline.networks import catalog
@@ -28,8 +29,9 @@ from frostline.networks.opening import open_bare
 from frostline.networks.record import OpenedBackbone
 from frostline.pipeline import messages
 from frostline.pipeline.examples import problems_by_path
-from frostline.pipeline.prepare import open_backbone, refuse_paths_inside_images, with_levels
+from frostline.pipeline.prepare import fed_with, open_backbone, refuse_paths_inside_images
 from frostline.recipe import BackboneChoice, Compute, Data, Recipe
+from frostline.sound.loading import medium, windows_of
 
 
 def traced(choice: BackboneChoice) -> TracedNetwork:
@@ -92,9 +94,10 @@ def embed(
     refuse_paths_inside_images(photos, {"--cache-dir": cache})
     device = engines.pick_device(compute.device)
     bare = open_backbone(choice)
-    listing = _labelled_or_not(photos, console)
-    opened, notes = with_levels(bare, listing, Data(), console)
-    listing = listing.with_notes(notes)
+    is_sound = bare.record.preprocessing.spectrogram is not None
+    listing = _labelled_or_not(photos, medium(is_sound), console)
+    opened, notes = fed_with(bare, listing, Data(sound=is_sound), console)
+    listing = windows_of(listing.with_notes(notes), opened.record.preprocessing)
     messages.backbone(opened, console)
     precision = engines.pick_precision(compute.precision, device)
     models = _cut_at(opened, lines, device, precision)
@@ -156,10 +159,10 @@ def _as_keras_has_it(values: LineValues, model: Classifier) -> LineValues:
     return channels_last_of(values) if is_map else values
 
 
-def _labelled_or_not(photos: Path, console: Console) -> Listing:
+def _labelled_or_not(photos: Path, kind: Medium, console: Console) -> Listing:
     try:
-        return listings.scan(photos, console, least_classes=1)
+        return listings.scan(photos, console, least_classes=1, medium=kind)
     except ListingError:
         if listings.is_table(photos) or not photos.exists():
             raise
-        return listings.scan_files([photos], console)
+        return listings.scan_files([photos], console, medium=kind)

@@ -6,7 +6,7 @@ from frostline.activations.extraction import ImageView
 from frostline.activations.sources import image_views_of
 from frostline.images import listing as listings
 from frostline.images import splits
-from frostline.images.augment import CENTER, Policy, View
+from frostline.images.augment import CENTER, Policy, View, ViewPolicy
 from frostline.images.listing import Listing
 from frostline.pipeline import messages
 from frostline.pipeline.examples import labelled, problems_by_path, sorted_rows
@@ -16,6 +16,7 @@ from frostline.pipeline.stage_sources import StageSources
 from frostline.planner import policy_of, view_count
 from frostline.recipe import Recipe
 from frostline.run.folder import RunFolder
+from frostline.sound.loading import files_of
 from frostline.training.examples import Examples
 
 
@@ -25,13 +26,15 @@ class Filled:
 
     Attributes:
         planned: The plan; its model has the classes that can be learned.
-        listing: With what cannot be read left out, and with final splits.
+        listing: With what cannot be read left out, and with final splits; of sounds, their windows.
+        files: The same as files, for people.
         sources: The network cut at each stage's line, with its activations.
         validation: The validation images; None where there are none.
     """
 
     planned: Planned
     listing: Listing
+    files: Listing
     sources: StageSources
     validation: Examples | None
 
@@ -52,20 +55,24 @@ def fill(planned: Planned, sources: StageSources, run: RunFolder | None = None) 
     _report_views(planned, policy)
     before = planned.prepared.listing
     listing = _first_pass(sources, before, recipe, policy)
+    found = planned.prepared.request.listing
+    files = files_of(listing, found)
     if run is not None:
-        listings.write_csv(listing, run.listing)
-    refuse_unreadable(listing, recipe.data.strict)
-    messages.pictures(listing, console, before)
-    messages.images(listing, planned.prepared.targets, console)
+        listings.write_csv(files, run.listing)
+    refuse_unreadable(files, recipe.data.strict)
+    messages.pictures(files, console, files_of(before, found))
+    messages.images(files, planned.prepared.targets, console)
     prepared = with_labels(planned.prepared, listing.labels)
     if prepared is not planned.prepared:
         planned = replace(planned, prepared=prepared)
         sources = StageSources(planned)
     validation = labelled(sorted_rows(listing.of("val")), listing, prepared.model)
-    return Filled(planned, listing, sources, validation)
+    return Filled(planned, listing, files, sources, validation)
 
 
-def _first_pass(sources: StageSources, listing: Listing, recipe: Recipe, policy: Policy) -> Listing:
+def _first_pass(
+    sources: StageSources, listing: Listing, recipe: Recipe, policy: ViewPolicy
+) -> Listing:
     count = view_count(recipe, policy)
     if recipe.search.enabled:
         # Where the probe leaves nothing to gain, no more are needed.
@@ -85,7 +92,7 @@ def _without_splits(listing: Listing) -> Listing:
     return replace(listing, rows=tuple(replace(row, split="") for row in listing.rows))
 
 
-def _report_views(planned: Planned, policy: Policy) -> None:
+def _report_views(planned: Planned, policy: ViewPolicy) -> None:
     """Says how many views training will see, which may be fewer than there might have been."""
     recipe, console = planned.recipe, planned.prepared.request.console
     count, live = view_count(recipe, policy), recipe.views.live

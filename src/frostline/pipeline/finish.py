@@ -24,6 +24,7 @@ from frostline.run.folder import RunFolder
 from frostline.scores import evaluation
 from frostline.scores.evaluation import ScoredSplit
 from frostline.scores.sentences import over_seeds
+from frostline.sound import windows
 from frostline.training import scoring
 from frostline.training.progress import RunProgress
 
@@ -127,8 +128,9 @@ def _score(model: Classifier, source: Source, filled: Filled) -> dict[str, Score
             probabilities = classifiers.probabilities(logits, model.targets)
             if model.flip:
                 probabilities = (probabilities + _mirrored_probabilities(model, wanted)) / 2
+            files, probabilities = windows.pooled(rows, probabilities, filled.files)
             scored[name] = evaluation.scored(
-                name, rows, probabilities, model.labels, listing.several
+                name, files, probabilities, model.labels, listing.several
             )
             console.detail(evaluation.summary(name, scored[name].metrics))
         elif name == "val":

@@ -7,14 +7,17 @@ from frostline.base.ahead import duration
 from frostline.base.console import Console
 from frostline.frost import Line
 from frostline.images import listing as listings
-from frostline.images.augment import Policy
+from frostline.images.augment import Policy, ViewPolicy
 from frostline.images.listing import Listing
+from frostline.images.medium import PICTURES
 from frostline.model.classifier import Classifier
 from frostline.model.heads import describe
 from frostline.networks import weights
 from frostline.networks.record import OpenedBackbone
 from frostline.recipe import Stage
 from frostline.scores.sentences import counted, percent
+from frostline.sound import policies as sounds
+from frostline.sound.policies import SoundPolicy
 from frostline.training.scoring import Score
 
 
@@ -38,12 +41,13 @@ def _counted(listing: Listing) -> str:
     rows, names = listing.usable, listing.labels
     tags = [tag for row in rows for tag in listing.tags(row)]
     classes = f"{len(names)} class{'es' * (len(names) != 1)}"
-    several = ", several for a picture" if listing.several else ""
-    return f"{len(rows):,} pictures in {classes}{several}: {counted(tags)}"
+    noun = "picture" if listing.noun == PICTURES.noun else listing.noun
+    several = f", several for a {noun}" if listing.several else ""
+    return f"{len(rows):,} {noun}s in {classes}{several}: {counted(tags)}"
 
 
 def backbone(opened: OpenedBackbone, console: Console) -> None:
-    """Says which network it is, and what became of a weights file."""
+    """Says which network it is, what was left out of it, and what became of a weights file."""
     record = opened.record
     size = record.preprocessing
     console.say(
@@ -54,6 +58,8 @@ def backbone(opened: OpenedBackbone, console: Console) -> None:
         f"backbone {record.name}: {record.architecture}, {size.width_px} × {size.height_px} px, "
         f"{record.parameters / 1e6:.1f} M parameters, licence {record.licence or 'not stated'}"
     )
+    for note in opened.notes:
+        console.say(f"  {note}")
     if opened.match is not None:
         tell = console.detail if opened.match.complete else console.say
         for line in weights.table(opened.match):
@@ -72,11 +78,11 @@ def images(listing: Listing, targets: str, console: Console) -> None:
     )
     names = listing.labels
     shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
-    several = ", several for an image" if listing.several else ""
-    console.detail(f"images: {counts}; {len(names)} classes{several}: {shown}")
+    several = f", several for one {listing.noun}" if listing.several else ""
+    console.detail(f"{listing.noun}s: {counts}; {len(names)} classes{several}: {shown}")
 
 
-def views(policy: Policy, count: int, live: bool, refresh: float, console: Console) -> None:
+def views(policy: ViewPolicy, count: int, live: bool, refresh: float, console: Console) -> None:
     """Says how training images are varied: nothing is switched on or off silently."""
     if not policy.varies:
         console.detail("views: 1 of each image, center; no augmentation")
@@ -93,7 +99,7 @@ def views(policy: Policy, count: int, live: bool, refresh: float, console: Conso
 
 
 def way(
-    counts: Mapping[str, int], policy: Policy, views: int, seconds: float, console: Console
+    counts: Mapping[str, int], policy: ViewPolicy, views: int, seconds: float, console: Console
 ) -> None:
     """Says how training will go about it.
 
@@ -115,8 +121,11 @@ def way(
     console.say(f"{', '.join(parts)}{varied}{told}")
 
 
-def _changes(policy: Policy) -> list[str]:
-    """Returns what is done to training pictures, in plain words."""
+def _changes(policy: ViewPolicy) -> list[str]:
+    """Returns what is done to training pictures, or sounds, in plain words."""
+    if isinstance(policy, SoundPolicy):
+        return sounds.changes(policy)
+    assert isinstance(policy, Policy)
     words = {
         "mirrored": policy.flip,
         f"turned by up to {policy.rotate:g}°": policy.rotate,

@@ -12,7 +12,14 @@ from frostline import planner
 from frostline import recipe as recipes
 from frostline.activations import engines
 from frostline.base.console import Console
-from frostline.base.errors import DownloadError, LineError, ListingError, RecipeError, RunError
+from frostline.base.errors import (
+    BackboneError,
+    DownloadError,
+    LineError,
+    ListingError,
+    RecipeError,
+    RunError,
+)
 from frostline.base.paths import user_path
 from frostline.frost import Line
 from frostline.images import level_rules, splits
@@ -27,6 +34,8 @@ from frostline.networks.opening import open_at_size
 from frostline.networks.record import OpenedBackbone
 from frostline.pipeline import folds, messages
 from frostline.recipe import BackboneChoice, Data, Recipe, Stage
+from frostline.sound import rules
+from frostline.sound.loading import files_of, medium, windows_of
 from frostline.training import trackers
 
 
@@ -63,7 +72,7 @@ class Prepared:
         precision: The type to compute in.
         targets: `multiclass`, `binary` or `multilabel`.
         model: The network, cut at its top.
-        listing: With splits.
+        listing: With splits; of sounds, their windows.
     """
 
     request: Request
@@ -104,7 +113,7 @@ def make_request(
     device = engines.pick_device(recipe.compute.device)
     recipe = _with_defaults(recipe, head)
     refuse_paths_inside_images(photos, {**(written or {}), "--cache-dir": cache})
-    listing = listings.scan_as(photos, recipe.data, console)
+    listing = listings.scan_as(photos, recipe.data, console, medium=medium(recipe.data.sound))
     messages.pictures(listing, console)
     refuse_unreadable(listing, recipe.data.strict)
     name = _network(recipe.backbone, device, begun_with, console)
@@ -123,7 +132,7 @@ def prepare(request: Request) -> Prepared:
     # Where a backbone's weights are random, the seed decides them too.
     with console.step("Opening the network"), with_seed(recipe.seed, request.device):
         opened = open_backbone(recipe.backbone)
-    opened, notes = with_levels(opened, listing, recipe.data, console)
+    opened, notes = fed_with(opened, listing, recipe.data, console)
     precision = engines.pick_precision(recipe.compute.precision, request.device)
     targets = recipe.data.targets
     if targets == "auto":
@@ -134,9 +143,9 @@ def prepare(request: Request) -> Prepared:
     messages.head(model, console)
     # A line that cannot be is told before splits are.
     stage_lines(model, recipe)
-    listing = listing.with_notes(notes)
+    listing = windows_of(listing.with_notes(notes), opened.record.preprocessing)
     listing = splits.assign(listing, recipe.data.val, recipe.data.test, recipe.seed)
-    messages.pictures(listing, console, request.listing)
+    messages.pictures(files_of(listing, request.listing), console, request.listing)
     folds.check(listing, recipe.search.folds)
     return Prepared(request, opened, precision, targets, model, listing)
 
@@ -270,16 +279,25 @@ def open_backbone(choice: BackboneChoice) -> OpenedBackbone:
     )
 
 
-def with_levels(
+def fed_with(
     opened: OpenedBackbone, listing: Listing, data: Data, console: Console
 ) -> tuple[OpenedBackbone, tuple[str, ...]]:
-    """Returns a backbone that is fed as these images need it: with levels where some are deep.
+    """Returns a backbone that is fed as these files need it, and what to tell of it.
 
-    And what to tell of what was assumed.
+    Pictures get levels where some are deep, sounds a spectrogram.
+
+    Raises:
+        BackboneError: Where a network that hears is to see.
+        RecipeError: Where the levels do not hold.
     """
-    fed, notes = level_rules.preprocessing_for(
-        opened.record.preprocessing, listing, data.levels, listings.most_px_of(data), console
-    )
+    own, name = opened.record.preprocessing, opened.record.name
+    if data.sound:
+        fed, notes = rules.preprocessing_for(own, listing, data.window_s, name)
+    elif own.spectrogram is not None:
+        raise BackboneError(f"{name}: hears sounds and sees no pictures. Add --sound.")
+    else:
+        most_px = listings.most_px_of(data)
+        fed, notes = level_rules.preprocessing_for(own, listing, data.levels, most_px, console)
     return replace(opened, record=replace(opened.record, preprocessing=fed)), notes
 
 

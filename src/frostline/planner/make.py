@@ -14,12 +14,13 @@ from frostline.activations.cut_network import row_bytes
 from frostline.activations.engines import Engine
 from frostline.base.console import Console
 from frostline.base.errors import BackboneError, DiskError, RecipeError
+from frostline.base.html import one_line
 from frostline.frost import Line
-from frostline.images.augment import Policy
+from frostline.images.augment import ViewPolicy
 from frostline.images.listing import Listing
 from frostline.model import classifier
 from frostline.model.classifier import Classifier
-from frostline.planner import candidates, measure
+from frostline.planner import candidates, measure, shown
 from frostline.planner.measure import DiskThroughput
 from frostline.planner.options import (
     PlanInputs,
@@ -45,7 +46,7 @@ DEFAULT_LINE = f"{candidates.MAIN:.0%}"
 _ANY_DISK = DiskThroughput(math.inf, math.inf)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """What was chosen.
 
@@ -58,6 +59,12 @@ class Plan:
     recipe: Recipe
     facts: dict[str, Any]
     engine: Engine | None = None
+
+    def __repr__(self) -> str:
+        return one_line(f"Plan: {shown.in_a_line(self.facts)}")
+
+    def _repr_html_(self) -> str:
+        return shown.as_html(self.facts)
 
     @property
     def keep(self) -> bool:
@@ -146,7 +153,7 @@ def _disk(wanted: Recipe, cache: Path, console: Console) -> tuple[Recipe, DiskTh
         return replace(wanted, compute=replace(wanted.compute, cache="never")), _ANY_DISK
 
 
-def _has_no_choice(wanted: Recipe, policy: Policy) -> bool:
+def _has_no_choice(wanted: Recipe, policy: ViewPolicy) -> bool:
     """Whether nothing is left to choose and no budget to keep: then nothing need be measured."""
     compute, views = wanted.compute, wanted.views
     return (

@@ -9,9 +9,10 @@ from frostline.activations.cache.chunks import rows_in
 from frostline.activations.cache.key import CacheKey
 from frostline.activations.extraction import ImageView
 from frostline.activations.sources import image_views_of
+from frostline.base import machine
 from frostline.base.console import Console
 from frostline.frost import Line
-from frostline.images.augment import CENTER, Policy, View
+from frostline.images.augment import CENTER, View, ViewPolicy
 from frostline.images.listing import Listing
 from frostline.model.classifier import Classifier
 from frostline.planner.measure import DiskThroughput, StepCost
@@ -58,7 +59,7 @@ class PlanInputs:
     model: Classifier
     listing: Listing
     wanted: Recipe
-    policy: Policy
+    policy: ViewPolicy
     cache: Path
     console: Console
     disk: DiskThroughput
@@ -336,6 +337,4 @@ def fits(case: PlanInputs, option: PlanOption) -> bool:
 
 def memory_of(option: PlanOption) -> int:
     """Returns what the process is expected to take: what it has now, and what it will hold."""
-    with Path("/proc/self/statm").open() as file:
-        pages = int(file.read().split()[1])
-    return pages * 4096 + option.memory_bytes
+    return machine.resident_bytes() + option.memory_bytes

@@ -5,17 +5,20 @@ from dataclasses import replace
 
 from frostline.base import files
 from frostline.images import augment
-from frostline.images.augment import CENTER, Policy, View
+from frostline.images.augment import CENTER, View, ViewPolicy
 from frostline.recipe import Recipe, Stage
+from frostline.sound import policies
 from frostline.training import examples
 
 
-def policy_of(recipe: Recipe) -> Policy:
-    """Returns how training images are varied."""
+def policy_of(recipe: Recipe) -> ViewPolicy:
+    """Returns how training images, or sounds, are varied."""
+    if recipe.data.sound:
+        return replace(policies.preset(recipe.views.preset), **recipe.views.policy())
     return replace(augment.preset(recipe.views.preset), **recipe.views.policy())
 
 
-def view_of(content: str, epoch: int, recipe: Recipe, policy: Policy, before: int = 0) -> View:
+def view_of(content: str, epoch: int, recipe: Recipe, policy: ViewPolicy, before: int = 0) -> View:
     """Returns which view of an image an epoch takes.
 
     Args:
@@ -57,7 +60,7 @@ def epochs_before(recipe: Recipe, number: int, images: int) -> int:
     return sum(most_epochs(stage, images) for stage in recipe.stages[:number] if stage.augment)
 
 
-def view_count(recipe: Recipe, policy: Policy) -> int:
+def view_count(recipe: Recipe, policy: ViewPolicy) -> int:
     """Returns how many kept views of a training image the stages take."""
     if not policy.varies or recipe.views.live:
         return 0
@@ -67,7 +70,7 @@ def view_count(recipe: Recipe, policy: Policy) -> int:
     return min(count, sum(epochs))
 
 
-def views_of(recipe: Recipe, policy: Policy, number: int, images: int) -> list[View]:
+def views_of(recipe: Recipe, policy: ViewPolicy, number: int, images: int) -> list[View]:
     """Returns the kept views that stage `number` takes, while none is replaced by a new one."""
     stage, count = recipe.stages[number], recipe.views.count
     if not stage.augment or not policy.varies:

@@ -17,6 +17,8 @@ from frostline.recipe.schema import (
     FIXED,
     INITS,
     LAYOUTS,
+    OF_PICTURES,
+    OF_SOUNDS,
     OPTIMIZERS,
     POOLINGS,
     PRECISIONS,
@@ -59,6 +61,7 @@ def problems_of(recipe: Recipe) -> list[str]:
     problems: list[str] = []
     _check_data_and_head(recipe, problems)
     _check_views(recipe.views, problems)
+    _check_sound(recipe, problems)
     _check_compute(recipe, problems)
     problems += problems_of_head(recipe.head)
     _check_watch(recipe, problems)
@@ -132,6 +135,9 @@ def _check_views(views: Views, problems: list[str]) -> None:
         ("shear", 1.0, "a share in [0, 1]"),
         ("zoom", 0.9, "a share in [0, 0.9]"),
         ("color", 1.0, "a share in [0, 1]"),
+        ("gain", 40.0, "decibels in [0, 40]"),
+        ("noise", 1.0, "a share in [0, 1]"),
+        ("masks", 0.5, "a share in [0, 0.5]"),
     ):
         value = getattr(views, name)
         require(value is None or 0 <= value <= top, f"views.{name}", what, value)
@@ -140,6 +146,27 @@ def _check_views(views: Views, problems: list[str]) -> None:
     )
     if views.fill is not None:
         _check_choice(problems, "views.fill", views.fill, FILLS)
+
+
+def _check_sound(recipe: Recipe, problems: list[str]) -> None:
+    """Checks that sounds are varied as sounds, and pictures as pictures."""
+    data, views, found = recipe.data, recipe.views, len(problems)
+    in_range = data.window_s == 0 or 0.1 <= data.window_s <= 600
+    rule = "0 (the network's own) or 0.1 to 600"
+    _require(problems, in_range, "data.window_s", rule, data.window_s)
+    if data.window_s and not data.sound and len(problems) == found:
+        problems.append("data.window_s: goes with sounds; add data.sound = true (--sound).")
+    foreign, kind = (OF_PICTURES, "pictures") if data.sound else (OF_SOUNDS, "sounds")
+    own = OF_SOUNDS if data.sound else OF_PICTURES
+    problems += [
+        f"views.{name}: varies {kind}, and these are not; leave it out. Known are {', '.join(own)}."
+        for name in foreign
+        if name not in own
+        and getattr(views, name)
+        and not any(one.startswith(f"views.{name} ") for one in problems)
+    ]
+    if data.sound and recipe.predict.flip:
+        problems.append("predict.flip: a sound has no mirror image. Leave it out.")
 
 
 def _check_compute(recipe: Recipe, problems: list[str]) -> None:

@@ -20,6 +20,9 @@ PRESETS = ("none", "light", "standard", "strong")
 FILLS = ("edge", "constant")
 BALANCES = ("none", "weights", "sampling")
 SELECTS = ("best", "last", "end")
+# What views of pictures, and views of sounds, may be varied by.
+OF_PICTURES = ("flip", "rotate", "shift", "shear", "zoom", "crop", "color", "fill")
+OF_SOUNDS = ("shift", "gain", "noise", "masks")
 DEFAULT = "thaw"
 # What a search may be told to leave as it is.
 FIXED = ("line", "epochs", "lr")
@@ -55,6 +58,9 @@ class Data:
             the files say, and where that is open by the values of the whole set.
         max_megapixels: Of the largest picture that is read, in millions; 0 for the limits of the
             decoder, about 224 of JPEG and 89 of all else.
+        sound: Whether the files are sounds, which become spectrograms.
+        window_s: Seconds of sound that the network hears at once; 0 for the network's own or, where
+            it was made for pictures, the usual length of the files, from 1 to 10 s.
     """
 
     val: float = 0.2
@@ -65,6 +71,8 @@ class Data:
     layout: str = "auto"
     levels: str = "auto"
     max_megapixels: float = 0.0
+    sound: bool = False
+    window_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -122,12 +130,15 @@ class Views:
         preset: `none`, `light`, `standard` or `strong`; the values below override it.
         flip: Whether images are mirrored, with a probability of one half.
         rotate: Largest angle, in degrees.
-        shift: Largest shift, as a share of width and height.
+        shift: Largest shift, as a share of width and height; of a sound, of its window's length.
         shear: Largest shear, as a share.
         zoom: Largest change of scale, as a share.
         crop: Smallest share of the area of a random crop; 1 for no crops.
         color: Largest change of brightness, contrast and saturation, as a share.
         fill: Pixels outside the image: `edge`, or `constant` (the mean colour).
+        gain: Largest change of a sound's loudness, in decibels.
+        noise: Largest white noise in a sound, as a share of its effective value.
+        masks: Largest share of a sound's bands, and of its time, that one mask hides.
     """
 
     count: int = 0
@@ -142,10 +153,13 @@ class Views:
     crop: float | None = None
     color: float | None = None
     fill: str | None = None
+    gain: float | None = None
+    noise: float | None = None
+    masks: float | None = None
 
     def policy(self) -> dict[str, Any]:
         """Returns the values that override the preset's."""
-        names = ("flip", "rotate", "shift", "shear", "zoom", "crop", "color", "fill")
+        names = dict.fromkeys((*OF_PICTURES, *OF_SOUNDS))
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from frostline.report.examples import Example, sort_out
 from frostline.report.text import escape, name, sentence
-from frostline.report.thumbnails import picture
 from frostline.scores.sentences import percent
+from frostline.sound.thumbnails import picture
 
 MISTAKES_SHOWN = 24
 # So many at first; the others unfold.

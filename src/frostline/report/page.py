@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from frostline.base import files
+from frostline.images.thumbnails import inline
 from frostline.report import gallery
 from frostline.report.charts import reliability_chart
 from frostline.report.examples import Example
@@ -19,7 +20,6 @@ from frostline.report.stages import StageResult
 from frostline.report.style import STYLE
 from frostline.report.tables import by_class, by_label, confusion, make_table
 from frostline.report.text import escape, number, sentence
-from frostline.report.thumbnails import inline
 from frostline.report.training import training
 from frostline.scores.metrics import dense_confusion
 from frostline.scores.sentences import Guess, doubts, has_several, percent, verdict
@@ -111,11 +111,12 @@ def render(page: Page) -> str:
 
 
 def document(title: str, body: str) -> str:
-    """Returns a whole page in the style of all of them, that may load nothing from anywhere."""
+    """Returns a whole page in the style of all of them, that may load nothing but sound files."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">\n"
+        "content=\"default-src 'none'; img-src data:; media-src file:; "
+        "style-src 'unsafe-inline'\">\n"
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
         f"{body}\n</body>\n</html>\n"

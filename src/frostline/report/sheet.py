@@ -9,8 +9,8 @@ from frostline.report.examples import SURE
 from frostline.report.names import short_names
 from frostline.report.page import document
 from frostline.report.text import escape, sentence
-from frostline.report.thumbnails import picture
 from frostline.scores.sentences import percent, summary_of
+from frostline.sound.thumbnails import picture
 
 # More pictures than this make a page that browsers are slow to open.
 MOST = 2000

@@ -1,32 +1,12 @@
 """Values as text that is safe in a page."""
 
-import html
 import math
 import re
 from datetime import datetime
 
-# What XML forbids, half characters from file names that are not UTF-8, and marks that turn
-# the direction of the text around them.
-_UNSAFE = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069\ufffe\uffff]"
-)
+from frostline.base.html import escape, visible
 
-
-def escape(text: object) -> str:
-    r"""Returns `text` safe in HTML and XML; bytes and marks that cannot be shown become `\x..`."""
-    return html.escape(visible(text), quote=True)
-
-
-def visible(text: object) -> str:
-    r"""Returns `text` with bytes and marks that cannot be shown as `\x..`."""
-
-    def shown(match: re.Match[str]) -> str:
-        code = ord(match[0])
-        if 0xDC80 <= code <= 0xDCFF:  # Python's stand-in for one byte that is not UTF-8
-            code -= 0xDC00
-        return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
-
-    return _UNSAFE.sub(shown, str(text))
+__all__ = ["date", "escape", "name", "number", "plain", "sentence", "visible"]
 
 
 def sentence(text: str) -> str:

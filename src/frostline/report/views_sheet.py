@@ -16,13 +16,14 @@ from torch import Tensor
 
 from frostline.base.console import printable
 from frostline.base.files import write_atomic
-from frostline.images import augment
-from frostline.images.augment import CENTER, Policy, View
+from frostline.images.augment import CENTER, Policy, View, ViewPolicy
 from frostline.images.decode import Unreadable
 from frostline.images.preprocessing import Preprocessing
 from frostline.images.rows import Row, split_tags
 from frostline.report.colours import DIM, INK
 from frostline.report.text import visible
+from frostline.sound import policies
+from frostline.sound.loading import load
 
 CLASSES = 12
 VIEWS = 6
@@ -41,7 +42,7 @@ class _Line:
 def views_sheet(
     rows: Sequence[Row],
     how: Preprocessing,
-    policy: Policy,
+    policy: ViewPolicy,
     views: int = VIEWS,
     classes: int = CLASSES,
 ) -> Image.Image | None:
@@ -78,7 +79,7 @@ def views_sheet(
     return _drawn(lines, heads if policy.varies else [], told(policy, left_out))
 
 
-def write(path: Path, rows: Sequence[Row], how: Preprocessing, policy: Policy) -> Path | None:
+def write(path: Path, rows: Sequence[Row], how: Preprocessing, policy: ViewPolicy) -> Path | None:
     """Writes the sheet as a JPEG.
 
     Returns:
@@ -94,8 +95,20 @@ def write(path: Path, rows: Sequence[Row], how: Preprocessing, policy: Policy) -
     return path
 
 
-def told(policy: Policy, left_out: int = 0) -> str:
-    """Says in words how pictures are varied, and how many classes are not drawn."""
+def told(policy: ViewPolicy, left_out: int = 0) -> str:
+    """Says in words how pictures or sounds are varied, and how many classes are not drawn."""
+    if isinstance(policy, Policy):
+        shown, what = _pictures_told(policy), "pictures as judged"
+    else:
+        assert isinstance(policy, policies.SoundPolicy)
+        shown, what = policies.told(policy), "sounds as judged"
+    said = f"Varied: {shown}." if shown else f"Nothing is varied: all see the {what}."
+    if left_out:
+        said += f" {left_out} more class{'es' * (left_out != 1)} not shown."
+    return said.replace("%", " %")
+
+
+def _pictures_told(policy: Policy) -> str:
     degrees, share = "by up to {:g}°", "by up to {:.0%}"
     parts = [
         "mirrored" if policy.flip else "",
@@ -106,11 +119,7 @@ def told(policy: Policy, left_out: int = 0) -> str:
         f"sheared {share.format(policy.shear)}" if policy.shear else "",
         f"in other colours, {share.format(policy.color)}" if policy.color else "",
     ]
-    shown = ", ".join(part for part in parts if part)
-    said = f"Varied: {shown}." if shown else "Nothing is varied: all see the pictures as judged."
-    if left_out:
-        said += f" {left_out} more class{'es' * (left_out != 1)} not shown."
-    return said.replace("%", " %")
+    return ", ".join(part for part in parts if part)
 
 
 def _varied(
@@ -121,7 +130,7 @@ def _varied(
         if len(found) == count:
             break
         try:
-            found.append(_Line(label, augment.load(row.path, how, views, row.digest)))
+            found.append(_Line(label, _loaded(row, how, views)))
         except Unreadable:
             continue
     return found
@@ -133,10 +142,39 @@ def _plain(label: str, rows: Sequence[Row], how: Preprocessing, count: int) -> l
         if len(found) == count:
             break
         try:
-            found += augment.load(row.path, how, [CENTER], row.digest)
+            found += _loaded(row, how, [CENTER])
         except Unreadable:
             continue
     return [_Line(label, found)] if found else []
+
+
+def _loaded(row: Row, how: Preprocessing, views: Sequence[View]) -> list[Tensor]:
+    """Returns uint8 [3, h, w] of each view; of a sound, its spectrogram in shades of grey."""
+    loaded = load(row.path, how, views, row.digest)
+    if how.spectrogram is None:
+        return loaded
+    # All in the shades of the first, so that a change of loudness is seen.
+    return [shades(view, loaded[0], how) for view in loaded]
+
+
+def shades(view: Tensor, like: Tensor, how: Preprocessing) -> Tensor:
+    """Returns a spectrogram as a network takes it in shades of grey, the lowest band below.
+
+    Args:
+        view: [channels, h, w].
+        like: Whose lowest value is black, and whose highest is white.
+        how: Of the network.
+
+    Returns:
+        uint8 [3, h, w].
+    """
+    low, high = float(like.min()), float(like.max())
+    grey = ((view[0] - low) / ((high - low) or 1.0) * 255).round().clamp(0, 255).to(torch.uint8)
+    if how.spectrogram is not None and how.spectrogram.is_time_down:
+        grey = grey.T.flip(0)
+    elif how.spectrogram is not None and how.spectrogram.scaling != "shades":
+        grey = grey.flip(0)
+    return grey.expand(3, *grey.shape).contiguous()
 
 
 def _drawn(lines: Sequence[_Line], heads: Sequence[str], words: str) -> Image.Image:

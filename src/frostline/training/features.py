@@ -16,8 +16,8 @@ from frostline.base.errors import TrainingError
 T = TypeVar("T")
 R = TypeVar("R")
 
-# A block is some 10 MiB of float32: large enough for fast products, small enough for the caches.
-BLOCK_VALUES = 2_621_440
+# A block is 4 MiB of float32: large enough for fast products, small enough for the caches.
+BLOCK_VALUES = 1 << 20
 # Features up to this size are held in float32, larger ones in half precision.
 FLOAT32_BYTES = 256 << 20
 _LARGEST_HALF = 65504.0

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from frostline.base import html
 from frostline.base.errors import RecipeError, TrainingError
 
 SMOOTHING = 0.98
@@ -17,7 +18,7 @@ LEAST_FALL = 0.05
 RULE = "valley: half way down the longest fall of the loss"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RateSuggestion:
     """A sweep and what it suggests.
 
@@ -32,6 +33,28 @@ class RateSuggestion:
     losses: tuple[float, ...]
     suggestion: float
     rule: str
+
+    def __repr__(self) -> str:
+        tried = f"of {len(self.rates)} rates"
+        if self.rates:
+            tried += f" from {self.rates[0]:.2g} to {self.rates[-1]:.2g}"
+        return f"RateSuggestion {self.suggestion:.2g}, {tried} ({self.rule})"
+
+    def _repr_html_(self) -> str:
+        points = [
+            (math.log10(rate), loss) for rate, loss in zip(self.rates, self.losses, strict=True)
+        ]
+        drawn = html.curve(points, math.log10(self.suggestion), f"Losses at {len(points)} rates")
+        rows = [
+            (f"{rate:.2g}", f"{loss:.4f}")
+            for rate, loss in zip(self.rates, self.losses, strict=True)
+        ]
+        return html.block(
+            html.lead(f"Learning rate {self.suggestion:.2g}"),
+            html.dim(self.rule),
+            drawn,
+            html.folded("Rates and losses", html.table(("rate", "loss"), rows)),
+        )
 
 
 def check(start: float, end: float, steps: int) -> None:

@@ -30,9 +30,12 @@ _LEAST_GAIN = 1e-3
 _FARTHEST = 14
 # How near its least the loss is brought, as a share of it; of many images, where readings take
 # their time, less near: accuracies are the same.
-_TOLERANCE, _TOLERANCE_OF_MANY = 1e-6, 1e-5
-# So many images tell the correlations of features, and a first C, for all.
-_PART = 20_480
+_TOLERANCE, _TOLERANCE_OF_MANY = 1e-6, 3e-5
+# The same where C alone is chosen: of losses that differ by thousandths, the least is the same.
+ROUGHLY = 1e-4
+# So many images tell the correlations of features, and C, for all; and so many of each class,
+# within these bounds.
+_PART, _MOST_PART, _OF_EACH_CLASS = 10_240, 20_480, 100
 
 
 class Tried(NamedTuple):
@@ -78,7 +81,8 @@ class LabelledFeatures:
     def part(self) -> "LabelledFeatures":
         """A part of them with all classes alike; all where they are few."""
         count, width = self.features.shape
-        most = min(_PART, max(1, sources.FLOAT32_BYTES // (4 * width)))
+        wanted = min(max(_PART, _OF_EACH_CLASS * self.classes), _MOST_PART)
+        most = min(wanted, max(1, sources.FLOAT32_BYTES // (4 * width)))
         if count <= most:
             return self
         targets = self.targets
@@ -90,12 +94,13 @@ class LabelledFeatures:
         """Returns the coordinates of the weights."""
         return logistic.space_of(self.features, self.part.features, self.cores)
 
-    def path(self, space: Space) -> "Path":
-        """Returns what fits to them."""
+    def path(self, space: Space, tolerance: float = 0.0) -> "Path":
+        """Returns what fits to them; see `Path` for the tolerance."""
         task = logistic.problem(
             space, self.features, self.targets, self.kind, self.scores, self.cores
         )
-        return Path(task, task.start())
+        usual = _TOLERANCE if task.is_turned else _TOLERANCE_OF_MANY
+        return Path(task, task.start(), tolerance or usual)
 
 
 @dataclass
@@ -105,11 +110,13 @@ class Path:
     Attributes:
         task: What is fitted to.
         begin: Where the first begins.
+        tolerance: How near its least the loss is brought, as a share of it.
         models: Of the first C, and of the last ones.
     """
 
     task: Problem
     begin: Tensor
+    tolerance: float
     models: dict[float, Tensor] = field(default_factory=dict)
 
     def at(self, c: float) -> tuple[Tensor, Tensor]:
@@ -120,8 +127,7 @@ class Path:
             # The best of a walk is the first, or among the last.
             first, *others = [*self.models, c]
             kept = [first, *others[-PATIENCE - 2 :]]
-            tolerance = _TOLERANCE if self.task.is_turned else _TOLERANCE_OF_MANY
-            model = logistic.fit(self.task, c, begin, tolerance)
+            model = logistic.fit(self.task, c, begin, self.tolerance)
             self.models = {one: self.models.get(one, model) for one in kept}
         return self.task.exported(self.models[c])
 
@@ -160,7 +166,7 @@ def best(tried: Iterable[Tried]) -> float:
     return next(row.inverse_penalty for row in rows if row.loss <= least * (1 + _LEAST_GAIN))
 
 
-def walk(score: Callable[[float], Tried], first: float, patience: int = PATIENCE) -> list[Tried]:
+def walk(score: Callable[[float], Tried], first: float) -> list[Tried]:
     """Tries weaker and weaker penalties, and stronger ones where the first was the best.
 
     In the end it tries one between the best and a neighbour, where their losses point to.
@@ -168,16 +174,15 @@ def walk(score: Callable[[float], Tried], first: float, patience: int = PATIENCE
     Args:
         score: Tries a C.
         first: The step to begin with.
-        patience: How many in a row may be no better.
     """
     tried = [score(c_of(first))]
     for way in (1, -1):
-        left, step = patience, first
+        left, step = PATIENCE, first
         while left and abs(step - first) < _FARTHEST:
             step += way
             least = min(row.loss for row in tried)
             tried.append(score(c_of(step)))
-            left = patience if tried[-1].loss < least * (1 - _LEAST_GAIN) else left - 1
+            left = PATIENCE if tried[-1].loss < least * (1 - _LEAST_GAIN) else left - 1
         if best(tried) != c_of(first):
             break
     between = _least_between(tried)

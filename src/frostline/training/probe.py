@@ -61,8 +61,8 @@ def fit(
     """Fits probes from a strong penalty to weaker ones, and keeps the one best on `val`.
 
     It ends where the log-loss there no longer falls, and turns to stronger penalties where the
-    first was the best. With many images C is chosen on a part of them, and then compared with its
-    neighbours on all.
+    first was the best. With many images C is chosen on a part of them, and fitted to all once: it
+    states a belief about weights, which does not depend on how many images there are.
 
     Args:
         train: Features [n, d], of any float type, in memory or block by block, and targets, as
@@ -82,40 +82,48 @@ def fit(
         if inverse_penalty is not None:
             return Probe(*path.at(inverse_penalty), inverse_penalty, (), "")
         if val is None:
-            tried, chosen_on = _cross_validated(examples, groups)
+            best, tried, chosen_on = _cross_validated(examples, groups)
         else:
             held_out = LabelledFeatures(sources.of(val[0]), val[1], kind, classes, cores)
-            tried, chosen_on = _validated(path, examples, held_out), "val"
-        best = penalties.best(tried)
+            (best, tried), chosen_on = _validated(path, examples, held_out), "val"
         return Probe(*path.at(best), best, tuple(sorted(tried)), chosen_on)
 
 
-def _validated(path: Path, examples: LabelledFeatures, val: LabelledFeatures) -> list[Tried]:
-    """Tries C on validation; on a part of everything first, where there is one."""
+def _validated(
+    path: Path, examples: LabelledFeatures, val: LabelledFeatures
+) -> tuple[float, list[Tried]]:
+    """Returns the best C on validation, and all that were tried.
+
+    Of many images on a part; the best one is then fitted to all, from the model of the part.
+    """
     first = penalties.first_step(examples.features.shape[1])
     part = examples.part
     if part is examples:
-        return penalties.walk(lambda c: penalties.score(path, c, val), first)
-    coarse, sample = part.path(path.task.space), val.part
-    c = penalties.best(penalties.walk(lambda c: penalties.score(coarse, c, sample), first))
-    path.begin = coarse.models[c]
-    return penalties.walk(lambda c: penalties.score(path, c, val), penalties.step_of(c), 1)
+        tried = penalties.walk(lambda c: penalties.score(path, c, val), first)
+        return penalties.best(tried), tried
+    coarse, sample = part.path(path.task.space, penalties.ROUGHLY), val.part
+    tried = penalties.walk(lambda c: penalties.score(coarse, c, sample), first)
+    best = penalties.best(tried)
+    path.begin = coarse.models[best]
+    others = [one for one in tried if one.inverse_penalty != best]
+    return best, [*others, penalties.score(path, best, val)]
 
 
 def _cross_validated(
     examples: LabelledFeatures, groups: Sequence[Hashable] | None
-) -> tuple[Sequence[Tried], str]:
-    """Tries C by cross-validation, with many images on one fold of it; says on what, too."""
+) -> tuple[float, Sequence[Tried], str]:
+    """Chooses C by cross-validation, of many images on one fold; tells all, and on what, too."""
     first = penalties.first_step(examples.features.shape[1])
     units = len(set(groups)) if groups is not None else len(examples.targets)
     if units < 2:
-        return [Tried(penalties.c_of(first), 0.0, 0.0)], "no images:"
+        only = Tried(penalties.c_of(first), 0.0, 0.0)
+        return only.inverse_penalty, [only], "no images:"
     folds = min(FOLDS, units)
     fold = dealt.assign(examples.targets, folds, groups)
     if len(fold) > _MOST_IN_FOLDS:
         inside, outside = examples.only(fold != 0), examples.only(fold == 0)
-        tried = _validated(inside.path(inside.space()), inside, outside)
-        return tried, f"held-out (one in {folds})"
+        best, tried = _validated(inside.path(inside.space()), inside, outside)
+        return best, tried, f"held-out (one in {folds})"
     pairs = penalties.pairs_of(examples, fold)
 
     def score(c: float) -> Tried:
@@ -124,4 +132,5 @@ def _cross_validated(
         )
         return penalties.pooled(list(rows), pairs)
 
-    return penalties.walk(score, first), f"{folds}-fold cross-validation"
+    tried = penalties.walk(score, first)
+    return penalties.best(tried), tried, f"{folds}-fold cross-validation"

@@ -1,5 +1,6 @@
 """Options of keras.applications, its preprocessing, and ImageNet's weights from Keras's cache."""
 
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -10,12 +11,14 @@ import pytest
 import torch
 
 from frostline.activations.engines.eager import Normalise, fold_batch_norm
+from frostline.base.console import Console
 from frostline.base.errors import BackboneError
 from frostline.images import views
 from frostline.networks import catalog, model_folder
 from frostline.networks.keras.applications import open_application
 from frostline.networks.keras.families import APPLICATIONS, MODES
 from frostline.networks.translate.padding import KernelPaddedConv2d
+from frostline.pipeline import messages
 from keras_twin import BOUND, keras, keras_says, shaken
 
 
@@ -155,6 +158,27 @@ def test_norms_fold_into_convolutions_that_pad_their_kernels() -> None:
     assert all(one.bias is not None for one in padded)
     assert not any(isinstance(one, torch.nn.BatchNorm2d) for one in folded.modules())
     torch.testing.assert_close(folded(images), before, rtol=1e-3, atol=1e-4)
+
+
+def test_what_was_left_out_of_a_model_is_said(tmp_path: Path) -> None:
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((32, 32, 3)),
+            layers.RandomFlip(name="flip"),
+            layers.Rescaling(1 / 255, name="scale"),
+            layers.Conv2D(4, 3, name="conv"),
+            layers.GlobalAveragePooling2D(name="pool"),
+            layers.Dense(2, name="fc"),
+        ]
+    )
+    model.save(tmp_path / "own.keras")
+    opened = catalog.find(f"keras:{tmp_path / 'own.keras'}")
+    (note,) = opened.notes
+    assert note.endswith("is left out: views are varied instead.")
+    words = io.StringIO()
+    messages.backbone(opened, Console(words))
+    assert note in words.getvalue()
 
 
 def test_a_name_of_a_file_takes_a_mode_and_labels(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from frostline.base.errors import BackboneError
 from frostline.networks.translate.arrays import slots_of, to_state
 from frostline.networks.translate.build import build
 from frostline.networks.translate.graph import Graph, Node, from_dict, to_dict
+from frostline.networks.translate.names import safe_name
 
 CONV = {
     "filters": 4,
@@ -237,3 +238,26 @@ def test_settings_show_in_what_is_printed_which_cache_keys_are_made_of(op: str) 
         for told in (settings, {**settings, **change})
     ]
     assert printed[0] != printed[1]
+
+
+def test_a_name_never_becomes_code(capsys: pytest.CaptureFixture[str]) -> None:
+    """torch.fx writes names into code between quotes, as they are."""
+    evil = 'a", print("run")) or getattr(self,"b'
+    with pytest.raises(BackboneError, match="has a name that no module can have"):
+        build(graph_of((evil, "activation", {"function": "relu"})), "test")
+    built = build(graph_of((safe_name(evil), "activation", {"function": "relu"})), "test")
+    built.module(torch.zeros(1, 3, 2, 2))
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    "name", ["training", "forward", "code", "class", "a/b c", "", "x" * 300, "\\", "a\nb", "1.0"]
+)
+def test_any_name_has_one_near_it_that_a_module_can_have(name: str) -> None:
+    safe = safe_name(name)
+    assert safe_name(safe) == safe
+    graph = graph_of((safe, "activation", {"function": "relu"}))
+    module = build(graph, "test").module
+    assert type(module.get_submodule(safe)) is nn.ReLU
+    assert module(-torch.ones(1, 3, 2, 2)).max() == 0
+    assert module.training is False

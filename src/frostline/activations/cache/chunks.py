@@ -14,7 +14,6 @@ file is an error rather than a crash, and pages that were read do not count as t
 import contextlib
 import hashlib
 import json
-import os
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -240,8 +239,8 @@ def _read_rows(chunk: Chunk, reads: list[tuple[int, int]], buffer: memoryview) -
         with chunk.path.open("rb", buffering=0) as file:
             for index, position in reads:
                 target = buffer[index * size : (index + 1) * size]
-                count = os.preadv(file.fileno(), [target], chunk.offset + position * size)
-                if count != size:
+                file.seek(chunk.offset + position * size)
+                if file.readinto(target) != size:
                     raise CacheError(
                         f"{chunk.path}: is truncated. "
                         "Remove it with `frostline cache verify --remove`, and run again."

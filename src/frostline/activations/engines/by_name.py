@@ -40,7 +40,7 @@ def make(name: str, eager: Engine, shape_in: tuple[int, ...], work: Path) -> Eng
     Args:
         name: One of `NAMES`.
         eager: The result of `prepare`; returned unchanged for `eager`, and for the line `pixels`.
-        shape_in: The shape of one image's pixels: (3, h, w).
+        shape_in: The shape of one image's pixels: (c, h, w).
         work: The folder where converted networks are stored; created if absent.
 
     Raises:

@@ -19,7 +19,10 @@ from frostline.images.preprocessing import Preprocessing
 
 
 class Normalise(nn.Module):
-    """Turns uint8 pixels [n, c, h, w] into a network's input: (x / 255 - mean) / std."""
+    """Turns uint8 pixels [n, c, h, w] into a network's input: (x / 255 - mean) / std.
+
+    Of a spectrogram, float32 [n, c, h, w], values are taken as they are: (x - mean) / std.
+    """
 
     scale: Tensor
     shift: Tensor
@@ -27,11 +30,12 @@ class Normalise(nn.Module):
     def __init__(self, preprocessing: Preprocessing) -> None:
         super().__init__()
         self.reverse = preprocessing.channel_order == "bgr"
+        full = 255 if preprocessing.spectrogram is None else 1
         std = torch.tensor(preprocessing.std).reshape(1, -1, 1, 1)
         mean = torch.tensor(preprocessing.mean).reshape(1, -1, 1, 1)
         if self.reverse:
             std, mean = std.flip(1), mean.flip(1)
-        self.register_buffer("scale", 1 / (255 * std), persistent=False)
+        self.register_buffer("scale", 1 / (full * std), persistent=False)
         self.register_buffer("shift", -mean / std, persistent=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -72,7 +76,7 @@ class Engine:
 
     @torch.inference_mode()
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Returns the activations of `pixels` (uint8 [n, c, h, w]) on the CPU: [n, *shape]."""
+        """Returns the activations of `pixels` ([n, c, h, w]) on the CPU: [n, *shape]."""
         if self.module is None:
             return pixels
         x = self.normalise(_to_device(pixels, self.device))
@@ -89,13 +93,13 @@ def exact(
         prefix: The network below the line; it is copied, not changed.
         preprocessing: How images become its input.
         device: The device to run on.
-        is_pixels: Whether the line is `pixels`: there is nothing to run, and pixels stay uint8.
+        is_pixels: Whether the line is `pixels`: there is nothing to run, and pixels stay.
         is_vector: Whether an activation is a vector, and not several maps packed into one; None
             to go by the shape.
     """
     normalise = Normalise(preprocessing).to(device)
     if is_pixels:
-        return Engine("pixels", device, torch.uint8, torch.uint8, None, normalise)
+        return _of_pixels(preprocessing, device, normalise)
     module = copy.deepcopy(prefix).eval().requires_grad_(False).to(device, torch.float32)
     name = f"eager-{device.type}-float32"
     return Engine(name, device, torch.float32, torch.float32, module, normalise)
@@ -119,13 +123,13 @@ def prepare(
             half precision: the type that is computed in, or else float16.
         device: The device to run on.
         compute: The type to compute in.
-        is_pixels: Whether the line is `pixels`: there is nothing to run, and pixels stay uint8.
+        is_pixels: Whether the line is `pixels`: there is nothing to run, and pixels stay.
         is_vector: Whether an activation is a vector, and not several maps packed into one; None
             to go by the shape.
     """
     normalise = Normalise(preprocessing).to(device)
     if is_pixels:
-        return Engine("pixels", device, torch.uint8, torch.uint8, None, normalise)
+        return _of_pixels(preprocessing, device, normalise)
     half_precision = compute if compute.itemsize == 2 else torch.float16
     if is_vector is None:
         is_vector = len(shape) == 1
@@ -139,6 +143,11 @@ def prepare(
         module=module,
         normalise=normalise,
     )
+
+
+def _of_pixels(preprocessing: Preprocessing, device: torch.device, normalise: Normalise) -> Engine:
+    values = torch.uint8 if preprocessing.spectrogram is None else torch.float32
+    return Engine("pixels", device, values, values, None, normalise)
 
 
 def fold_batch_norm(part: GraphPart) -> GraphPart:

@@ -8,7 +8,6 @@ import copy
 import importlib
 import importlib.util
 import json
-import os
 import queue
 import shutil
 import sys
@@ -23,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from frostline.base import machine
 from frostline.base.errors import BackboneError
 from frostline.base.files import digest, disk_error, tensors_digest
 from frostline.frost import GraphPart
@@ -47,7 +47,7 @@ class OpenVINONetwork:
             storage: The type of the activations to return.
         """
         openvino = _openvino()
-        cores = _cores()
+        cores = machine.cores()
         core = openvino.Core()
         # A truncated file that is memory-mapped would kill the process instead of raising an error.
         core.set_property({"ENABLE_MMAP": False})
@@ -190,8 +190,3 @@ def _hidden(name: str) -> Iterator[None]:
         yield
     finally:
         del sys.modules[name]
-
-
-def _cores() -> int:
-    # A container may be limited to fewer cores than the machine has.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

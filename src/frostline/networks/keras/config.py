@@ -11,12 +11,13 @@ from typing import Any
 from frostline.base.errors import BackboneError, raise_all
 from frostline.networks.keras import ages, calls
 from frostline.networks.keras.layers import AUGMENTATION, LAYERS, operation, with_numbers
+from frostline.networks.translate import simplify
 from frostline.networks.translate.graph import Graph, Node, check
+from frostline.networks.translate.names import safe_name
 
 MODELS = ("Sequential", "Functional", "Model")
 # Beyond this no honest model is nested.
 _DEEPEST = 16
-_RESHAPING = ("reshape", "flatten", "identity", "dropout")
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def read(
         input_shape=_sized(shape, layout, input_px, where),
         layout=layout,
     )
-    graph = _without_scores(graph)
+    graph = simplify.without_scores(graph)
     check(graph, where)
     groups = tuple(_safe(one["config"]["name"]) for one in _layers(plain))
     return Reading(graph, tuple(reader.layers), groups, age, tuple(reader.left_out))
@@ -287,27 +288,6 @@ def _sized(
     return c, h, w
 
 
-def _without_scores(graph: Graph) -> Graph:
-    """Takes off the softmax or sigmoid at the end, so that scores come out as they are."""
-    by_name = {node.name: node for node in graph.nodes}
-    last = by_name[graph.output]
-    while last.op in _RESHAPING and len(last.inputs) == 1:
-        last = by_name[last.inputs[0]]
-    again = last.module or any(node.module == last.name for node in graph.nodes)
-    own = last.settings if last.op == "activation" else last.settings.get("activation")
-    told: Mapping[str, Any] = own or {}
-    what = told.get("function")
-    alone = len(graph.users()[last.name]) == (0 if last.name == graph.output else 1)
-    if again or not alone or what not in ("softmax", "sigmoid") or told.get("axis", -1) != -1:
-        return graph
-    if last.op == "activation":
-        bare = replace(last, op="identity", settings={})
-    else:
-        bare = replace(last, settings={**last.settings, "activation": None})
-    nodes = tuple(bare if node.name == last.name else node for node in graph.nodes)
-    return replace(graph, nodes=nodes, scores=what)
-
-
 def _safe(name: str) -> str:
-    """A name that a module can have: dots would go into parts."""
-    return str(name).replace(".", "_") or "_"
+    """A name that a module can have."""
+    return safe_name(str(name))

@@ -70,8 +70,8 @@ APPLICATIONS: Mapping[str, Application] = {
     **_sized("convnext", {f"ConvNeXt{size}": 224 for size in _CONVNEXTS}, 32, "inside", "torch"),
 }
 
-# Keras's words for how pixels become an input.
-MODES = ("tf", "caffe", "torch", "inside")
+# Keras's words for how pixels become an input, and `unit`, which is from 0 to 1.
+MODES = ("tf", "caffe", "torch", "unit", "inside")
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 # Red, green and blue of what is subtracted from pixels of 0 to 255, which are not scaled.
 _CAFFE = ((123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255, 1 / 255, 1 / 255))
@@ -92,6 +92,9 @@ def facts(mode: str, channels: int = 3) -> PictureFacts | None:
     if mode == "tf":
         half = (0.5,) * channels
         return PictureFacts(half, half, "rgb", "bilinear", how, 1.0, "Keras, mode tf")
+    if mode == "unit":
+        plain = ((0.0,) * channels, (1.0,) * channels)
+        return PictureFacts(*plain, "rgb", "bilinear", how, 1.0, "pixels from 0 to 1")
     if mode == "inside":
         unscaled = ((0.0,) * channels, (1 / 255,) * channels)
         return PictureFacts(*unscaled, "rgb", "bilinear", how, 1.0, "Keras, inside the network")

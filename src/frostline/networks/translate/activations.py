@@ -39,6 +39,11 @@ def bent_relu(
     return torch.where(x >= threshold, above, negative_slope * (x - threshold))
 
 
+def clamp(x: Tensor, low: float | None = None, high: float | None = None) -> Tensor:
+    """Returns values that are cut off below and above."""
+    return x.clamp(low, high)
+
+
 FUNCTIONS: Mapping[str, Callable[..., Tensor]] = {
     "bent_relu": bent_relu,
     "exponential": torch.exp,
@@ -47,6 +52,19 @@ FUNCTIONS: Mapping[str, Callable[..., Tensor]] = {
     "softsign": functional.softsign,
     "log_sigmoid": functional.logsigmoid,
     "square": torch.square,
+    "absolute": torch.abs,
+    "ceil": torch.ceil,
+    "clamp": clamp,
+    "erf": torch.erf,
+    "floor": torch.floor,
+    "log": torch.log,
+    "logical_not": torch.logical_not,
+    "negative": torch.neg,
+    "reciprocal": torch.reciprocal,
+    "rsqrt": torch.rsqrt,
+    "sqrt": torch.sqrt,
+    "ones": torch.ones_like,
+    "zeros": torch.zeros_like,
 }
 
 _MODULES: Mapping[str, Callable[..., nn.Module]] = {
@@ -58,6 +76,7 @@ _MODULES: Mapping[str, Callable[..., nn.Module]] = {
     "hard_sigmoid": nn.Hardsigmoid,
     "sigmoid": nn.Sigmoid,
     "tanh": nn.Tanh,
+    "hard_tanh": nn.Hardtanh,
     "gelu": nn.GELU,
     "gelu_tanh": lambda: nn.GELU(approximate="tanh"),
     "elu": nn.ELU,

@@ -10,8 +10,11 @@ from frostline.base.errors import BackboneError, did_you_mean
 from frostline.networks.translate import initialize, simplify
 from frostline.networks.translate.activations import allow_inplace
 from frostline.networks.translate.graph import Graph, Node
+from frostline.networks.translate.names import is_safe
 from frostline.networks.translate.operators import OPERATORS
 
+# What settings that cannot be make of torch's layers.
+_FAILURES = (RuntimeError, LookupError, TypeError, ValueError, ArithmeticError)
 _LARGE = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
@@ -42,6 +45,12 @@ def build(graph: Graph, where: str) -> Built:
         BackboneError: Where an operator is unknown or cannot be as its settings ask, or the input
             is too small for the network.
     """
+    unsafe = [node.name for node in graph.nodes if not is_safe(node.name)]
+    if unsafe:
+        raise BackboneError(
+            f"{where}: layer {unsafe[0][:80]!r} has a name that no module can have: of 200 "
+            "characters at most, without quotes and backslashes, and not Python's own."
+        )
     unknown = [node for node in graph.nodes if node.op != "input" and node.op not in OPERATORS]
     if unknown:
         node = unknown[0]
@@ -83,7 +92,7 @@ def _add(
         with torch.device("meta"):
             blank = operator.build(node.settings, shapes, graph.layout).eval()
             given: Tensor = blank(*fed)
-    except (BackboneError, RuntimeError, KeyError, TypeError, ValueError, IndexError) as error:
+    except (BackboneError, *_FAILURES) as error:
         sizes = " and ".join(str(list(shape[1:])) for shape in shapes)
         raise BackboneError(
             f"{where}: layer {node.name!r} ({node.op}) cannot take {sizes}: {_reason(error)}"

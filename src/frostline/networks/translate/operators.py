@@ -1,8 +1,6 @@
 """The table from operator to module."""
 
-from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -26,41 +24,20 @@ from frostline.networks.translate.modules import (
     Permute,
     Reshape,
 )
+from frostline.networks.translate.operator import Operator, Settings, Shape, chain
 from frostline.networks.translate.padding import (
     KernelPaddedConv2d,
     Pad,
     SameAveragePool,
     SamePad,
 )
-
-Settings = Mapping[str, Any]
-Shape = tuple[int, ...]
-# From an operator's settings, the shapes it is fed (batch first, as held here) and the source's
-# layout to a module.
-Build = Callable[[Settings, Sequence[Shape], str], nn.Module]
-
-
-@dataclass(frozen=True)
-class Operator:
-    """What an operator becomes.
-
-    Attributes:
-        build: Makes its module.
-        weights: For each of its weights the part of the module, where it has parts, and the
-            tensor's name there.
-        by_feature: Whether it treats each feature of a vector by itself, so that their order
-            means nothing to it.
-    """
-
-    build: Build
-    weights: Mapping[str, tuple[str, str]]
-    by_feature: bool = False
+from frostline.networks.translate.tensor_operators import TENSOR_OPERATORS
 
 
 def _conv2d(settings: Settings, shapes: Sequence[Shape], layout: str) -> nn.Module:
     channels = _maps(shapes)[1]
     conv = _padded_conv(settings, channels, settings["filters"], settings["groups"])
-    return _chain(**conv, activation=_last(settings, shapes, layout))
+    return chain(**conv, activation=_last(settings, shapes, layout))
 
 
 def _depthwise(settings: Settings, shapes: Sequence[Shape], layout: str) -> nn.Module:
@@ -76,7 +53,7 @@ def _separable(settings: Settings, shapes: Sequence[Shape], layout: str) -> nn.M
     parts = _padded_conv(how, channels, inner, channels, name="depthwise")
     pointwise = nn.Conv2d(inner, settings["filters"], 1, bias=settings["bias"])
     last = _last(settings, shapes, layout)
-    return _chain(**parts, pointwise=pointwise, activation=last)
+    return chain(**parts, pointwise=pointwise, activation=last)
 
 
 def _transposed(settings: Settings, shapes: Sequence[Shape], layout: str) -> nn.Module:
@@ -95,7 +72,7 @@ def _transposed(settings: Settings, shapes: Sequence[Shape], layout: str) -> nn.
     )
     crops = [(-(total // 2), -(total - total // 2)) for total in over]
     crop = Pad(*crops) if any(over) else None
-    return _chain(conv=conv, crop=crop, activation=_last(settings, shapes, layout))
+    return chain(conv=conv, crop=crop, activation=_last(settings, shapes, layout))
 
 
 def _dense(settings: Settings, shapes: Sequence[Shape], layout: str) -> nn.Module:
@@ -103,9 +80,9 @@ def _dense(settings: Settings, shapes: Sequence[Shape], layout: str) -> nn.Modul
     last = _last(settings, shapes, layout)
     if len(shape) == 4 and layout == "channels_last":
         conv = nn.Conv2d(shape[1], settings["units"], 1, bias=settings["bias"])
-        return _chain(linear=conv, activation=last)
+        return chain(linear=conv, activation=last)
     linear = nn.Linear(shape[-1], settings["units"], bias=settings["bias"])
-    return _chain(linear=linear, activation=last)
+    return chain(linear=linear, activation=last)
 
 
 def _batch_norm(settings: Settings, shapes: Sequence[Shape], layout: str) -> nn.Module:
@@ -145,7 +122,7 @@ def _max_pool(settings: Settings, shapes: Sequence[Shape], layout: str) -> nn.Mo
     _maps(shapes)
     pad, padding = _padding(settings, value=float("-inf"))
     kernel, stride = tuple(settings["kernel"]), tuple(settings["stride"])
-    return _chain(pad=pad, pool=nn.MaxPool2d(kernel, stride, padding))
+    return chain(pad=pad, pool=nn.MaxPool2d(kernel, stride, padding))
 
 
 def _average_pool(settings: Settings, shapes: Sequence[Shape], layout: str) -> nn.Module:
@@ -188,7 +165,7 @@ def _flatten(settings: Settings, shapes: Sequence[Shape], layout: str) -> nn.Mod
     order = geometry.to_source(len(shapes[0]), layout)
     if order is None or settings.get("as_held"):
         return nn.Flatten(1)
-    return _chain(order=Permute(order), flatten=nn.Flatten(1))
+    return chain(order=Permute(order), flatten=nn.Flatten(1))
 
 
 def _reshape(settings: Settings, shapes: Sequence[Shape], layout: str) -> nn.Module:
@@ -203,7 +180,7 @@ def _reshape(settings: Settings, shapes: Sequence[Shape], layout: str) -> nn.Mod
             return nn.Flatten(1)
     if after is not None and target[:2] == [1, 1]:
         target, after = [target[2], 1, 1], None
-    return _chain(
+    return chain(
         order=None if before is None else Permute(before),
         shape=Reshape(target),
         back=None if after is None else Permute(after),
@@ -333,13 +310,8 @@ OPERATORS: Mapping[str, Operator] = {
         },
     ),
     "identity": Operator(_identity, {}, by_feature=True),
+    **TENSOR_OPERATORS,
 }
-
-
-def _chain(**parts: nn.Module | None) -> nn.Module:
-    """Returns the only part, or all in a row under their names."""
-    kept = OrderedDict((name, part) for name, part in parts.items() if part is not None)
-    return next(iter(kept.values())) if len(kept) == 1 else nn.Sequential(kept)
 
 
 def _last(settings: Settings, shapes: Sequence[Shape], layout: str) -> nn.Module | None:
@@ -360,15 +332,18 @@ def _padded_conv(
     }
     pad, padding = _padding(settings)
     few = channels // groups <= _FEW_CHANNELS and how["dilation"] == (1, 1)
-    if pad is not None and few and not _reaches_less(settings):
+    if pad is not None and few and _by_kernel(settings):
         sides = None if settings["padding"] == "same" else settings["padding"]
         return {name: KernelPaddedConv2d(sides, channels, filters, **how)}
     return {"pad": pad, name: nn.Conv2d(channels, filters, padding=padding, **how)}
 
 
-def _reaches_less(settings: Settings) -> bool:
+def _by_kernel(settings: Settings) -> bool:
+    """Whether zeros in front of a kernel can pad: one more place behind than in front at most."""
+    if settings["padding"] != "same":
+        return all(after - before in (0, 1) for before, after in settings["padding"])
     sides = zip(settings["kernel"], settings["stride"], strict=True)
-    return any(kernel < stride for kernel, stride in sides)
+    return all(kernel >= stride for kernel, stride in sides)
 
 
 def _padding(settings: Settings, value: float = 0.0) -> tuple[nn.Module | None, tuple[int, int]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from frostline.networks.translate.graph import Graph, Node
 from frostline.networks.translate.operators import OPERATORS
@@ -12,6 +13,9 @@ _FRESH = (
     *("conv2d", "depthwise_conv2d", "separable_conv2d", "conv2d_transpose", "dense"),
     *("batch_norm", "layer_norm", "merge", "concatenate"),
 )
+
+# What may follow the last scores.
+_RESHAPING = ("reshape", "flatten", "identity", "dropout")
 
 
 def prune(graph: Graph) -> Graph:
@@ -88,6 +92,27 @@ def consumers_of_flatten(flatten: Node, graph: Graph) -> set[str] | None:
             return None
         waiting += users[node.name]
     return readers
+
+
+def without_scores(graph: Graph) -> Graph:
+    """Takes off the softmax or sigmoid at the end, so that scores come out as they are."""
+    by_name = {node.name: node for node in graph.nodes}
+    last = by_name[graph.output]
+    while last.op in _RESHAPING and len(last.inputs) == 1:
+        last = by_name[last.inputs[0]]
+    again = last.module or any(node.module == last.name for node in graph.nodes)
+    own = last.settings if last.op == "activation" else last.settings.get("activation")
+    told: Mapping[str, Any] = own or {}
+    what = told.get("function")
+    alone = len(graph.users()[last.name]) == (0 if last.name == graph.output else 1)
+    if again or not alone or what not in ("softmax", "sigmoid") or told.get("axis", -1) != -1:
+        return graph
+    if last.op == "activation":
+        bare = replace(last, op="identity", settings={})
+    else:
+        bare = replace(last, settings={**last.settings, "activation": None})
+    nodes = tuple(bare if node.name == last.name else node for node in graph.nodes)
+    return replace(graph, nodes=nodes, scores=what)
 
 
 def _fits(pad: Node, conv: Node) -> bool:

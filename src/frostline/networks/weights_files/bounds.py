@@ -1,7 +1,6 @@
 """What a process that reads weights files from strangers gives up: memory, time and ways out."""
 
 import os
-import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,19 +18,27 @@ _REFUSED = (
 def limit(memory_bytes: int, time_s: int) -> None:
     """Bounds what this process may take from now on, for good.
 
+    Windows has no such bounds: there the parent's clock, and `watch`, are all. macOS counts
+    address space in a way of its own, so memory is not bounded there.
+
     Args:
         memory_bytes: Of memory, beyond what it has taken so far.
         time_s: Of the processor.
     """
-    # Libraries reserve far more address space than they use; what counts is what comes on top.
-    taken = int(Path("/proc/self/statm").read_text("ascii").split()[0]) * resource.getpagesize()
+    if sys.platform == "win32":
+        return
+    import resource
+
     limits = {
-        resource.RLIMIT_AS: taken + memory_bytes,
         resource.RLIMIT_CPU: time_s,
         resource.RLIMIT_FSIZE: 0,
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_NOFILE: 64,
     }
+    if sys.platform == "linux":
+        # Libraries reserve far more address space than they use; what counts is what comes on top.
+        taken = int(Path("/proc/self/statm").read_text("ascii").split()[0]) * resource.getpagesize()
+        limits[resource.RLIMIT_AS] = taken + memory_bytes
     for kind, wanted in limits.items():
         _, most = resource.getrlimit(kind)
         bound = wanted if most == resource.RLIM_INFINITY else min(wanted, most)

@@ -133,6 +133,19 @@ def open_file(path: Path) -> WeightsFile:
     return replace(found, tensors=tensors)
 
 
+def open_structure(path: Path) -> WeightsFile:
+    """Opens a TensorFlow meta graph whose checkpoint is not there or not wanted.
+
+    Raises:
+        WeightsError: Where it is another file, or damaged.
+    """
+    kind = format_of(path)
+    if kind.name != "meta_graph":
+        return open_file(path)
+    with _told(path, kind.title):
+        return tf_graph_file.read_structure(path)
+
+
 def format_of(path: Path) -> Format:
     """Returns the format of a file, by its content first and its name second.
 

@@ -38,17 +38,14 @@ class FileSource:
     def read(self, start: int, length: int) -> bytes:
         """Returns exactly `length` bytes from `start`."""
         _within(self.size, start, length)
-        handle = os.open(self.path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-        try:
-            parts, at = [], start
+        with self.path.open("rb", buffering=0) as file:
+            parts, at = [], file.seek(start)
             while at < start + length:
-                part = os.pread(handle, start + length - at, at)
+                part = file.read(start + length - at)
                 if not part:
                     raise ValueError(f"{self.path.name} ends at byte {at}")
                 parts.append(part)
                 at += len(part)
-        finally:
-            os.close(handle)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

@@ -78,6 +78,21 @@ def read_meta_graph(path: Path) -> WeightsFile:
     return _with_checkpoint(path, "meta_graph", Message(whole(of_file(path))), stem)
 
 
+def read_structure(path: Path) -> WeightsFile:
+    """Reads a meta graph without the values of its variables.
+
+    Raises:
+        ValueError: Where it is damaged.
+    """
+    meta = Message(whole(of_file(path)))
+    body = meta.one(2)
+    if body is None:
+        raise ValueError("it holds no graph")
+    signatures = {name: _signature(one) for name, one in meta.table(5).items()}
+    graph = _checked(_with_ports(graph_of(body), signatures))
+    return WeightsFile(path, "meta_graph", {}, {}, graph, (path,))
+
+
 def read_saved_model(path: Path) -> WeightsFile:
     """Reads a SavedModel: its first graph that is for serving, and `variables/`.
 

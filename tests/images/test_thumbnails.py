@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from frostline.report.thumbnails import picture, thumbnail
+from frostline.images.thumbnails import picture, thumbnail
 
 
 def saved(path: Path, size: tuple[int, int] = (40, 20), **save: Any) -> str:

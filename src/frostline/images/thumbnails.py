@@ -8,36 +8,36 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from frostline.report.text import escape
+from frostline.base.html import escape
 
 THUMBNAIL_PX = 240
 # Larger pictures are not decoded for a thumbnail; JPEG is decoded small and may be larger.
 _PIXEL_LIMIT = 64_000_000
 
 
-def thumbnail(path: str, side_px: int = THUMBNAIL_PX) -> bytes:
+def thumbnail(source: str | bytes, side_px: int = THUMBNAIL_PX) -> bytes:
     """Returns a picture as a small upright JPEG.
 
     EXIF orientation is applied, transparency laid on white, and grey values of more than 8 bits
     are stretched to what can be seen.
 
     Args:
-        path: The picture.
+        source: The path of the picture, or the content of its file.
         side_px: What neither side of the thumbnail exceeds.
 
     Raises:
         OSError: Where there is no such file, or it is no picture.
         ValueError: Where it is too large to decode for a thumbnail.
     """
-    if not Path(path).is_file():  # a pipe or a device would block
-        raise FileNotFoundError(path)
+    if isinstance(source, str) and not Path(source).is_file():  # a pipe or a device would block
+        raise FileNotFoundError(source)
     # Pillow warns of odd metadata and of many pixels; neither concerns a thumbnail.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with Image.open(path) as image:
+        with Image.open(source if isinstance(source, str) else io.BytesIO(source)) as image:
             image.draft("RGB", (2 * side_px, 2 * side_px))
             if image.width * image.height > _PIXEL_LIMIT:
-                raise ValueError(f"{path}: too large for a thumbnail.")
+                raise ValueError(f"{image.width} × {image.height} px: too large for a thumbnail.")
             small = _seen(ImageOps.exif_transpose(image))
     small.thumbnail((side_px, side_px), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
@@ -45,16 +45,16 @@ def thumbnail(path: str, side_px: int = THUMBNAIL_PX) -> bytes:
     return buffer.getvalue()
 
 
-def picture(path: str, told: str, side_px: int = THUMBNAIL_PX) -> str:
+def picture(source: str | bytes, told: str, side_px: int = THUMBNAIL_PX) -> str:
     """Returns HTML that shows a picture, or says why it cannot be shown.
 
     Args:
-        path: The picture; it is only read, and may be gone.
+        source: The path of the picture, which may be gone; or the content of its file.
         told: What to say to who cannot see it.
         side_px: Of the thumbnail.
     """
     try:
-        return inline(thumbnail(path, side_px), told)
+        return inline(thumbnail(source, side_px), told)
     except FileNotFoundError:
         return '<div class="missing">The picture is no longer there.</div>'
     except Exception:  # Pillow raises almost anything on a damaged file; a page must not fail

@@ -1,0 +1,1 @@
+"""What Python users hold: objects that show themselves, frames, pictures in memory."""

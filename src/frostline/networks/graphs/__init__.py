@@ -1,0 +1,1 @@
+"""Networks that a file holds as a graph of tensors: TFLite, ONNX, TensorFlow; read as data."""

@@ -1,0 +1,64 @@
+"""`onnx:FILE`: a network in ONNX."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from frostline.base.errors import BackboneError
+from frostline.networks.graphs import pictures
+from frostline.networks.graphs.calls import needed, translate
+from frostline.networks.graphs.onnx import OPERATIONS
+from frostline.networks.graphs.opening import Asked, finished, one_of
+from frostline.networks.translate.draft import Operand
+from frostline.networks.translate.network import TranslatedNetwork
+from frostline.networks.weights_files import formats, guarded
+from frostline.networks.weights_files.records import Node, Port
+
+
+def open_file(path: Path, asked: Asked) -> TranslatedNetwork:
+    """Opens an `.onnx` file.
+
+    Args:
+        path: The file.
+        asked: What else was asked for.
+
+    Raises:
+        BackboneError: Where it is another file, or holds what cannot be translated.
+        WeightsError: Where it is absent, damaged or not safe to read.
+    """
+    where = str(path)
+    guarded.check(path)
+    file = formats.open_file(path)
+    if file.format != "onnx" or file.graph is None:
+        raise BackboneError(f"{where}: must be a file in ONNX; it is {file.format}.")
+    graph = file.graph
+    port = one_of(graph.inputs, asked.input, "input", where)
+    draft, x = pictures.draft_for(port, "channels_first", asked.input_px, where)
+    inner = [Port(name, None, "", _title(node)) for node in graph.nodes for name in node.outputs]
+    output = one_of(graph.outputs, asked.output, "output", where, inner).name
+    opset = file.metadata.get("opset", {}).get("ai.onnx", 13)
+    nodes = [
+        replace(node, attributes={**node.attributes, "_opset": opset})
+        for node in needed(
+            graph.nodes, [output], [one.name for one in graph.inputs] + [*file.tensors]
+        )
+    ]
+    read = {name for node in nodes for name in node.inputs}
+    others = [one.name for one in graph.inputs if one.name in read and one.name != port.name]
+    if others:
+        raise BackboneError(
+            f"{where}: what it gives depends on further inputs: {', '.join(others[:5])}. Name a "
+            "tensor that depends on the picture alone with ?output=NAME."
+        )
+    values: dict[str, Operand] = {
+        name: one.values() for name, one in file.tensors.items() if name in read
+    }
+    values[port.name] = x
+    translate(draft, nodes, values, OPERATIONS, _title)
+    if output not in values:
+        raise BackboneError(f"{where}: nothing gives the output {output!r}.")
+    return finished(draft, values[output], port, asked, path, f"onnx:{path.name}")
+
+
+def _title(node: Node) -> str:
+    # PyTorch begins names with a slash; TensorFlow's converters join several by semicolons.
+    return node.name.lstrip("/").partition(";")[0] or node.op

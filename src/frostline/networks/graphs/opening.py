@@ -1,0 +1,165 @@
+"""What the formats have in common: which input and output is meant, and from draft to network."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from frostline.base.errors import BackboneError, did_you_mean
+from frostline.networks.graphs import pictures
+from frostline.networks.keras import labels
+from frostline.networks.translate import simplify
+from frostline.networks.translate.arrays import slots_of, to_state
+from frostline.networks.translate.build import Built, build
+from frostline.networks.translate.draft import Draft, Operand, Value
+from frostline.networks.translate.graph import Graph
+from frostline.networks.translate.network import (
+    TranslatedNetwork,
+    check_labels,
+    classifier_of,
+)
+from frostline.networks.translate.tensor_layers import fuse_biases
+from frostline.networks.weights import Match
+from frostline.networks.weights_files.records import Port
+
+_MOST_TOLD = 12
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked for in a network's name.
+
+    Attributes:
+        input: The name of the input; empty where the file has one.
+        output: The name of the tensor that the network gives; empty where the file has one.
+        input_px: Height and width of the input, where the file leaves them open.
+        mode: How pixels become the input, in Keras's words; empty where the file tells.
+        labels: A file that names the classes, one a line.
+        pretrained: False for random weights.
+        scope: What the names of the variables that are loaded begin with; the others are drawn.
+        weights: A checkpoint whose values are loaded instead of the file's own.
+        partial: Load what matches of it, and draw the rest.
+    """
+
+    input: str = ""
+    output: str = ""
+    input_px: tuple[int, int] | None = None
+    mode: str = ""
+    labels: Path | None = None
+    pretrained: bool = True
+    scope: str = ""
+    weights: Path | None = None
+    partial: bool = False
+
+
+def one_of(
+    ports: Sequence[Port], asked: str, what: str, where: str, inner: Sequence[Port] = ()
+) -> Port:
+    """Returns the input or output that is meant.
+
+    Args:
+        ports: Those of the file.
+        asked: The name or label that was asked for; empty for the only one.
+        what: `input` or `output`.
+        where: The file, for messages.
+        inner: Tensors that can be asked for besides, by name or label.
+
+    Raises:
+        BackboneError: Where there is none of that name, or several and none is named.
+    """
+    told = ", ".join(_named(port) for port in ports[:_MOST_TOLD])
+    told += ", …" if len(ports) > _MOST_TOLD else ""
+    if asked:
+        found = [port for port in (*ports, *inner) if asked in (port.name, port.label)]
+        if not found:
+            raise BackboneError(
+                f"{where}: has no {what} {asked!r}; its {what}s are {told or 'none'}."
+                f"{did_you_mean(asked, [port.label or port.name for port in (*ports, *inner)])}"
+            )
+        return found[0]
+    if not ports:
+        raise BackboneError(f"{where}: has no {what}.")
+    if len(ports) != 1:
+        raise BackboneError(
+            f"{where}: has {len(ports)} {what}s ({told}). Name one with ?{what}=NAME."
+        )
+    return ports[0]
+
+
+def finished(
+    draft: Draft,
+    given: Operand,
+    port: Port,
+    asked: Asked,
+    path: Path,
+    source: str,
+    match: Match | None = None,
+) -> TranslatedNetwork:
+    """Builds the network of a draft and fills its weights.
+
+    Args:
+        draft: The graph.
+        given: What the network gives.
+        port: The input, as the file declares it.
+        asked: What was asked for.
+        path: The file.
+        source: Where the network comes from, for people.
+        match: What became of the variables of a checkpoint that was asked for.
+
+    Raises:
+        BackboneError: Where it gives nothing of a picture, or its labels are not as many as its
+            scores.
+    """
+    if not isinstance(given, Value):
+        raise BackboneError(f"{draft.where}: what it gives does not depend on the picture.")
+    graph = fuse_biases(draft, simplify.prune(draft.graph(given)))
+    if len(given.shape) == 2:
+        graph = simplify.without_scores(graph)
+    built = build(graph, draft.where)
+    _fill(built, graph, draft, asked.pretrained)
+    classifier = classifier_of(graph, built.shapes)
+    beside = asked.labels or (labels.beside(path) if classifier else None)
+    named = labels.read(beside) if beside else None
+    if named is not None:
+        if not classifier:
+            raise BackboneError(f"{beside}: names classes, and {path.name} gives none.")
+        check_labels(named, built.shapes[graph.output], str(beside))
+    return TranslatedNetwork(
+        module=built.module,
+        graph=graph,
+        shapes=built.shapes,
+        preprocessing=pictures.facts_of(port, asked.mode, draft.input_shape[0]),
+        labels=named,
+        classifier=classifier,
+        source=source,
+        digest=graph.digest,
+        match=match,
+    )
+
+
+def _fill(built: Built, graph: Graph, draft: Draft, pretrained: bool) -> None:
+    """Gives a network its arrays; where its weights are to be random, its fixed numbers alone."""
+    if any(one.is_meta for one in built.module.state_dict().values()):
+        return  # It is built without values.
+    ops = {node.name: node.op for node in graph.nodes}
+    arrays = {
+        slot: array
+        for slot, array in draft.arrays.items()
+        if pretrained or ops.get(slot[0]) == "elementwise"
+    }
+    if pretrained:
+        _check_filled(slots_of(graph, built), arrays, draft.where)
+    built.module.load_state_dict(to_state(graph, built, arrays), strict=False)
+
+
+def _check_filled(
+    slots: Mapping[tuple[str, str], str], arrays: Mapping[tuple[str, str], Tensor], where: str
+) -> None:
+    lacking = sorted({layer for layer, _ in set(slots) - set(arrays)})
+    if lacking:
+        raise BackboneError(f"{where}: has no weights for {', '.join(lacking[:5])}.")
+
+
+def _named(port: Port) -> str:
+    return f"{port.name} ({port.label})" if port.label else port.name

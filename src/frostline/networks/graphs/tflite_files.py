@@ -1,0 +1,59 @@
+"""`tflite:FILE`: a network of TensorFlow Lite, dequantised."""
+
+from pathlib import Path
+
+from frostline.base.errors import BackboneError
+from frostline.networks.graphs import pictures
+from frostline.networks.graphs.calls import needed, translate
+from frostline.networks.graphs.opening import Asked, finished, one_of
+from frostline.networks.graphs.tflite import OPERATIONS
+from frostline.networks.translate.draft import Operand
+from frostline.networks.translate.network import TranslatedNetwork
+from frostline.networks.weights_files import formats, guarded
+from frostline.networks.weights_files.records import Graph, Node, Port
+
+
+def open_file(path: Path, asked: Asked) -> TranslatedNetwork:
+    """Opens a `.tflite` file.
+
+    Args:
+        path: The file.
+        asked: What else was asked for.
+
+    Raises:
+        BackboneError: Where it is another file, or holds what cannot be translated.
+        WeightsError: Where it is absent, damaged or not safe to read.
+    """
+    where = str(path)
+    guarded.check(path)
+    file = formats.open_file(path)
+    if file.format != "tflite" or file.graph is None:
+        raise BackboneError(f"{where}: must be a file of TensorFlow Lite; it is {file.format}.")
+    graph = file.graph
+    port = one_of(graph.inputs, asked.input, "input", where)
+    draft, x = pictures.draft_for(port, "channels_last", asked.input_px, where)
+    output = _output(graph, asked.output, where)
+    nodes = needed(graph.nodes, [output], [port.name, *file.tensors])
+    read = {name for node in nodes for name in node.inputs}
+    values: dict[str, Operand] = {
+        name: one.values() for name, one in file.tensors.items() if name in read
+    }
+    values[port.name] = x
+    translate(draft, nodes, values, OPERATIONS, _title)
+    source = f"tflite:{path.name}"
+    return finished(draft, values[output], port, asked, path, source)
+
+
+def _output(graph: Graph, asked: str, where: str) -> str:
+    """Returns the tensor that is meant: an output of the file, or any other by its full name."""
+    inner = [
+        Port(name, None, "", name.partition(";")[0])
+        for node in graph.nodes
+        for name in node.outputs
+    ]
+    return one_of(graph.outputs, asked, "output", where, inner).name
+
+
+def _title(node: Node) -> str:
+    # The converter joins the names of all that it made one operation of.
+    return node.name.partition(";")[0]

@@ -1,0 +1,1 @@
+"""Sounds as pictures: decoding, windows, log-mel spectrograms, and views of them."""
