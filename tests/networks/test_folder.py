@@ -237,7 +237,6 @@ def test_a_config_that_does_not_hold(tmp_path: Path) -> None:
         ({"pretrained_cfg": {"mean": [1, 2]}}, "its preprocessing does not hold"),
         ({"pretrained_cfg": {"interpolation": "magic"}}, "asks for interpolation 'magic'"),
         ({"num_classes": "three"}, "cannot be built with this configuration"),
-        ({"pretrained_cfg": {"input_size": [1, 64, 64]}}, "takes 1-channel images"),
     ],
 )
 def test_a_config_with_a_wrong_value(tmp_path: Path, values: dict[str, Any], said: str) -> None:

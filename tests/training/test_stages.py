@@ -406,7 +406,7 @@ def test_several_labels_an_image(several: Path, tmp_path: Path, start: str, bala
     words = StringIO()
     made = run(several, tmp_path / "run", wanted, Console(words, verbose=True))
     assert "a sigmoid for each class\n" in words.getvalue()
-    assert "2 classes, several for an image: blue, green\n" in words.getvalue()
+    assert "36 pictures in 2 classes, several for a picture: blue 20, green" in words.getvalue()
     scores = made.read_metrics()["val"]
     assert scores["labels"] == ["blue", "green"]
     assert {"n", "accuracy", "log_loss", "macro_f1", "mean_average_precision", "per_class"} <= set(

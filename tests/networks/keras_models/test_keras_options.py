@@ -113,7 +113,7 @@ def test_weights_that_cannot_be_had_are_told_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "unit"])
 def test_every_mode_is_what_keras_makes_of_pixels(mode: str) -> None:
     pixels = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8)
     last = pixels.permute(0, 2, 3, 1).numpy().astype("float32")
