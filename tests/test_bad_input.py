@@ -361,8 +361,8 @@ def test_csv_faults(tmp_path: Path, capsys: Capture) -> None:
         (
             "tim:resnet50",
             (
-                "unknown kind 'tim'; known are timm, torchvision, transformers, keras, py, "
-                "dir, hub, builtin. "
+                "unknown kind 'tim'; known are timm, torchvision, transformers, keras, tflite, "
+                "onnx, tf, py, dir, hub, builtin. "
                 "Did you mean timm?"
             ),
         ),

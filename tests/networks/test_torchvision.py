@@ -360,7 +360,11 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
         ("arguments", {"foo": 1}, "the architecture takes no argument 'foo'."),
         ("arguments", [1], "frostline.arguments must be a table, not [1]."),
         ("preprocessing", ..., "frostline.preprocessing must be a table, not None."),
-        ("preprocessing", {"mean": [1, 2]}, "preprocessing.mean and std must have as many values as the network"),
+        (
+            "preprocessing",
+            {"mean": [1, 2]},
+            "preprocessing.mean and std must have as many values as the network",
+        ),
         ("preprocessing", {"crop_pct": 1.5}, "preprocessing.crop_pct does not hold: 1.5."),
         ("preprocessing", {"width_px": 0}, "preprocessing.width_px does not hold: 0."),
         ("preprocessing", {"interpolation": "magic"}, "asks for interpolation 'magic'"),
