@@ -333,13 +333,13 @@ def test_json_that_nests_without_end_is_refused(tmp_path: Path) -> None:
 
 def test_what_takes_too_long_or_too_much_is_refused_by_the_process_apart(tmp_path: Path) -> None:
     slow = tmp_path / "slow.pkl"
-    slow.write_bytes(b"\x80\x02" + b"N0" * 20_000_000 + b"N.")
+    slow.write_bytes(b"\x80\x02" + b"N0" * 8_000_000 + b"N.")
     with pytest.raises(WeightsError, match="takes more than 1 seconds") as refused:
         guarded.inspect(slow, time_s=1)
     assert "\n" not in str(refused.value)
     large = tmp_path / "large.pkl"
     large.write_bytes(b"\x80\x02(" + b"J1234" * 3_000_000 + b"t.")
-    with pytest.raises(WeightsError, match="of memory"):
+    with pytest.raises(WeightsError, match="memory"):
         guarded.inspect(large, memory_bytes=64 << 20, time_s=60)
 
 
