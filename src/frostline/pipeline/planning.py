@@ -26,7 +26,7 @@ from frostline.run.folder import RunFolder
 LEAST_SEARCH_S = 100.0
 PASSES = 2.0
 # What else a run of a given time takes: imports, measurements, scores and the report.
-REST_S = 12.0
+REST_S = 14.0
 # The pass may take this share of the time that is given; else there are fewer views.
 PASS_SHARE = 0.35
 

@@ -34,7 +34,7 @@ AUTO = "auto"
 SAMPLE = 64
 # Below so many seconds of the eager engine's work, no conversion is worth trying: it takes some
 # seconds, and two to three times the speed is what can be hoped for.
-WORTH_CONVERTING_S = 30.0
+WORTH_CONVERTING_S = 12.0
 
 
 def with_engine(model: Classifier, name: str, cache: Path) -> Classifier:
