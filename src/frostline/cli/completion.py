@@ -89,11 +89,8 @@ def bash(root: Command) -> str:
         words = [*(below.name for below in one.actions), *_names(one)]
         cases.append(f"    {shlex.quote(path)}) words={shlex.quote(' '.join(words))} ;;")
     values = [
-        f"    {shlex.quote(f'{path} {name}')}) words={shlex.quote(' '.join(option.choices))} ;;"
-        for path, one in _walk(root)
-        for option in one.options
-        if option.choices
-        for name in option.names
+        f"    {shlex.quote(words)}) words={shlex.quote(choices)} ;;"
+        for words, choices in _with_choices(root)
     ]
     return f"""\
 _frostline() {{
@@ -124,11 +121,8 @@ def zsh(root: Command) -> str:
         words = " ".join(shlex.quote(f"{name}:{about}") for name, about in told)
         cases.append(f"    {shlex.quote(path)}) told=({words}) ;;")
     values = [
-        f"    {shlex.quote(f'{path} {name}')}) compadd -- {' '.join(option.choices)}; return ;;"
-        for path, one in _walk(root)
-        for option in one.options
-        if option.choices
-        for name in option.names
+        f"    {shlex.quote(words)}) compadd -- {choices}; return ;;"
+        for words, choices in _with_choices(root)
     ]
     return f"""\
 _frostline() {{
@@ -182,6 +176,14 @@ def _fish_quoted(word: str) -> str:
     if word.replace("-", "").isalnum():
         return word
     return "'" + word.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _with_choices(root: Command) -> Iterator[tuple[str, str]]:
+    """Yields each option that has choices, after the words before it, and what may follow it."""
+    for path, one in _walk(root):
+        for option in one.options:
+            if option.choices:
+                yield from ((f"{path} {name}", " ".join(option.choices)) for name in option.names)
 
 
 def _walk(one: Command, path: str = "") -> Iterator[tuple[str, Command]]:

@@ -193,13 +193,6 @@ def _product(call: Call) -> Seen:
     return Seen((*rows, *columns), spans).mixed(factors)
 
 
-def _attention(call: Call) -> Seen:
-    query, _, value = call.given[:3] if len(call.given) > 2 else call.given * 3
-    seen = query[1]
-    spans = joined(_all(call))
-    return Seen((*seen.dims[:-1], value[1].dims[-1]), spans).mixed(seen.axes_in(range(2, 3)))
-
-
 def _permuted(call: Call) -> Seen:
     seen, rank = call.first, len(call.first.dims)
     if call.name == "permute":

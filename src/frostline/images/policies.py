@@ -2,14 +2,17 @@
 
 import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from frostline.base.errors import RecipeError, did_you_mean, raise_all
 from frostline.base.files import digest_json
+
+T = TypeVar("T")
 
 VIEW_CENTER = "center"
 # Part of every policy's digest. Change it whenever a pixel of an augmented view would change.
@@ -152,17 +155,22 @@ CENTER = View()
 
 
 def preset(name: str) -> Policy:
-    """Returns the policy of this name.
+    """Returns the policy of this name; see `of_name`."""
+    return of_name(name, PRESETS)
+
+
+def of_name(name: str, presets: Mapping[str, T]) -> T:
+    """Returns the preset of this name.
 
     Raises:
         RecipeError: For an unknown name.
     """
-    if name not in PRESETS:
+    if name not in presets:
         raise RecipeError(
-            f"view policy {name!r}: not a preset; presets are {', '.join(PRESETS)}."
-            + did_you_mean(name, PRESETS)
+            f"view policy {name!r}: not a preset; presets are {', '.join(presets)}."
+            + did_you_mean(name, presets)
         )
-    return PRESETS[name]
+    return presets[name]
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from frostline.base.errors import RecipeError, did_you_mean, raise_all
+from frostline.base.errors import RecipeError, raise_all
 from frostline.base.files import digest_json
-from frostline.images.policies import View
+from frostline.images.policies import View, of_name
 
 # Part of every policy's digest. Change it whenever a value of a view would change.
 VERSION = "1"
@@ -74,17 +74,8 @@ PRESETS = {
 
 
 def preset(name: str) -> SoundPolicy:
-    """Returns the policy of this name.
-
-    Raises:
-        RecipeError: For an unknown name.
-    """
-    if name not in PRESETS:
-        raise RecipeError(
-            f"view policy {name!r}: not a preset; presets are {', '.join(PRESETS)}."
-            + did_you_mean(name, PRESETS)
-        )
-    return PRESETS[name]
+    """Returns the policy of this name; see `frostline.images.policies.of_name`."""
+    return of_name(name, PRESETS)
 
 
 def changes(policy: SoundPolicy) -> list[str]:
