@@ -20,7 +20,7 @@ from frostline.model.classifier import Classifier
 from frostline.networks import catalog
 from frostline.networks.registry import kind_of
 from frostline.run.folder import RunFolder, open_run
-from frostline.scores import evaluation, metrics
+from frostline.scores import evaluation, metrics, pooling
 from frostline.sound import thumbnails, windows
 from frostline.sound.loading import files_of, medium, windows_of
 
@@ -271,7 +271,9 @@ def evaluate_on(
         raise ListingError(f"{name}: has no readable images in split {split!r}.")
     chosen = [rows[position] for position in kept]
     listing = files_of(listing.with_problems(problems), whole)
-    judged, means = windows.pooled(chosen, torch.cat(parts), listing)
+    numbers = windows.file_numbers(chosen)
+    means = pooling.mean(torch.cat(parts), None if numbers is None else torch.tensor(numbers))
+    judged = windows.files_of_rows(chosen, listing)
     return evaluation.scored(split, judged, means, model.labels, several), listing
 
 
