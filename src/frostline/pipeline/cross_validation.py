@@ -68,7 +68,7 @@ def probe_facts(filled: Filled) -> dict[str, Any] | None:
         return None
     folded = fold_probes(filled, count)
     facts = _facts(filled, folded)
-    filled.planned.prepared.request.console.detail(cross_validated(facts))
+    filled.planned.prepared.request.console.detail(cross_validated(facts, filled.listing.noun))
     return facts
 
 

@@ -135,7 +135,9 @@ def _score(model: Classifier, source: Source, filled: Filled) -> dict[str, Score
             )
             console.detail(evaluation.summary(name, scored[name].metrics))
         elif name == "val":
-            console.say("val: no images, so nothing tells how right the model is; see --val")
+            console.say(
+                f"val: no {listing.noun}s, so nothing tells how right the model is; see --val"
+            )
     return scored
 
 

@@ -58,7 +58,9 @@ def fit_probe(filled: Filled, views: Sequence[View] = ()) -> dict[str, Any]:
     put(filled.sources.at(-1)[0], best.probe)
     record = _record(best)
     console = filled.planned.prepared.request.console
-    several = f", on {best.views} views of each image" if best.views > 1 else ""
+    several = (
+        f", on {best.views} views of each {filled.listing.nouns.row}" if best.views > 1 else ""
+    )
     console.detail(
         f"probe: logistic regression{several}, L2 penalty C = {best.probe.inverse_penalty:.3g} "
         f"(the best of {len(best.probe.tried)} on {_chosen_on(best.probe)}), {_told(record)}"

@@ -124,7 +124,7 @@ def _cross_validated(
     units = len(set(groups)) if groups is not None else examples.count
     if units < 2:
         only = Tried(penalties.c_of(first), 0.0, 0.0)
-        return only.inverse_penalty, [only], "no images:"
+        return only.inverse_penalty, [only], "nothing:"
     folds = min(FOLDS, units)
     fold = dealt.assign(examples.targets, folds, groups)
     if len(fold) > _MOST_IN_FOLDS:
