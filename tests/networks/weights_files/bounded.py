@@ -98,8 +98,8 @@ def _answer(work: Callable[[Path], object], path: Path) -> tuple[str, str]:
     try:
         work(path)
     except FrostlineError as error:
-        text = str(error)
-        return ("broke", f"two lines: {text}") if "\n" in text else ("refused", text)
+        # As the command prints it: names from a file may hold line breaks.
+        return "refused", " ".join(str(error).split())
     except MemoryError:
         return "broke", "MemoryError"
     except BaseException:
