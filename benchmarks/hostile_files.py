@@ -11,14 +11,14 @@ comes first, and says so in one line (`guarded.check`); such files are counted b
 """
 
 import argparse
-import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from common import table
+from frostline.networks.weights_files import guarded, look
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
@@ -38,20 +38,25 @@ def main() -> None:
     arguments.add_argument("--seed", type=int, default=0)
     arguments.add_argument("--only", nargs="+", choices=list(MAKERS), default=list(MAKERS))
     args = arguments.parse_args()
-    rows, broken = [], 0
-    for kind in args.only:
+    # What a process apart does is done in the forked one.
+    guarded.check = look.inspect  # type: ignore[assignment]
+    broken: list[str] = []
+    table([*HEADS, "broke"], rows(args.only, args.mutations, args.seed, broken))
+    sys.stderr.writelines(broken)
+    sys.exit(1 if broken else 0)
+
+
+def rows(kinds: Sequence[str], count: int, seed: int, broken: list[str]) -> Iterator[list[object]]:
+    """Yields the rows of the table, and adds to `broken` what did what none may."""
+    for kind in kinds:
         works = {"inspect": openers.inspect}
         if kind in openers.NETWORKS:
             works["network"] = openers.opener(kind)
         for name, work in works.items():
-            done = outcomes(kind, work, args.mutations, args.seed)
+            done = outcomes(kind, work, count, seed)
             bad = [(what, one) for what, one in done if is_broken(kind, one)]
-            for what, one in bad:
-                sys.stderr.write(f"{what}, {name}: {one.kind}: {one.said}\n\n")
-            broken += len(bad)
-            rows.append([kind, name, *summary(done), len(bad)])
-    table([*HEADS, "broke"], rows)
-    sys.exit(1 if broken else 0)
+            broken += [f"{what}, {name}: {one.kind}: {one.said}\n\n" for what, one in bad]
+            yield [kind, name, *summary(done), len(bad)]
 
 
 def outcomes(
@@ -61,11 +66,9 @@ def outcomes(
     with tempfile.TemporaryDirectory(prefix="frostline-") as folder:
         # Once in this process: what is imported late is there in all children.
         work(make(kind, Path(folder) / "whole"))
-        found = []
-        for what, path in mutants(kind, Path(folder) / "mutants", count, seed):
-            found.append((what, bounded.run(work, path)))
-            shutil.rmtree(path.parent if path.is_file() else path, ignore_errors=True)
-        return found
+        made = list(mutants(kind, Path(folder) / "mutants", count, seed))
+        done = bounded.run(work, [path for _, path in made])
+        return [(what, one) for (what, _), one in zip(made, done, strict=True)]
 
 
 def is_broken(kind: str, one: Outcome) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from frostline.networks import catalog
-from frostline.networks.weights_files import formats, guarded, inspection, look
+from frostline.networks.weights_files import formats, inspection, look
 
 # Files that hold a network, by how they are named.
 NETWORKS = {
@@ -37,12 +37,10 @@ def inspect(path: Path) -> None:
 def opener(kind: str) -> Callable[[Path], None]:
     """Returns what opens a file of a kind as `summary` does, up to finding its lines.
 
-    Files are read in this process: where that ends it, the command's own guard has told before.
+    Set `guarded.check` to `look.inspect` before, or each file is read in one more process.
     """
 
     def open_network(path: Path) -> None:
-        # The process apart would be another child of this one.
-        guarded.check = look.inspect  # type: ignore[assignment]
         place = path / "model.json" if kind.startswith("tfjs_l") and path.is_dir() else path
         catalog.trace(catalog.find(NETWORKS[kind].format(place)))
 

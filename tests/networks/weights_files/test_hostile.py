@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from frostline.base.errors import WeightsError
+from frostline.networks import catalog
 from frostline.networks.weights_files import guarded, look
-from networks.weights_files.makers import IN_HDF5, MAKERS, make, mutants
+from networks.weights_files import bounded, openers
+from networks.weights_files.makers import FILES, IN_HDF5, MAKERS, make, mutants
 
 READING = Path(__file__).resolve().parent / "reading.py"
 MEMORY_BYTES = 768 << 20
@@ -80,6 +82,37 @@ def test_three_hundred_damaged_files_of_each_kind_are_refused_or_read(
     kind: str, tmp_path: Path
 ) -> None:
     print(kind, check(kind, tmp_path / "mutants", 300))  # noqa: T201
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sizes of processes are read from /proc")
+@pytest.mark.parametrize("kind", openers.NETWORKS)
+def test_thirty_damaged_networks_of_each_kind_are_refused_or_opened(
+    kind: str, tmp_path: Path
+) -> None:
+    work = openers.opener(kind)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(guarded, "check", look.inspect)
+        work(make(kind, tmp_path / "whole"))
+        made = list(mutants(kind, tmp_path / "mutants", 30, seed=1))
+        before = snapshot(tmp_path / "mutants")
+        done = bounded.run(work, [path for _, path in made])
+    for (what, _), one in zip(made, done, strict=True):
+        assert one.kind != "broke", f"{what}: {one.said}"
+        # A process apart is lost first, where the HDF5 library crashes.
+        assert one.kind != "died" or kind in IN_HDF5, f"{what}: {one.said}"
+        assert one.bytes < 1 << 30
+    assert snapshot(tmp_path / "mutants") == before
+    assert {"read", "refused"} <= {one.kind for one in done}
+
+
+@pytest.mark.parametrize("name", ["model.h5", "model.keras"])
+def test_networks_in_hdf5_are_read_by_a_process_apart_first(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+    monkeypatch.setattr(guarded, "check", asked.append)
+    catalog.find(f"keras:{FILES / name}?mode=tf")
+    assert asked == [FILES / name]
 
 
 STRANGE = (
