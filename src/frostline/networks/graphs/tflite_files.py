@@ -3,11 +3,10 @@
 from pathlib import Path
 
 from frostline.base.errors import BackboneError
-from frostline.networks.graphs import pictures
-from frostline.networks.graphs.calls import needed, translate
+from frostline.networks.graphs.calls import needed
 from frostline.networks.graphs.opening import Asked, finished, one_of
+from frostline.networks.graphs.source import GraphSource
 from frostline.networks.graphs.tflite import OPERATIONS
-from frostline.networks.translate.draft import Operand
 from frostline.networks.translate.network import TranslatedNetwork
 from frostline.networks.weights_files import formats, guarded
 from frostline.networks.weights_files.records import Graph, Node, Port
@@ -31,17 +30,21 @@ def open_file(path: Path, asked: Asked) -> TranslatedNetwork:
         raise BackboneError(f"{where}: must be a file of TensorFlow Lite; it is {file.format}.")
     graph = file.graph
     port = one_of(graph.inputs, asked.input, "input", where)
-    draft, x = pictures.draft_for(port, "channels_last", asked.input_px, where)
     output = _output(graph, asked.output, where)
     nodes = needed(graph.nodes, [output], [port.name, *file.tensors])
     read = {name for node in nodes for name in node.inputs}
-    values: dict[str, Operand] = {
-        name: one.values() for name, one in file.tensors.items() if name in read
-    }
-    values[port.name] = x
-    translate(draft, nodes, values, OPERATIONS, _title)
-    source = f"tflite:{path.name}"
-    return finished(draft, values[output], port, asked, path, source)
+    source = GraphSource(
+        where,
+        "channels_last",
+        port,
+        port.name,
+        output,
+        nodes,
+        {name: one.values() for name, one in file.tensors.items() if name in read},
+        OPERATIONS,
+        _title,
+    )
+    return finished(source, asked, path, f"tflite:{path.name}")
 
 
 def _output(graph: Graph, asked: str, where: str) -> str:
