@@ -20,6 +20,7 @@ from frostline.networks.translate.network import (
     check_labels,
     classifier_of,
 )
+from frostline.networks.translate.runtime_part import runtime_of
 from frostline.networks.translate.tensor_layers import fuse_biases
 from frostline.networks.weights import Match
 from frostline.networks.weights_files.records import Port
@@ -140,6 +141,11 @@ def _fill(built: Built, graph: Graph, draft: Draft, pretrained: bool) -> None:
     """Gives a network its arrays; where its weights are to be random, its fixed numbers alone."""
     if any(one.is_meta for one in built.module.state_dict().values()):
         return  # It is built without values.
+    if not pretrained and (runtime := runtime_of(built.module)):
+        raise BackboneError(
+            f"{draft.where}: {runtime} runs a part of it, whose weights are those of the file: "
+            "they cannot be random, nor come from elsewhere."
+        )
     ops = {node.name: node.op for node in graph.nodes}
     arrays = {
         slot: array

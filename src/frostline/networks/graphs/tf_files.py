@@ -9,7 +9,7 @@ import numpy as np
 from frostline.base.errors import BackboneError
 from frostline.networks.graphs import variables
 from frostline.networks.graphs.opening import Asked, finished, one_of
-from frostline.networks.graphs.source import GraphSource
+from frostline.networks.graphs.source import GraphSource, RunSource
 from frostline.networks.graphs.tensorflow import OPERATIONS
 from frostline.networks.graphs.tf_flat import (
     flat,
@@ -17,6 +17,8 @@ from frostline.networks.graphs.tf_flat import (
     title,
     without_branches,
 )
+from frostline.networks.graphs.tf_program import PICTURE, TensorFlowParts
+from frostline.networks.runtimes.names import TENSORFLOW
 from frostline.networks.translate.draft import Operand
 from frostline.networks.translate.network import TranslatedNetwork
 from frostline.networks.weights_files import formats, guarded
@@ -61,6 +63,9 @@ def open_file(path: Path, asked: Asked) -> TranslatedNetwork:
     held, match = variables.values_of(ordered, _source(file, asked, where))
     values: dict[str, Operand] = {name: np.array(value) for name, value in truths.items()}
     computed = [_filled(node, file) for node in ordered if node.op not in variables.OPERATIONS]
+    fixed = {name: np.asarray(value) for name, value in (values | held).items()}
+    parts = TensorFlowParts(file_path, file.format, computed, source, port.dtype, fixed)
+    runs = file.format != "tfjs"
     found = GraphSource(
         where,
         _layout(ordered, where),
@@ -71,6 +76,8 @@ def open_file(path: Path, asked: Asked) -> TranslatedNetwork:
         values | held,
         OPERATIONS,
         lambda node: title(node.name),
+        RunSource(TENSORFLOW, parts.cut, PICTURE, parts.name) if runs else None,
+        "" if runs else "TensorFlow itself does not read TensorFlow.js.",
     )
     told = f"tf:{path.name} ({file.format.replace('_', ' ')})"
     return finished(found, asked, path, told, match if asked.weights or asked.scope else None)

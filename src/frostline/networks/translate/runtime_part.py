@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from frostline.base.errors import BackboneError
 from frostline.networks.runtimes.names import RUNTIMES
@@ -114,11 +114,40 @@ class Unpack(nn.Module):
         return f"{self.start}, {self.shape}"
 
 
-def starts_frozen(parts: Sequence[nn.Module]) -> bool:
-    """Tells whether the first of a network's modules that compute is run by another runtime."""
-    plain = (nn.Identity, Permute)
-    first = next((part for part in parts if not isinstance(part, plain)), None)
-    return isinstance(first, RuntimePart)
+def runtime_of(module: nn.Module) -> str:
+    """Returns what runs a part of a network, as people call it; empty where all is translated."""
+    found = next((one for one in module.modules() if isinstance(one, RuntimePart)), None)
+    return "" if found is None else RUNTIMES[found.graph.runtime].title
+
+
+def told(module: nn.Module) -> str:
+    """Says in a sentence which part of a network another runtime runs; empty where none does."""
+    found = [(path, one) for path, one in module.named_modules() if isinstance(one, RuntimePart)]
+    if not found:
+        return ""
+    path, part = found[0]
+    return (
+        f"{RUNTIMES[part.graph.runtime].title} runs what leads to {path}, as the file has it: it "
+        "stays frozen, and has no lines inside. A tensor of it can be named with ?output=NAME."
+    )
+
+
+def takes_exact(module: nn.Module, graph: fx.Graph) -> bool:
+    """Tells whether all that reads a network's input is such a part, which computes in float32.
+
+    Args:
+        module: The network.
+        graph: What it does.
+    """
+    waiting = [node for node in graph.nodes if node.op == "placeholder"]
+    while waiting:
+        for reader in waiting.pop().users:
+            found = module.get_submodule(str(reader.target)) if reader.op == "call_module" else None
+            if isinstance(found, nn.Identity | Permute):
+                waiting.append(reader)
+            elif not isinstance(found, RuntimePart):
+                return False
+    return True
 
 
 def _run(settings: Settings, shapes: Sequence[Shape], layout: str) -> nn.Module:
@@ -132,7 +161,7 @@ def _run(settings: Settings, shapes: Sequence[Shape], layout: str) -> nn.Module:
             f"the part that {RUNTIMES[runtime].title} runs takes {settings['input_shape']} alone."
         )
     graph = RuntimeGraph(
-        f"the part that {RUNTIMES[runtime].title} runs",
+        "this network",
         runtime,
         str(settings["input"]),
         tuple(name for name, _ in outputs),
