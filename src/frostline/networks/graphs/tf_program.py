@@ -21,6 +21,7 @@ from frostline.networks.weights_files.records import Node
 from frostline.networks.weights_files.wire_out import field
 
 _NODE, _LIBRARY, _FUNCTION = 1, 2, 1
+_SIGNATURE, _FUNCTION_NODE = 1, 3
 _NAME, _OP, _READ, _ATTRIBUTE = 1, 2, 3, 5
 _TYPE, _TENSOR = 6, 8
 _DTYPE, _SHAPE, _CONTENT = 1, 2, 4
@@ -62,8 +63,9 @@ class TensorFlowParts:
         made = [_placeholder(self.dtype)]
         made += [_constant(name, value) for name, value in self.fixed.items() if name in read]
         made += [self._node(node) for node in chosen if node.outputs[0] not in self._same]
-        library = [field(_LIBRARY, one.span.read()) for one in self._body.many(_LIBRARY)]
-        return b"".join((*(field(_NODE, one) for one in made), *library))
+        library = [field(_FUNCTION, one.span.read()) for one in self._called(chosen)]
+        nodes = [field(_NODE, one) for one in made]
+        return b"".join((*nodes, *([field(_LIBRARY, b"".join(library))] if library else [])))
 
     def name(self, tensor: str) -> str:
         """Returns what the part calls a tensor: what only hands on is left out."""
@@ -76,15 +78,34 @@ class TensorFlowParts:
         return tf_graph_file.definition(self.path, self.kind)
 
     @cached_property
+    def _functions(self) -> dict[str, Message]:
+        found = [one for library in self._body.many(_LIBRARY) for one in library.many(_FUNCTION)]
+        signatures = [one.one(_SIGNATURE) for one in found]
+        return {
+            told.text(1): one
+            for told, one in zip(signatures, found, strict=True)
+            if told is not None
+        }
+
+    @cached_property
     def _raw(self) -> dict[tuple[str, str], Message]:
         """All nodes of the file, by the function that they lie in and their name."""
         found = {("", one.text(_NAME)): one for one in self._body.many(_NODE)}
-        for library in self._body.many(_LIBRARY):
-            for function in library.many(_FUNCTION):
-                signature = function.one(1)
-                inside = signature.text(1) if signature else ""
-                found |= {(inside, one.text(_NAME)): one for one in function.many(3)}
+        for inside, function in self._functions.items():
+            found |= {(inside, one.text(_NAME)): one for one in function.many(_FUNCTION_NODE)}
         return found
+
+    def _called(self, chosen: Sequence[Node]) -> list[Message]:
+        """Returns the functions that nodes call, and those that these call."""
+        raw = [self._raw.get(node.attributes.get(ORIGIN, ("", ""))) for node in chosen]
+        waiting = [one for one in raw if one is not None]
+        found: dict[str, Message] = {}
+        while waiting:
+            for name in _functions_of(waiting.pop()):
+                if name in self._functions and name not in found:
+                    found[name] = self._functions[name]
+                    waiting += found[name].many(_FUNCTION_NODE)
+        return list(found.values())
 
     @cached_property
     def _same(self) -> dict[str, str]:
@@ -115,6 +136,16 @@ class TensorFlowParts:
                 *(field(_ATTRIBUTE, one) for one in attributes),
             )
         )
+
+
+def _functions_of(node: Message) -> list[str]:
+    """Returns the names of the functions that a node calls."""
+    found = [node.text(_OP)]
+    for value in node.table(_ATTRIBUTE).values():
+        listed = value.one(1)
+        calls = [*value.many(10), *(listed.many(9) if listed is not None else [])]
+        found += [one.text(1) for one in calls]
+    return found
 
 
 def _placeholder(dtype: str) -> bytes:
