@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import IO, Any
 
+from frostline.base.memory import is_out_of_memory
 from frostline.networks.runtimes import frames
 from frostline.networks.runtimes.session import Program, RefusedError, Session
 from frostline.networks.weights_files import bounds
@@ -67,7 +68,8 @@ def _load(asked: dict[str, Any], program: bytes) -> Session:
 
 
 def _reason(error: Exception) -> dict[str, Any]:
-    if isinstance(error, MemoryError) or "bad_alloc" in str(error) or "OOM" in str(error):
+    # Libraries have errors of their own for it, which say it in words.
+    if is_out_of_memory(error) or is_out_of_memory(RuntimeError(str(error))):
         return {"memory": True}
     return {"refused": " ".join(str(error).split())[:400] or type(error).__name__}
 
