@@ -20,6 +20,7 @@ from frostline.frost.choice import find_line
 from frostline.networks import catalog, model_folder
 from frostline.networks.record import OpenedBackbone
 from frostline.networks.registry import kind_of
+from timm_families import TIMM
 
 CLOSE = 1e-5
 FILES = Path(__file__).parent / "weights_files" / "files"
@@ -80,6 +81,7 @@ ALL = (
     *(f"keras:{family}" for family in KERAS),
     *(f"torchvision:{name}" for name in TORCHVISION),
     *(f"transformers:{name}" for name in TRANSFORMERS),
+    *(f"timm:{name}" for name in TIMM),
 )
 without_keras = pytest.mark.skipif(find_spec("keras") is None, reason="Keras is not installed")
 without_transformers = pytest.mark.skipif(
@@ -105,6 +107,19 @@ def of_transformers(name: str, folder: Path) -> str:
     return f"transformers:{folder}?pretrained=false"
 
 
+def of_timm(module: str, folder: Path) -> str:
+    name, _, arguments = TIMM.get(module, module).partition("@")[0].partition("?")
+    return f"timm:{name}?pretrained=false&num_classes=5" + (f"&{arguments}" if arguments else "")
+
+
+def px_of(case: str) -> int:
+    """Returns the side of a network's images; 0 for its own."""
+    kind, _, name = case.partition(":")
+    if kind == "timm":
+        return int(TIMM.get(name, "").partition("@")[2] or 0)
+    return PX.get(name, 64) if kind == "torchvision" else 0
+
+
 OPENING: Mapping[str, Callable[[str, Path], str]] = {
     "keras": lambda name, folder: f"keras:{KERAS[name]}&pretrained=false&classes=5",
     "torchvision": lambda name, folder: f"torchvision:{name}?pretrained=false&num_classes=5",
@@ -113,7 +128,7 @@ OPENING: Mapping[str, Callable[[str, Path], str]] = {
         f"builtin:{name}" + ("" if name == "efficientnet_lite0" else "?pretrained=false")
     ),
     "py": lambda name, folder: "py:own_network:small?classes=5",
-    "timm": lambda name, folder: f"timm:{name}?pretrained=false&num_classes=5",
+    "timm": of_timm,
     **{
         kind: lambda name, folder, kind=kind: f"{kind}:{FILES / name}?mode=tf&pretrained=false"
         for kind in ("tf", "onnx", "tflite")
@@ -138,8 +153,7 @@ def check(case: str, folder: Path) -> None:
     torch.manual_seed(0)
     one = catalog.find(OPENING[kind](name, folder))
     awake(one.module)
-    px = PX.get(name, 64) if kind == "torchvision" else 0
-    traced = catalog.trace(one, px)
+    traced = catalog.trace(one, px_of(case))
     batch = torch.randn(3, *traced.input_shape, generator=torch.Generator().manual_seed(1))
     check_cuts(traced, batch)
     check_default_line(traced)
