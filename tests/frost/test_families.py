@@ -18,10 +18,10 @@ from safetensors.torch import load_file, save_file
 from timm.models._registry import _module_to_models
 from torch import nn
 
+from families import CUT_OF_TORCHVISION, TIMM
 from frostline import frost
 from frostline.frost.choice import auto_lines
 from odd_modules import MODULES
-from timm_families import TIMM
 
 DROPS = ("drop_rate", "drop_path_rate", "proj_drop_rate", "attn_drop_rate", "pos_drop_rate")
 CLOSE = 1e-5
@@ -77,12 +77,6 @@ SPREAD = (
     Family("layers used twice", 32, source="users"),
     Family("recurrent", 32, source="users"),
     Family("plain chain", 32, source="users"),
-)
-TORCHVISION = (
-    *("alexnet", "vgg11_bn", "resnet18", "densenet121", "squeezenet1_1", "googlenet"),
-    *("inception_v3", "mobilenet_v2", "mobilenet_v3_small", "shufflenet_v2_x0_5", "mnasnet0_5"),
-    *("efficientnet_b0", "regnet_y_400mf", "convnext_tiny", "vit_b_32", "swin_t", "swin_v2_t"),
-    "maxvit_t",
 )
 
 
@@ -149,7 +143,7 @@ def test_every_family_of_timm_holds(module: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", TORCHVISION)
+@pytest.mark.parametrize("name", CUT_OF_TORCHVISION)
 def test_every_family_of_torchvision_holds(name: str, tmp_path: Path) -> None:
     px = {"inception_v3": 299, "swin_v2_t": 256}.get(name, 224)
     check(Family(name, px, source="torchvision"), tmp_path)
