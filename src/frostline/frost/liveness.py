@@ -108,7 +108,8 @@ def steps_of(
     Raises:
         LineError: Where the network does not run on images of this shape.
     """
-    meta = _without_norms(copy_sharing_tensors(net, "meta"))
+    # Work is counted with hooks on what needs a gradient, which a view of a parameter has not.
+    meta = _without_norms(copy_sharing_tensors(net, "meta")).requires_grad_(False)
     dtype = next((p.dtype for p in net.parameters()), torch.float32)
     runs: list[_Run] = []
     for traced_graph, training in traced_graphs:
