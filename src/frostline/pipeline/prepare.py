@@ -22,7 +22,7 @@ from frostline.base.errors import (
 )
 from frostline.base.paths import user_path
 from frostline.frost import Line
-from frostline.images import level_rules, splits
+from frostline.images import feeding, level_rules, splits
 from frostline.images import listing as listings
 from frostline.images.listing import Listing
 from frostline.model import classifier as classifiers
@@ -288,6 +288,7 @@ def fed_with(
 
     Raises:
         BackboneError: Where a network that hears is to see.
+        ListingError: Where no picture has as many channels as the network takes.
         RecipeError: Where the levels do not hold.
     """
     own, name = opened.record.preprocessing, opened.record.name
@@ -298,6 +299,7 @@ def fed_with(
     else:
         most_px = listings.most_px_of(data)
         fed, notes = level_rules.preprocessing_for(own, listing, data.levels, most_px, console)
+        notes += feeding.check_channels(listing, fed, name)
     return replace(opened, record=replace(opened.record, preprocessing=fed)), notes
 
 
