@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from frostline.scores import pooling
 from frostline.training.scoring import Score, best_of, scaled_loss, score_logits
 
 # Of a hundred images half a standard error is at most 0.025.
@@ -33,6 +34,21 @@ def test_a_score_of_an_old_checkpoint_is_compared_by_its_plain_loss() -> None:
 
 def test_a_perfect_accuracy_leaves_no_error_to_allow_for() -> None:
     assert best_of([score(1.0, 0.5), score(0.99, 0.1)]) == 0
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "binary", "multilabel"])
+def test_files_are_scored_as_their_pooled_logits_are(kind: str) -> None:
+    torch.manual_seed(2)
+    logits = 3 * torch.randn(30, 1 if kind == "binary" else 3)
+    files = torch.arange(30) // 3
+    own = torch.randint(0, 2, (10, 3) if kind == "multilabel" else (10,))
+    found = score_logits(logits, own.repeat_interleave(3, 0), kind, files)
+    assert found == score_logits(pooling.logits(logits, files, kind), own, kind)
+    assert found.count == 10
+    alone = score_logits(logits, own.repeat_interleave(3, 0), kind, torch.arange(30))
+    plain = score_logits(logits, own.repeat_interleave(3, 0), kind)
+    assert (alone.accuracy, alone.count) == (plain.accuracy, plain.count)
+    assert alone.loss == pytest.approx(plain.loss, rel=1e-12)
 
 
 @pytest.mark.parametrize("factor", [0.2, 1.0, 5.0])

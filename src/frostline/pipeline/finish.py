@@ -21,7 +21,7 @@ from frostline.pipeline.fit import Trained
 from frostline.planner.views import policy_of
 from frostline.report import views_sheet
 from frostline.run.folder import RunFolder
-from frostline.scores import evaluation
+from frostline.scores import evaluation, pooling
 from frostline.scores.evaluation import ScoredSplit
 from frostline.scores.sentences import over_seeds
 from frostline.sound import windows
@@ -125,16 +125,19 @@ def _score(model: Classifier, source: Source, filled: Filled) -> dict[str, Score
             wanted = image_views_of(rows)
             source.need(wanted)
             logits = scoring.predict(model.trainable, source.fetch, examples, model.engine.device)
+            logits = pooling.logits(logits, examples.files, model.targets)
             probabilities = classifiers.probabilities(logits, model.targets)
             if model.flip:
                 probabilities = (probabilities + _mirrored_probabilities(model, wanted)) / 2
-            files, probabilities = windows.pooled(rows, probabilities, filled.files)
+            files = windows.files_of_rows(rows, filled.files)
             scored[name] = evaluation.scored(
                 name, files, probabilities, model.labels, listing.several
             )
             console.detail(evaluation.summary(name, scored[name].metrics))
         elif name == "val":
-            console.say("val: no images, so nothing tells how right the model is; see --val")
+            console.say(
+                f"val: no {listing.noun}s, so nothing tells how right the model is; see --val"
+            )
     return scored
 
 

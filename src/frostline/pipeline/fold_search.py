@@ -63,14 +63,11 @@ def fold_start(filled: Filled, count: int) -> FoldStart:
     if recipe.head.start == "probe":
         folded = fold_probes(filled, count)
         logits = folded.found.logits.cpu()
-        score = scoring.score_logits(logits, folded.dealt.examples.targets, model.targets)
-        return FoldStart(folded.dealt, folded, score)
+        return FoldStart(folded.dealt, folded, _score(logits, folded.dealt, model.targets))
     dealt = deal(filled.listing, model, count, recipe.seed)
     source.need(dealt.views)
     logits = scoring.predict(model.trainable, source.fetch, dealt.examples, model.engine.device)
-    return FoldStart(
-        dealt, None, scoring.score_logits(logits, dealt.examples.targets, model.targets)
-    )
+    return FoldStart(dealt, None, _score(logits, dealt, model.targets))
 
 
 def search_by_folds(filled: Filled, run: RunFolder, start: FoldStart) -> Found:
@@ -123,9 +120,13 @@ def _trained(
         joined[dealt.fold == number] = logits
         bar.advance(1, candidate.name)
     assert joined is not None
-    kind = filled.planned.prepared.model.targets
-    score = scoring.score_logits(joined, dealt.examples.targets, kind)
+    score = _score(joined, dealt, filled.planned.prepared.model.targets)
     return Trained(score, time.perf_counter() - begun)
+
+
+def _score(logits: Tensor, dealt: Dealt, kind: str) -> Score:
+    """Scores what was said of the images of all folds, [n, scores]; of sounds, their files."""
+    return scoring.score_logits(logits, dealt.examples.targets, kind, dealt.examples.files)
 
 
 def _logits(filled: Filled, candidate: Candidate, start: FoldStart, number: int) -> Tensor:

@@ -328,7 +328,7 @@ def refuse_paths_inside_images(photos: Path, written: Mapping[str, Path]) -> Non
             continue
         if not any(part.startswith(".") for part in real.relative_to(root).parts):
             raise RunError(
-                f"{option}: {path} lies inside {photos}, and the folder of pictures is never "
+                f"{option}: {path} lies inside {photos}, and what is trained on is never "
                 "written to. Name a folder elsewhere."
             )
 
@@ -338,6 +338,6 @@ def refuse_unreadable(listing: Listing, strict: bool) -> None:
     if listing.problems and strict:
         first, count = listing.problems[0], len(listing.problems)
         raise ListingError(
-            f"{listing.root}: {count} image{'s' * (count != 1)} cannot be read (--strict), "
-            f"the first: {first.path}: {first.problem}."
+            f"{listing.root}: {count} {listing.noun}{'s' * (count != 1)} cannot be read "
+            f"(--strict), the first: {first.path}: {first.problem}."
         )

@@ -24,6 +24,7 @@ from frostline.recipe import Recipe
 from frostline.run import folder as run_folder
 from frostline.run import places
 from frostline.run.folder import RunFolder
+from frostline.sound import windows
 from frostline.training.progress import checkpoint_binding
 
 
@@ -89,11 +90,14 @@ def _tell_way(planned: Planned, console: Console) -> None:
     seconds = expected_s(planned)
     console.ahead.expect(seconds)
     listing, policy = planned.prepared.listing, policy_of(planned.recipe)
-    counts = {name: len(listing.of(name)) for name in listings.SPLITS}
+    counts = {name: windows.file_count(listing.of(name)) for name in listings.SPLITS}
+    # Of sounds in windows: where each is one window, nothing needs to be said.
+    rows = len(listing.usable)
+    cut = rows if rows > sum(counts.values()) else 0
     is_live, trained = planned.recipe.views.live, planned.recipe.stages or planned.candidates
     shown = policy if trained else Policy()
     views = 0 if is_live else planned.recipe.views.count
-    messages.way(counts, shown, views, sum(seconds.values()), console)
+    messages.way(counts, shown, views, sum(seconds.values()), console, cut)
 
 
 def _repeat(settled: Recipe, request: Request, run: RunFolder) -> dict[int, Any]:

@@ -227,6 +227,6 @@ def _last_score(history: list[dict[str, Any]], task: StageTask) -> Score | None:
     return Score(
         last["val_loss"],
         last["val_accuracy"],
-        len(task.validation.rows),
+        task.validation.count,
         last["val_scaled_loss"],
     )

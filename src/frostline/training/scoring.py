@@ -15,6 +15,7 @@ from torch import Tensor
 
 from frostline.base.memory import Parts
 from frostline.model.classifier import SuffixWithHead
+from frostline.scores import pooling
 from frostline.training import objectives
 from frostline.training.examples import Examples, Fetch, batches
 
@@ -29,8 +30,8 @@ class Score:
 
     Attributes:
         loss: Mean log-loss, in nats.
-        accuracy: The share of images with every label right.
-        count: How many images.
+        accuracy: The share of images with every label right; of sounds, of files.
+        count: How many images or files.
         scaled_loss: The log-loss after temperature scaling; None in checkpoints that lack it.
     """
 
@@ -78,8 +79,16 @@ def predict(
     return torch.cat(logits)
 
 
-def score_logits(logits: Tensor, targets: Tensor, kind: str) -> Score:
-    """Returns the score of logits [n, scores] against targets."""
+def score_logits(logits: Tensor, targets: Tensor, kind: str, files: Tensor | None = None) -> Score:
+    """Returns the score of logits [n, scores] against targets.
+
+    Args:
+        logits: Of rows.
+        targets: Of rows, as the kind asks.
+        kind: See `objectives`.
+        files: [n], the number of each row's file, where what is scored is files; else None.
+    """
+    logits, targets = pooling.logits(logits, files, kind), pooling.first(targets, files)
     loss = objectives.loss(logits.double(), targets, kind).item()
     correct = objectives.correct(logits, targets, kind)
     return Score(loss, correct / len(targets), len(targets), scaled_loss(logits, targets, kind))
@@ -92,5 +101,6 @@ def score(
     device: torch.device,
     kind: str = "multiclass",
 ) -> Score:
-    """Returns loss and accuracy over all examples."""
-    return score_logits(predict(trainable, fetch, examples, device), examples.targets, kind)
+    """Returns loss and accuracy over all examples, or their files."""
+    logits = predict(trainable, fetch, examples, device)
+    return score_logits(logits, examples.targets, kind, examples.files)
