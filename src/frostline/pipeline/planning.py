@@ -159,7 +159,7 @@ def _plan_search(prepared: Prepared) -> Planned:
     if not tried and recipe.head.start != "probe":
         # A random head must be trained, however little time there is.
         tried = candidates.choose(base, lines, cost, math.inf, 1, fixed=fixed)
-    messages.fixed(recipe.search.fixed, base, request.console)
+    messages.fixed(recipe, request.console)
     request.console.detail(
         f"search: {len(tried)} candidates besides the probe{', cross-validated,' * bool(folds)} in "
         f"about {candidates.total_s(tried, folds):.0f} s of the {budget_s:.0f} s there are for them"

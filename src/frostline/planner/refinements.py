@@ -30,9 +30,10 @@ PRESETS = ("light", "standard")
 RATE_FACTORS = (0.3, 3.0)
 MIXUP, SMOOTHING, AVERAGE, DECAY = 0.2, 0.1, 0.99, 0.01
 LARGEST_DECAY, SMALLEST_DECAY = 1.0, 1e-4
+LARGEST_RATE, LARGEST_SHARE = 10.0, 10.0
 LINEAR, MLP = "linear", "mlp:256,dropout=0.5"
-# A stage is not made longer than so many times the recipe's.
-LONGEST = 8
+# A stage is not made longer than so many times the recipe's, nor its rate so many times another.
+LONGEST, FURTHEST = 8, 30
 # Of everything from pixels, as in the recipe `full`.
 SUFFIX_RATE, LAYER_DECAY, CLIP = 0.3, 0.75, 1.0
 
@@ -200,7 +201,7 @@ def _moves(center: Candidate, refining: Refining) -> Iterator[Candidate]:
     below = [line for line in refining.lines if line.index < center.line.index]
     if below and below[0].name != PIXELS:
         yield _made(center, refining, line=below[0])
-    if "epochs" not in fixed and stage.epochs < LONGEST * refining.base.epochs:
+    if "epochs" not in fixed and 2 * stage.epochs <= LONGEST * refining.base.epochs:
         yield _made(center, refining, replace(stage, epochs=2 * stage.epochs))
     yield from _other_views(center, refining)
     for other in _other_settings(stage, refining):
@@ -226,12 +227,13 @@ def _other_views(center: Candidate, refining: Refining) -> Iterator[Candidate]:
 
 def _other_settings(stage: Stage, refining: Refining) -> Iterator[Stage]:
     """Yields the stage with one number changed."""
-    fixed, is_few = refining.fixed, refining.cost.images < FEW_IMAGES
+    fixed, base, is_few = refining.fixed, refining.base, refining.cost.images < FEW_IMAGES
     for factor in RATE_FACTORS:
         rate, share = two_digits(factor * stage.lr), two_digits(factor * stage.suffix_lr)
-        if "lr" not in fixed and rate < 100 and not (is_few and factor > 1):
+        is_near = base.lr / FURTHEST <= rate <= min(FURTHEST * base.lr, LARGEST_RATE)
+        if "lr" not in fixed and is_near and not (is_few and factor > 1):
             yield replace(stage, lr=rate)
-        if "suffix_lr" not in fixed and share <= 10:
+        if "suffix_lr" not in fixed and 1 / FURTHEST <= share <= LARGEST_SHARE:
             yield replace(stage, suffix_lr=share)
     yield replace(stage, mixup=0.0 if stage.mixup else MIXUP)
     yield replace(stage, label_smoothing=0.0 if stage.label_smoothing else SMOOTHING)
