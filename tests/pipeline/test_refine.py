@@ -142,7 +142,9 @@ def test_the_recipe_of_every_kind_makes_the_run_again(
     assert found["chosen"] == count
     name = others[-1]["name"]
     assert f"({name.partition(', ')[2]})" in stream.getvalue()
-    assert name in report.write(made).read_text("utf-8")
+    page = report.write(made).read_text("utf-8")
+    assert name in page
+    assert "better by more than the luck of so many tries" in page
     assert made.read_plan()["frozen"] == {"unchanged": True}
     assert not recipe.search.enabled
     assert recipe.stages[0].line == others[-1]["line"]

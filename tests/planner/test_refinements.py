@@ -58,7 +58,7 @@ def all_of(
 ) -> list[Candidate]:
     """Returns every refinement of a center, one after the other, none of which wins."""
     tried = [center] if tried is None else tried
-    spent = refinements.spent_on(how, tried, tried)
+    spent = refinements.spent_on(how, tried, tried, tried)
     found = []
     while (one := refinements.next_one(center, [*tried, *found], how, spent)) is not None:
         refinements.book(one, how, spent, is_ended=False)
@@ -101,7 +101,7 @@ def test_each_changes_the_center_and_is_itself_refined_further() -> None:
 
 def test_nothing_is_tried_twice_however_often_the_center_changes() -> None:
     how, center, tried = refining(), CENTER, [CENTER]
-    spent = refinements.spent_on(how, tried, tried)
+    spent = refinements.spent_on(how, tried, tried, tried)
     for number in range(200):
         one = refinements.next_one(center, tried, how, spent)
         if one is None:
@@ -117,7 +117,7 @@ def test_nothing_is_tried_twice_however_often_the_center_changes() -> None:
     assert min(one.stage.lr for one in tried) >= BASE.lr / 30
 
 
-@pytest.mark.parametrize("budget_s", [14.0, 40.0, 60.0, 200.0, 1000.0])
+@pytest.mark.parametrize("budget_s", [14.0, 40.0, 60.0, 150.0, 200.0, 300.0, 1000.0])
 @pytest.mark.parametrize("folds", [0, 5])
 def test_no_more_is_tried_than_there_is_time_for(budget_s: float, folds: int) -> None:
     how = refining(budget_s=budget_s, folds=folds)
@@ -131,9 +131,17 @@ def test_no_more_is_tried_than_there_is_time_for(budget_s: float, folds: int) ->
     assert bool(found) == (budget_s >= (30.0 if not folds else 135.0))
 
 
+def test_what_was_dropped_at_its_half_took_half() -> None:
+    other = replace(CENTER, estimate_s=40.0)
+    spent = refinements.spent_on(refining(), [CENTER, other], [CENTER, other], [CENTER])
+    assert (spent.seconds, spent.count) == (15.0 + 20.0, 2)
+    by_folds = refinements.spent_on(refining(folds=5), [CENTER], [CENTER], [CENTER])
+    assert by_folds.seconds == 15.0 * 4 + 15.0
+
+
 def test_a_pass_over_the_images_is_reckoned_with_once() -> None:
     how = refining()
-    spent = refinements.spent_on(how, [CENTER], [CENTER])
+    spent = refinements.spent_on(how, [CENTER], [CENTER], [CENTER])
     light = next(one for one in all_of(how) if one.views == "light")
     refinements.book(light, how, spent, is_ended=False)
     assert spent.seconds == pytest.approx(15.0 + 15.0 + 4 * IMAGES * 0.01)
@@ -146,7 +154,7 @@ def test_a_pass_over_the_images_is_reckoned_with_once() -> None:
 def test_a_lower_line_takes_a_pass_of_its_own_and_one_that_is_kept_takes_none() -> None:
     def seconds(kept_at: Line) -> float:
         how = refining(kept_at=kept_at)
-        spent = refinements.spent_on(how, [CENTER], [CENTER])
+        spent = refinements.spent_on(how, [CENTER], [CENTER], [CENTER])
         (lower, *_) = all_of(how)
         refinements.book(lower, how, spent, is_ended=False)
         return spent.seconds - 15.0 - lower.estimate_s

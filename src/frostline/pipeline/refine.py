@@ -37,8 +37,10 @@ def refine(
     best = record.best_finished(len(every))
     if refining is None or best is None or is_solved:
         return every
-    tried = [every[number] for number in record.tried(len(every))]
-    spent = refinements.spent_on(refining, every, tried)
+    numbers = record.tried(len(every))
+    tried = [every[number] for number in numbers]
+    finished = [every[number] for number in numbers if record.is_finished(number)]
+    spent = refinements.spent_on(refining, every, tried, finished)
     listed = len(every)
     for number in set(range(listed)) - {best}:
         run.candidate(number).unlink(missing_ok=True)

@@ -110,7 +110,8 @@ def _lines(model: Classifier, recipe: Recipe) -> tuple[Line, ...]:
 def _room(recipe: Recipe, plan: Plan, cache: Path) -> float:
     """Returns the bytes that the disk, and the budget for it, have besides the plan's."""
     there = next(path for path in (cache, *cache.absolute().parents) if path.exists())
-    room = float(shutil.disk_usage(there).free)
+    # Checkpoints, and whoever else writes there, need some too.
+    room = 0.9 * shutil.disk_usage(there).free
     if recipe.budget.disk_gib is not None:
         room = min(room, recipe.budget.disk_gib * 2**30)
     return room - float(plan.facts.get("estimate", {}).get("new_bytes", 0))

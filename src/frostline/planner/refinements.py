@@ -102,18 +102,27 @@ class Spent:
     count: int = 0
 
 
-def spent_on(refining: Refining, planned: Sequence[Candidate], tried: Sequence[Candidate]) -> Spent:
+def spent_on(
+    refining: Refining,
+    planned: Sequence[Candidate],
+    tried: Sequence[Candidate],
+    finished: Sequence[Candidate],
+) -> Spent:
     """Returns what the candidates of a plan took.
 
     Args:
         refining: The plan's measure.
         planned: All of them; the plan reckons with the activations of all.
-        tried: Those that were tried.
+        tried: Those that were tried, to their half at least.
+        finished: Those of them that came to their end.
     """
     kept = {(refining.kept_at.index, _CENTER)}
     kept |= {one for candidate in planned for one in _activations(candidate, refining)}
     longest_s = max((one.estimate_s for one in tried), default=0.0)
-    return Spent(cost_s(tried, refining.folds), 0.0, kept, longest_s, len(tried))
+    seconds = sum(one.estimate_s for one in [*tried, *finished]) / 2
+    if refining.folds:
+        seconds = cost_s(tried, refining.folds)
+    return Spent(seconds, 0.0, kept, longest_s, len(tried))
 
 
 def book(candidate: Candidate, refining: Refining, spent: Spent, is_ended: bool) -> None:
@@ -126,8 +135,7 @@ def book(candidate: Candidate, refining: Refining, spent: Spent, is_ended: bool)
         is_ended: Whether it was ended at its half.
     """
     seconds, size = _needs(candidate, refining, spent)
-    training_s = _training_s(candidate, refining)
-    spent.seconds += seconds - (training_s / 2 if is_ended else 0.0)
+    spent.seconds += seconds - (candidate.estimate_s / 2 if is_ended else 0.0)
     spent.bytes += size
     spent.kept |= _activations(candidate, refining)
     spent.longest_s = max(spent.longest_s, candidate.estimate_s)
@@ -152,9 +160,6 @@ def next_one(
         if _form(candidate) in known:
             continue
         seconds, size = _needs(candidate, refining, spent)
-        if refining.folds:  # The winner is trained once more.
-            longest_s = max(spent.longest_s, candidate.estimate_s)
-            seconds += longest_s - spent.longest_s
         fits = spent.seconds + seconds <= refining.budget_s
         if fits and spent.bytes + size <= refining.room_bytes:
             return candidate
@@ -167,13 +172,12 @@ def _form(candidate: Candidate) -> tuple[Stage, str, bool, str]:
     return candidate.stage, views, candidate.live, candidate.head
 
 
-def _training_s(candidate: Candidate, refining: Refining) -> float:
-    return candidate.estimate_s * max(refining.folds - 1, 1)
-
-
 def _needs(candidate: Candidate, refining: Refining, spent: Spent) -> tuple[float, float]:
     """Returns the seconds and bytes that a candidate takes, its pass over the images included."""
-    cost, seconds, size = refining.cost, _training_s(candidate, refining), 0.0
+    cost, seconds, size = refining.cost, candidate.estimate_s, 0.0
+    if refining.folds:  # On all but one in turn; and the longest may be trained once more.
+        seconds *= refining.folds - 1
+        seconds += max(0.0, candidate.estimate_s - spent.longest_s)
     for index, views in _activations(candidate, refining) - spent.kept:
         count = cost.images * (1 if views == _CENTER else refining.views)
         # Those of the recipe's own lines are derived from what is kept further down.
