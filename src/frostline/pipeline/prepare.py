@@ -158,6 +158,16 @@ def with_labels(prepared: Prepared, labels: Sequence[str]) -> Prepared:
     return replace(one, model=assemble(one.request, one.opened, one.precision, one.targets, labels))
 
 
+def with_head_of(prepared: Prepared, recipe: Recipe) -> Prepared:
+    """Returns the same with the head of a recipe that a search came to."""
+    if recipe.head.spec == prepared.request.recipe.head.spec:
+        return prepared
+    request = replace(prepared.request, head=head_spec_of(recipe))
+    one = replace(prepared, request=request)
+    model = assemble(request, one.opened, one.precision, one.targets, one.model.labels)
+    return replace(one, model=model)
+
+
 def with_precision(prepared: Prepared, precision: torch.dtype) -> Prepared:
     """Returns the same, computed in another type."""
     one = replace(prepared, precision=precision)
