@@ -38,6 +38,8 @@ from fastai.vision.all import (
 from safetensors.torch import load_file
 
 THRESHOLD = 0.5
+# fastai passes these to timm itself.
+FASTAIS_OWN = ("in_chans", "num_classes", "global_pool")
 
 
 def loaders_of(args: argparse.Namespace, facts: dict) -> DataLoaders:
@@ -114,7 +116,7 @@ def main() -> None:
         pretrained=False,
         normalize=False,
         metrics=exact_match if args.several else accuracy,
-        **config["model_args"],
+        **{key: value for key, value in config["model_args"].items() if key not in FASTAIS_OWN},
     )
     state = load_file(args.weights / "model.safetensors")
     body = learner.model[0].model

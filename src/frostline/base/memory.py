@@ -10,10 +10,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _T = TypeVar("_T")
-# What torch, OpenMP, CUDA, the loader of shared libraries and Python's threads say of it.
+# What torch, OpenMP, CUDA, the loader of shared libraries, Python's threads and other frameworks
+# say of it.
 _WORDS = re.compile(
     r"out of memory|can't allocate memory|cannot allocate memory|not enough memory|bad_alloc|"
-    r"failed to map segment|failed to allocate|can't start new thread|could not create a primitive",
+    r"failed to map segment|failed to allocate|can't start new thread|could not create a primitive|"
+    r"OOM when allocating",
     re.IGNORECASE,
 )
 ADVICE = (

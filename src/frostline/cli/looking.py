@@ -87,6 +87,7 @@ def lines(arguments: Namespace) -> int:
     from frostline import pipeline
     from frostline.frost.geometry import geometry_at
     from frostline.model.targets import name_of
+    from frostline.networks.translate import runtime_part
     from frostline.recipe import BackboneChoice
 
     given = arguments
@@ -111,6 +112,8 @@ def lines(arguments: Namespace) -> int:
             f"From {shared[0].name} to {shared[-1].name}, what lies above a line also reads "
             f"parameters from below it, which stay frozen: {names}."
         )
+    if told := runtime_part.told(traced.net):
+        print_text(told)
     return 0
 
 

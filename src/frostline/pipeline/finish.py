@@ -32,7 +32,6 @@ from frostline.training.progress import RunProgress
 def finish(
     trained: Trained,
     run: RunFolder,
-    frozen: str,
     content: str,
     took_s: float,
     others: Mapping[int, Mapping[str, Any]],
@@ -42,7 +41,6 @@ def finish(
     Args:
         trained: The network and its history.
         run: The run folder.
-        frozen: The digest of what lies below the earliest line, from before anything was run.
         content: The digest of the images with their labels and splits.
         took_s: Seconds from the first image to the end of training.
         others: The scores of the same run with other seeds.
@@ -60,7 +58,7 @@ def finish(
         "rows_computed": sum(one["rows_computed"] for one in from_pixels),
         "rows_kept": sum(one["rows_kept"] for one in from_pixels),
         "share_below": model.line.share_below,
-        "frozen": {"unchanged": frozen == prefix_digest(filled.sources.base)},
+        "frozen": {"unchanged": filled.sources.frozen == prefix_digest(filled.sources.base)},
         "measured": _measured(passes, progress, took_s),
         "checkpoints": {
             "written": progress.clock.count,

@@ -14,7 +14,7 @@ from frostline.model.classifier import Classifier
 from frostline.model.heads import describe
 from frostline.networks import weights
 from frostline.networks.record import OpenedBackbone
-from frostline.recipe import Stage
+from frostline.recipe import Recipe
 from frostline.scores.sentences import counted, percent
 from frostline.sound import policies as sounds
 from frostline.sound.policies import SoundPolicy
@@ -146,12 +146,17 @@ def _changes(policy: ViewPolicy) -> list[str]:
     return [what for what, is_done in words.items() if is_done]
 
 
-def fixed(names: Sequence[str], stage: Stage, console: Console) -> None:
+def fixed(recipe: Recipe, console: Console) -> None:
     """Says what a search keeps to, since it was asked for; nothing where nothing was."""
+    names, stage, head = recipe.search.fixed, recipe.stages[0], recipe.head
     words = {
         "line": f"line {stage.line}",
         "epochs": f"{stage.epochs} epoch{'s' * (stage.epochs != 1)}",
         "lr": f"rate {stage.lr:g}",
+        "suffix_lr": f"suffix × {stage.suffix_lr:g}",
+        "weight_decay": f"weight decay {stage.weight_decay:g}",
+        "views": f"views {recipe.views.preset}",
+        "head": f"head {'of layers' if head.layers else head.spec}",
     }
     if names:
         told = ", ".join(words[name] for name in names)

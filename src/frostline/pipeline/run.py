@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from frostline import recipe as recipes
-from frostline.activations.cut_network import prefix_digest
 from frostline.base import files
 from frostline.base.ahead import FINISH
 from frostline.base.console import Console
@@ -74,14 +73,13 @@ def train(
         if console.log is not None:
             console.log.write_to(run.log)
 
-        frozen = prefix_digest(sources.base)
         begun = time.perf_counter()
         filled = fill(planned, sources, run)
         trained = fit(filled, run, bound, found)
         took_s = time.perf_counter() - begun
         others = _repeat(trained.filled.planned.recipe, request, run)
         with console.step("Scoring", FINISH):
-            finish(trained, run, frozen, content, took_s, others)
+            finish(trained, run, content, took_s, others)
     return run
 
 

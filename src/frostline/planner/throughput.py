@@ -196,7 +196,9 @@ def check_engine(case: PlanInputs, base: Classifier) -> None:
         advice = "Use --precision fp32."
         if base.engine.compute == torch.float32:
             advice = (
-                "Choose another --line." if base.engine.runner is None else "Use --engine eager."
+                "Choose another --line."
+                if base.engine.name.startswith("eager")
+                else "Use --engine eager."
             )
         limit = engines.TOLERANCE[base.engine.compute]
         raise EngineError(

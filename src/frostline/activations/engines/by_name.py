@@ -13,6 +13,7 @@ from torch import Tensor
 from frostline.activations.engines import openvino_engine
 from frostline.activations.engines.eager import Engine
 from frostline.base.errors import BackboneError, FrostlineError, did_you_mean
+from frostline.networks.translate.runtime_part import runtime_of
 
 NAMES = ("eager", "compile", "openvino")
 
@@ -53,6 +54,11 @@ def make(name: str, eager: Engine, shape_in: tuple[int, ...], work: Path) -> Eng
         )
     if name == "eager" or eager.module is None:
         return eager
+    if runtime := runtime_of(eager.module):
+        raise BackboneError(
+            f"engine {name}: {runtime} runs a part of this network, in its own way. Use the engine "
+            "eager."
+        )
     try:
         runner = _runner(name, eager, shape_in, work)
         engine = replace(eager, name=eager.name.replace("eager", name, 1), runner=runner)

@@ -16,6 +16,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from frostline.frost import GraphPart
 from frostline.images.preprocessing import Preprocessing
+from frostline.networks.translate.runtime_part import runtime_of, takes_exact
 
 
 class Normalise(nn.Module):
@@ -142,6 +143,8 @@ def prepare(
         storage=torch.float32 if is_vector else half_precision,
         module=module,
         normalise=normalise,
+        # Whatever the precision, another framework's runtime gets the pixels as they are.
+        runner=module if runtime_of(module) and takes_exact(module, module.graph) else None,
     )
 
 

@@ -3,13 +3,13 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from frostline.base.errors import BackboneError
 from frostline.networks.translate.draft import Array, Draft, Operand, Value
-from frostline.networks.weights_files.records import Node
+from frostline.networks.weights_files.records import Graph, Node
 
 _TOLD = 20
 # What settings that cannot be make of NumPy and torch.
@@ -98,12 +98,24 @@ def needed(nodes: Iterable[Node], outputs: Sequence[str], given: Iterable[str]) 
     return ordered
 
 
+class UntranslatableError(BackboneError):
+    """A graph has operations that are not known, or not as they are used there."""
+
+
+class Elsewhere(Protocol):
+    """What knows the shapes of tensors that cannot be translated, since it runs them itself."""
+
+    def shape(self, tensor: str) -> tuple[int, ...] | None:
+        """Returns a tensor's shape; None where it is no tensor of numbers, or varies."""
+
+
 def translate(
     draft: Draft,
     nodes: Sequence[Node],
     values: dict[str, Operand],
     table: Mapping[str, Translate],
     title: Callable[[Node], str],
+    elsewhere: Elsewhere | None = None,
 ) -> None:
     """Translates operations one after the other.
 
@@ -113,30 +125,79 @@ def translate(
         values: What is there by name; what the operations give is added.
         table: From the names of the format's operations to functions.
         title: What a node is to be called.
+        elsewhere: Where given, what cannot be translated leaves a hole of the shape it has there.
 
     Raises:
-        BackboneError: Where operations are not known, all of which are named at once; or where one
-            cannot be translated.
+        UntranslatableError: Where operations are not known, all of which are named at once; or
+            where one cannot be translated.
     """
     unknown = Counter(node.op for node in nodes if node.op not in table)
-    if unknown:
-        told = ", ".join(f"{op} ({count}×)" for op, count in unknown.most_common(_TOLD))
-        more = f" and {len(unknown) - _TOLD} more" if len(unknown) > _TOLD else ""
-        raise BackboneError(
-            f"{draft.where}: operations that are not known: {told}{more}. Name a tensor below them "
-            "with ?output=NAME, and the network ends there."
+    if unknown and elsewhere is None:
+        raise UntranslatableError(
+            f"{draft.where}: operations that are not known: {counted(unknown)}. Name a tensor "
+            "below them with ?output=NAME, and the network ends there."
         )
     for node in nodes:
-        operands = tuple(values[name] if name else None for name in node.inputs)
         try:
-            # Damaged constants may be infinite.
-            with np.errstate(all="ignore"):
-                found = table[node.op](Call(draft, title(node), node, operands))
+            outputs = _translated(draft, node, values, table, title)
         except (BackboneError, *_FAILURES) as error:
-            told = str(error).removeprefix(f"{draft.where}: ") or type(error).__name__
-            raise BackboneError(
-                f"{draft.where}: operation {node.name[:80]!r} ({node.op}): "
-                f"{' '.join(told.split())[:300]}"
-            ) from error
-        outputs = found if isinstance(found, tuple) else (found,)
-        values |= zip(node.outputs, outputs, strict=False)
+            if elsewhere is None:
+                told = str(error).removeprefix(f"{draft.where}: ") or type(error).__name__
+                raise UntranslatableError(
+                    f"{draft.where}: operation {node.name[:80]!r} ({node.op}): "
+                    f"{' '.join(told.split())[:300]}"
+                ) from error
+            _leave_holes(draft, node, values, title, elsewhere)
+        else:
+            values |= zip(node.outputs, outputs, strict=False)
+
+
+def counted(unknown: "Counter[str]") -> str:
+    """Returns the names of operations with how often each is met."""
+    told = ", ".join(f"{op} ({count}×)" for op, count in unknown.most_common(_TOLD))
+    return told + (f" and {len(unknown) - _TOLD} more" if len(unknown) > _TOLD else "")
+
+
+def _translated(
+    draft: Draft,
+    node: Node,
+    values: Mapping[str, Operand],
+    table: Mapping[str, Translate],
+    title: Callable[[Node], str],
+) -> tuple[Operand, ...]:
+    operands = tuple(values[name] if name else None for name in node.inputs)
+    # Damaged constants may be infinite.
+    with np.errstate(all="ignore"):
+        found = table[node.op](Call(draft, title(node), node, operands))
+    return found if isinstance(found, tuple) else (found,)
+
+
+def _leave_holes(
+    draft: Draft,
+    node: Node,
+    values: dict[str, Operand],
+    title: Callable[[Node], str],
+    elsewhere: Elsewhere,
+) -> None:
+    """Adds a hole for each output whose shape is known; what reads the others is a hole, too."""
+    read = [values[name] for name in dict.fromkeys(_read_by(node)) if name in values]
+    fed = [one for one in read if isinstance(one, Value)]
+    for name in node.outputs:
+        shape = elsewhere.shape(name) if name else None
+        if shape is not None:
+            values[name] = draft.hole(title(node), node.op, fed, shape)
+
+
+def _read_by(node: Node) -> list[str]:
+    """Returns the names of what a node reads, also by the graphs that it runs."""
+    names = list(node.inputs)
+    waiting = list(node.attributes.values())
+    while waiting:
+        held = waiting.pop()
+        if isinstance(held, Graph):
+            for inner in held.nodes:
+                names += inner.inputs
+                waiting += inner.attributes.values()
+        elif isinstance(held, tuple):
+            waiting += [one for one in held if isinstance(one, Graph)]
+    return names

@@ -7,6 +7,7 @@ import numpy as np
 from frostline.base.errors import BackboneError
 from frostline.networks.graphs import common
 from frostline.networks.graphs.calls import Call, Translate
+from frostline.networks.graphs.onnx_further import FURTHER
 from frostline.networks.graphs.onnx_windows import average_pool, conv, max_pool
 from frostline.networks.translate import constants, tensor_layers, tensors
 from frostline.networks.translate.draft import Operand, Value
@@ -71,15 +72,6 @@ def _clip(call: Call) -> Operand:
     bounds = {"low": low, "high": high}
     held = {key: number for key, number in bounds.items() if np.isfinite(number)}
     return tensors.function(call.draft, call.name, x, "clamp", **held)
-
-
-def _hard_sigmoid(call: Call) -> Operand:
-    alpha, beta = float(call.get("alpha", 0.2)), float(call.get("beta", 0.5))
-    if beta == 0.5 and abs(alpha - 1 / 6) < 1e-6:
-        return tensors.function(call.draft, call.name, call[0], "hard_sigmoid")
-    if beta == 0.5 and abs(alpha - 0.2) < 1e-6:
-        return tensors.function(call.draft, call.name, call[0], "hard_sigmoid_fifth")
-    raise BackboneError(f"its slope {alpha:g} and offset {beta:g} are not known.")
 
 
 def _slope(which: str, setting: str, key: str, default: float) -> Translate:
@@ -233,41 +225,6 @@ def _range(call: Call) -> Operand:
     return np.arange(start, stop, step)
 
 
-def _resize(call: Call) -> Operand:
-    x, mode = common.value(call[0]), call.get("mode", "nearest")
-    if len(x.shape) != 4 or mode not in ("nearest", "linear"):
-        raise BackboneError(f"it resizes {len(x.shape)} axes by {mode!r}, which is not known.")
-    how = call.get("coordinate_transformation_mode", "half_pixel")
-    factor = _factor(call, x)
-    rounding = call.get("nearest_mode", "round_prefer_floor")
-    usual = how == "half_pixel" or (
-        mode == "nearest" and how == "asymmetric" and rounding == "floor"
-    )
-    whole = all(number == int(number) >= 1 for number in factor)
-    if not usual or (mode == "nearest" and not whole):
-        raise BackboneError(f"it resizes by {factor} with {how!r}, which is not known.")
-    settings = {
-        "factor": factor,
-        "interpolation": "nearest" if mode == "nearest" else "bilinear",
-    }
-    return call.draft.add(call.name, "upsample", [x], settings)
-
-
-def _factor(call: Call, x: Value) -> list[float]:
-    if call.optional(3) is not None:
-        n, c, *sizes = call.integers(3)
-        found = [size / own for size, own in zip(sizes, x.shape[2:], strict=True)]
-        same = (n, c) == x.shape[:2]
-    else:
-        numbers = [
-            float(number) for number in call.array(min(2, len(call.operands) - 1)).reshape(-1)
-        ]
-        same, found = numbers[:2] == [1.0, 1.0], numbers[2:]
-    if not same or len(found) != 2:
-        raise BackboneError("it resizes pictures or channels, not height and width.")
-    return found
-
-
 def _dequantise(call: Call) -> Operand:
     x = call[0]
     if isinstance(x, Value):
@@ -311,7 +268,6 @@ OPERATIONS: Mapping[str, Translate] = {
     "PRelu": _prelu,
     "Selu": common.function("selu"),
     "Sigmoid": common.function("sigmoid"),
-    "HardSigmoid": _hard_sigmoid,
     "HardSwish": common.function("hard_silu"),
     "Tanh": common.function("tanh"),
     "Softplus": common.function("softplus"),
@@ -351,6 +307,8 @@ OPERATIONS: Mapping[str, Translate] = {
     "ReduceMax": _reduce("max"),
     "ReduceMin": _reduce("min"),
     "ReduceProd": _reduce("prod"),
+    "ReduceL1": _reduce("l1"),
+    "ReduceL2": _reduce("l2"),
     "Concat": lambda call: tensors.concatenate(
         call.draft,
         call.name,
@@ -361,8 +319,6 @@ OPERATIONS: Mapping[str, Translate] = {
     "Slice": _slice,
     "Pad": _pad,
     "Gather": _gather,
-    "Resize": _resize,
-    "Upsample": _resize,
     "Shape": common.shape,
     "Size": lambda call: np.array(np.prod(call[0].shape)),
     "Range": _range,
@@ -375,4 +331,5 @@ OPERATIONS: Mapping[str, Translate] = {
     "Squeeze": lambda call: tensors.squeeze(call.draft, call.name, call[0], _axes(call, 1) or []),
     "DequantizeLinear": _dequantise,
     "QuantizeLinear": _quantise,
+    **FURTHER,
 }

@@ -1,14 +1,16 @@
 """`onnx:FILE`: a network in ONNX."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from frostline.base.errors import BackboneError
-from frostline.networks.graphs import pictures
-from frostline.networks.graphs.calls import needed, translate
+from frostline.networks.graphs import onnx_program
+from frostline.networks.graphs.calls import needed
 from frostline.networks.graphs.onnx import OPERATIONS
 from frostline.networks.graphs.opening import Asked, finished, one_of
-from frostline.networks.translate.draft import Operand
+from frostline.networks.graphs.source import GraphSource, RunSource
+from frostline.networks.runtimes.names import ONNX
 from frostline.networks.translate.network import TranslatedNetwork
 from frostline.networks.weights_files import formats, guarded
 from frostline.networks.weights_files.records import Node, Port
@@ -32,7 +34,6 @@ def open_file(path: Path, asked: Asked) -> TranslatedNetwork:
         raise BackboneError(f"{where}: must be a file in ONNX; it is {file.format}.")
     graph = file.graph
     port = one_of(graph.inputs, asked.input, "input", where)
-    draft, x = pictures.draft_for(port, "channels_first", asked.input_px, where)
     inner = [Port(name, None, "", _title(node)) for node in graph.nodes for name in node.outputs]
     output = one_of(graph.outputs, asked.output, "output", where, inner).name
     opset = file.metadata.get("opset", {}).get("ai.onnx", 13)
@@ -49,14 +50,19 @@ def open_file(path: Path, asked: Asked) -> TranslatedNetwork:
             f"{where}: what it gives depends on further inputs: {', '.join(others[:5])}. Name a "
             "tensor that depends on the picture alone with ?output=NAME."
         )
-    values: dict[str, Operand] = {
-        name: one.values() for name, one in file.tensors.items() if name in read
-    }
-    values[port.name] = x
-    translate(draft, nodes, values, OPERATIONS, _title)
-    if output not in values:
-        raise BackboneError(f"{where}: nothing gives the output {output!r}.")
-    return finished(draft, values[output], port, asked, path, f"onnx:{path.name}")
+    source = GraphSource(
+        where,
+        "channels_first",
+        port,
+        port.name,
+        output,
+        nodes,
+        {name: one.values() for name, one in file.tensors.items() if name in read},
+        OPERATIONS,
+        _title,
+        RunSource(ONNX, partial(onnx_program.cut, path, port.name), port.name, str),
+    )
+    return finished(source, asked, path, f"onnx:{path.name}")
 
 
 def _title(node: Node) -> str:

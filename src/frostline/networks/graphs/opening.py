@@ -7,18 +7,20 @@ from pathlib import Path
 from torch import Tensor
 
 from frostline.base.errors import BackboneError, did_you_mean
-from frostline.networks.graphs import pictures
+from frostline.networks.graphs import below, pictures
+from frostline.networks.graphs.source import GraphSource
 from frostline.networks.keras import labels
 from frostline.networks.translate import simplify
 from frostline.networks.translate.arrays import slots_of, to_state
 from frostline.networks.translate.build import Built, build
-from frostline.networks.translate.draft import Draft, Operand, Value
+from frostline.networks.translate.draft import Draft
 from frostline.networks.translate.graph import Graph
 from frostline.networks.translate.network import (
     TranslatedNetwork,
     check_labels,
     classifier_of,
 )
+from frostline.networks.translate.runtime_part import runtime_of
 from frostline.networks.translate.tensor_layers import fuse_biases
 from frostline.networks.weights import Match
 from frostline.networks.weights_files.records import Port
@@ -88,33 +90,29 @@ def one_of(
 
 
 def finished(
-    draft: Draft,
-    given: Operand,
-    port: Port,
+    source: GraphSource,
     asked: Asked,
     path: Path,
-    source: str,
+    told: str,
     match: Match | None = None,
 ) -> TranslatedNetwork:
-    """Builds the network of a draft and fills its weights.
+    """Translates what a file gives, builds the network and fills its weights.
 
     Args:
-        draft: The graph.
-        given: What the network gives.
-        port: The input, as the file declares it.
+        source: The operations of the file.
         asked: What was asked for.
         path: The file.
-        source: Where the network comes from, for people.
+        told: Where the network comes from, for people.
         match: What became of the variables of a checkpoint that was asked for.
 
     Raises:
-        BackboneError: Where it gives nothing of a picture, or its labels are not as many as its
-            scores.
+        BackboneError: Where it cannot be translated or run, gives nothing of a picture, or its
+            labels are not as many as its scores.
     """
-    if not isinstance(given, Value):
-        raise BackboneError(f"{draft.where}: what it gives does not depend on the picture.")
-    graph = fuse_biases(draft, simplify.prune(draft.graph(given)))
-    if len(given.shape) == 2:
+    found = below.drafted(source, asked.input_px)
+    draft = found.draft
+    graph = fuse_biases(draft, found.graph)
+    if len(draft.shape_of(graph.output)) == 2:
         graph = simplify.without_scores(graph)
     built = build(graph, draft.where)
     _fill(built, graph, draft, asked.pretrained)
@@ -129,11 +127,12 @@ def finished(
         module=built.module,
         graph=graph,
         shapes=built.shapes,
-        preprocessing=pictures.facts_of(port, asked.mode, draft.input_shape[0]),
+        preprocessing=pictures.facts_of(source.port, asked.mode, draft.input_shape[0]),
         labels=named,
         classifier=classifier,
-        source=source,
+        source=told,
         digest=graph.digest,
+        notes=found.notes,
         match=match,
     )
 
@@ -142,6 +141,11 @@ def _fill(built: Built, graph: Graph, draft: Draft, pretrained: bool) -> None:
     """Gives a network its arrays; where its weights are to be random, its fixed numbers alone."""
     if any(one.is_meta for one in built.module.state_dict().values()):
         return  # It is built without values.
+    if not pretrained and (runtime := runtime_of(built.module)):
+        raise BackboneError(
+            f"{draft.where}: {runtime} runs a part of it, whose weights are those of the file: "
+            "they cannot be random, nor come from elsewhere."
+        )
     ops = {node.name: node.op for node in graph.nodes}
     arrays = {
         slot: array

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from frostline.base.errors import BackboneError
-from frostline.networks.graphs import pictures, variables
-from frostline.networks.graphs.calls import translate
+from frostline.networks.graphs import variables
 from frostline.networks.graphs.opening import Asked, finished, one_of
+from frostline.networks.graphs.source import GraphSource, RunSource
 from frostline.networks.graphs.tensorflow import OPERATIONS
 from frostline.networks.graphs.tf_flat import (
     flat,
@@ -17,6 +17,8 @@ from frostline.networks.graphs.tf_flat import (
     title,
     without_branches,
 )
+from frostline.networks.graphs.tf_program import PICTURE, TensorFlowParts
+from frostline.networks.runtimes.names import TENSORFLOW
 from frostline.networks.translate.draft import Operand
 from frostline.networks.translate.network import TranslatedNetwork
 from frostline.networks.weights_files import formats, guarded
@@ -58,23 +60,27 @@ def open_file(path: Path, asked: Asked) -> TranslatedNetwork:
     source = plain_name(port.name)
     ordered = without_branches(nodes, [output], [source], truths)
     _refuse_inputs(ordered, where)
-    draft, x = pictures.draft_for(port, _layout(ordered, where), asked.input_px, where)
-    values: dict[str, Operand] = {name: np.array(value) for name, value in truths.items()}
     held, match = variables.values_of(ordered, _source(file, asked, where))
-    values |= held
-    values[source] = x
+    values: dict[str, Operand] = {name: np.array(value) for name, value in truths.items()}
     computed = [_filled(node, file) for node in ordered if node.op not in variables.OPERATIONS]
-    translate(draft, computed, values, OPERATIONS, lambda node: title(node.name))
-    told = f"tf:{path.name} ({file.format.replace('_', ' ')})"
-    return finished(
-        draft,
-        values[output],
+    fixed = {name: np.asarray(value) for name, value in (values | held).items()}
+    parts = TensorFlowParts(file_path, file.format, computed, source, port.dtype, fixed)
+    runs = file.format != "tfjs"
+    found = GraphSource(
+        where,
+        _layout(ordered, where),
         port,
-        asked,
-        path,
-        told,
-        match if asked.weights or asked.scope else None,
+        source,
+        output,
+        computed,
+        values | held,
+        OPERATIONS,
+        lambda node: title(node.name),
+        RunSource(TENSORFLOW, parts.cut, PICTURE, parts.name) if runs else None,
+        "" if runs else "TensorFlow itself does not read TensorFlow.js.",
     )
+    told = f"tf:{path.name} ({file.format.replace('_', ' ')})"
+    return finished(found, asked, path, told, match if asked.weights or asked.scope else None)
 
 
 def _source(file: WeightsFile, asked: Asked, where: str) -> variables.Source:

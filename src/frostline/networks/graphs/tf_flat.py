@@ -14,6 +14,8 @@ from frostline.networks.graphs.calls import needed
 from frostline.networks.weights_files.records import Array, Graph, Node, Tensor
 
 CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+# Where the file has a node: the function that it lies in, empty for none, and its name there.
+ORIGIN = "_frostline_origin"
 _MOST_NODES, _DEEPEST = 100_000, 50
 # Functions call outputs by name; of operations with several, where each begins.
 _OUTPUTS: Mapping[str, tuple[str, ...]] = {
@@ -35,9 +37,9 @@ def flat(graph: Graph, where: str) -> list[Node]:
         BackboneError: Where functions are not there, call themselves, or are far too many.
     """
     found: list[Node] = []
-    waiting: list[tuple[str, Graph, Mapping[str, str], int]] = [("", graph, {}, 0)]
+    waiting: list[tuple[str, str, Graph, Mapping[str, str], int]] = [("", "", graph, {}, 0)]
     while waiting:
-        prefix, body, given, depth = waiting.pop()
+        prefix, function, body, given, depth = waiting.pop()
         if depth > _DEEPEST:
             raise BackboneError(f"{where}: its functions call each other {depth} deep.")
         ops = {node.name: node.op for node in body.nodes}
@@ -49,14 +51,17 @@ def flat(graph: Graph, where: str) -> list[Node]:
             )
             name = f"{prefix}{node.name}"
             if node.op not in CALLS:
-                found.append(replace(node, name=name, inputs=inputs))
+                told = {**node.attributes, ORIGIN: (function, node.name)}
+                found.append(replace(node, name=name, inputs=inputs, attributes=told))
                 continue
-            called = graph.functions.get(str(node.attributes.get("f")))
+            inner = str(node.attributes.get("f"))
+            called = graph.functions.get(inner)
             if called is None:
                 raise BackboneError(f"{where}: {name!r} calls a function that is not there.")
             names = [port.name for port in called.inputs]
-            waiting.append((f"{name}/", called, dict(zip(names, inputs, strict=False)), depth + 1))
-            found += _returned(name, called, dict(zip(names, inputs, strict=False)))
+            fed = dict(zip(names, inputs, strict=False))
+            waiting.append((f"{name}/", inner, called, fed, depth + 1))
+            found += _returned(name, called, fed)
         if len(found) > _MOST_NODES:
             raise BackboneError(f"{where}: its functions make more than {_MOST_NODES} operations.")
     return _with_outputs(found)

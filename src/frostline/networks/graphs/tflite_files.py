@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from frostline.base.errors import BackboneError
-from frostline.networks.graphs import pictures
-from frostline.networks.graphs.calls import needed, translate
+from frostline.networks.graphs.calls import needed
 from frostline.networks.graphs.opening import Asked, finished, one_of
+from frostline.networks.graphs.source import GraphSource, RunSource
 from frostline.networks.graphs.tflite import OPERATIONS
-from frostline.networks.translate.draft import Operand
+from frostline.networks.runtimes.names import TFLITE
 from frostline.networks.translate.network import TranslatedNetwork
-from frostline.networks.weights_files import formats, guarded
+from frostline.networks.weights_files import formats, guarded, tflite_file
 from frostline.networks.weights_files.records import Graph, Node, Port
 
 
@@ -31,17 +31,34 @@ def open_file(path: Path, asked: Asked) -> TranslatedNetwork:
         raise BackboneError(f"{where}: must be a file of TensorFlow Lite; it is {file.format}.")
     graph = file.graph
     port = one_of(graph.inputs, asked.input, "input", where)
-    draft, x = pictures.draft_for(port, "channels_last", asked.input_px, where)
     output = _output(graph, asked.output, where)
     nodes = needed(graph.nodes, [output], [port.name, *file.tensors])
     read = {name for node in nodes for name in node.inputs}
-    values: dict[str, Operand] = {
-        name: one.values() for name, one in file.tensors.items() if name in read
-    }
-    values[port.name] = x
-    translate(draft, nodes, values, OPERATIONS, _title)
-    source = f"tflite:{path.name}"
-    return finished(draft, values[output], port, asked, path, source)
+    custom = [node.op for node in nodes if node.op.startswith("CUSTOM.")]
+    source = GraphSource(
+        where,
+        "channels_last",
+        port,
+        port.name,
+        output,
+        nodes,
+        {name: one.values() for name, one in file.tensors.items() if name in read},
+        OPERATIONS,
+        _title,
+        None if custom else _run(path, port.name),
+        f"Custom operations are code from elsewhere, and are not run: {', '.join(custom)}."
+        if custom
+        else "",
+    )
+    return finished(source, asked, path, f"tflite:{path.name}")
+
+
+def _run(path: Path, picture: str) -> RunSource:
+    """Runs the file as it is; its tensors have numbers."""
+    numbers = tflite_file.numbers_of(path)
+    return RunSource(
+        TFLITE, lambda outputs: path.read_bytes(), str(numbers[picture]), lambda t: str(numbers[t])
+    )
 
 
 def _output(graph: Graph, asked: str, where: str) -> str:

@@ -54,6 +54,10 @@ FUNCTIONS: Mapping[str, Callable[..., Array]] = {
     "rsqrt": lambda a: 1 / np.sqrt(a),
     "sqrt": np.sqrt,
     "square": np.square,
+    "round": np.round,
+    "sign": np.sign,
+    "sine": np.sin,
+    "cosine": np.cos,
     "tanh": np.tanh,
     "linear": lambda a: a,
     "ones": np.ones_like,
@@ -65,6 +69,8 @@ REDUCTIONS: Mapping[str, Callable[..., Array]] = {
     "max": np.max,
     "min": np.min,
     "prod": np.prod,
+    "l1": lambda a, **how: np.sum(np.abs(a), **how),
+    "l2": lambda a, **how: np.sqrt(np.sum(np.square(a), **how)),
 }
 
 

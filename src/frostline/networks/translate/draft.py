@@ -27,6 +27,8 @@ OPEN_BATCH = 7919
 _MOST_NODES = 20_000
 # What settings that cannot be make of torch's layers.
 _FAILURES = (RuntimeError, LookupError, TypeError, ValueError, ArithmeticError)
+# Stands in a graph for what is not known, until a runtime is put in its place.
+HOLE = "hole"
 # Of one picture, in one place of a network: 1 GiB.
 _MOST_NUMBERS = 1 << 28
 # With a number behind, a name is still short enough for a module.
@@ -117,6 +119,28 @@ class Draft:
         for role, array in (arrays or {}).items():
             self.arrays[(node.name, role)] = tensor_of(array)
         return self._added(node, given)
+
+    def hole(self, name: str, op: str, inputs: Sequence[Value], shape: Sequence[int]) -> Value:
+        """Adds a node that cannot be translated; what runs it instead is put in its place later.
+
+        Args:
+            name: What the source calls it.
+            op: What the source calls its operation.
+            inputs: What it reads of the picture; the picture itself where nothing is known.
+            shape: Of what it gives, in the source's axes.
+        """
+        read = tuple(one.node for one in inputs) or (self.nodes[0].name,)
+        node = Node(self._free(name), HOLE, read, {"op": op})
+        order = geometry.from_source(len(shape), self.layout) or range(len(shape))
+        return self._added(node, torch.empty([shape[axis] for axis in order], device="meta"))
+
+    def shape_of(self, node: str) -> tuple[int, ...]:
+        """Returns the shape of what a node gives, in the source's axes."""
+        return self._values[node].shape
+
+    def held_shape(self, node: str) -> tuple[int, ...]:
+        """Returns the shape of what a node gives, in the axes held here."""
+        return tuple(self._held[node].shape)
 
     def graph(self, output: Value, scores: str = "none") -> Graph:
         """Returns the graph whose output is `output`."""

@@ -31,6 +31,7 @@ from frostline.networks.translate.padding import (
     SameAveragePool,
     SamePad,
 )
+from frostline.networks.translate.runtime_part import RUNTIME_OPERATORS
 from frostline.networks.translate.tensor_operators import TENSOR_OPERATORS
 
 
@@ -311,6 +312,7 @@ OPERATORS: Mapping[str, Operator] = {
     ),
     "identity": Operator(_identity, {}, by_feature=True),
     **TENSOR_OPERATORS,
+    **RUNTIME_OPERATORS,
 }
 
 

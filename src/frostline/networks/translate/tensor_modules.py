@@ -35,6 +35,8 @@ REDUCTIONS: Mapping[str, Callable[..., Tensor]] = {
     "sum": torch.sum,
     "max": torch.amax,
     "min": torch.amin,
+    "l1": lambda x, axes, keepdim: torch.linalg.vector_norm(x, 1, axes, keepdim),
+    "l2": lambda x, axes, keepdim: torch.linalg.vector_norm(x, 2, axes, keepdim),
 }
 
 
@@ -201,3 +203,75 @@ class MatMul(nn.Module):
     def extra_repr(self) -> str:
         """Returns what stands between the brackets when it is printed."""
         return str(self.turned)
+
+
+class Einsum(nn.Module):
+    """A sum of products over axes that letters name.
+
+    Args:
+        equation: As of `torch.einsum`.
+        constants: By their place among the operands: the shapes of arrays of weights.
+        count: How many operands there are.
+    """
+
+    def __init__(self, equation: str, constants: Mapping[int, Sequence[int]], count: int) -> None:
+        super().__init__()
+        self.equation, self.count = equation, count
+        for place, shape in constants.items():
+            self.register_parameter(f"operand_{place}", nn.Parameter(torch.zeros(*shape)))
+
+    def forward(self, *given: Tensor) -> Tensor:
+        """Returns what the equation says."""
+        values = iter(given)
+        own = [getattr(self, f"operand_{place}", None) for place in range(self.count)]
+        operands = [next(values) if one is None else one for one in own]
+        return torch.einsum(self.equation, *operands)
+
+    def extra_repr(self) -> str:
+        """Returns what stands between the brackets when it is printed."""
+        return repr(self.equation)
+
+
+class Join(nn.Module):
+    """Puts tensors and constants of one row after the other along an axis.
+
+    Args:
+        axis: Which, the batch being the first.
+        constants: By their place among what is joined: shapes, one picture in front.
+        count: How many are joined.
+    """
+
+    def __init__(self, axis: int, constants: Mapping[int, Sequence[int]], count: int) -> None:
+        super().__init__()
+        self.axis, self.count = axis, count
+        for place, shape in constants.items():
+            self.register_parameter(f"operand_{place}", nn.Parameter(torch.zeros(*shape)))
+
+    def forward(self, *given: Tensor) -> Tensor:
+        """Returns what they are together."""
+        values, rows = iter(given), given[0].shape[0]
+        own = [getattr(self, f"operand_{place}", None) for place in range(self.count)]
+        parts = [next(values) if one is None else one.expand(rows, *one.shape[1:]) for one in own]
+        return torch.cat(parts, self.axis)
+
+    def extra_repr(self) -> str:
+        """Returns what stands between the brackets when it is printed."""
+        return f"{self.axis}, {self.count}"
+
+
+class InstanceNorm(nn.Module):
+    """Normalises each channel of each picture by itself, over all its places."""
+
+    def __init__(self, channels: int, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns a tensor of the same shape, [n, c, …]."""
+        return nn.functional.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
+
+    def extra_repr(self) -> str:
+        """Returns what stands between the brackets when it is printed."""
+        return f"{len(self.weight)}, eps={self.eps}"

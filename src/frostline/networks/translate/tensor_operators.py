@@ -10,10 +10,20 @@ from frostline.base.errors import BackboneError
 from frostline.networks.translate import geometry
 from frostline.networks.translate.modules import Permute
 from frostline.networks.translate.operator import Operator, Settings, Shape, chain
+from frostline.networks.translate.spatial_modules import (
+    COORDINATES,
+    ROUNDINGS,
+    DepthToSpace,
+    Resample,
+    SpaceToDepth,
+)
 from frostline.networks.translate.tensor_modules import (
     FUNCTIONS,
     REDUCTIONS,
+    Einsum,
     Elementwise,
+    InstanceNorm,
+    Join,
     MatMul,
     PadAxes,
     Reduce,
@@ -119,15 +129,77 @@ def _local_response_norm(settings: Settings, shapes: Sequence[Shape], layout: st
     return nn.LocalResponseNorm(**settings)
 
 
+def _einsum(settings: Settings, shapes: Sequence[Shape], layout: str) -> nn.Module:
+    constants = _constants(settings)
+    ranks = [len(shape) for shape in (*shapes, *constants.values())]
+    # The letters of its result stand in the source's order.
+    left, _, given = settings["equation"].partition("->")
+    if layout == "channels_last" and (4 in ranks or len(given) == 4):
+        raise BackboneError("an einsum of maps with channels last is not known.")
+    if "->" not in settings["equation"] or len(left.split(",")) != len(ranks):
+        raise BackboneError(f"the equation {settings['equation']!r} is not known.")
+    return Einsum(settings["equation"], constants, len(ranks))
+
+
+def _join(settings: Settings, shapes: Sequence[Shape], layout: str) -> nn.Module:
+    axis = geometry.axis_here(settings["axis"], len(shapes[0]), layout)
+    constants = _constants(settings)
+    return Join(axis, constants, len(shapes) + len(constants))
+
+
+def _constants(settings: Settings) -> dict[int, tuple[int, ...]]:
+    found = {int(place): tuple(shape) for place, shape in settings["constants"].items()}
+    _bounded(sum(math.prod(shape) for shape in found.values()))
+    return found
+
+
+def _instance_norm(settings: Settings, shapes: Sequence[Shape], layout: str) -> nn.Module:
+    return InstanceNorm(shapes[0][1], settings["eps"])
+
+
+def _group_norm(settings: Settings, shapes: Sequence[Shape], layout: str) -> nn.Module:
+    return nn.GroupNorm(settings["groups"], shapes[0][1], eps=settings["eps"])
+
+
+def _fold(settings: Settings, shapes: Sequence[Shape], layout: str) -> nn.Module:
+    sizes = ("output_size", "kernel_size", "dilation", "padding", "stride")
+    return nn.Fold(**{key: tuple(settings[key]) for key in sizes})
+
+
+def _depth_to_space(settings: Settings, shapes: Sequence[Shape], layout: str) -> nn.Module:
+    return DepthToSpace(settings["block"], settings["channels_last"])
+
+
+def _space_to_depth(settings: Settings, shapes: Sequence[Shape], layout: str) -> nn.Module:
+    return SpaceToDepth(settings["block"])
+
+
+def _resample(settings: Settings, shapes: Sequence[Shape], layout: str) -> nn.Module:
+    before, after = shapes[0][2:], settings["size"]
+    _bounded(sum(own * int(wanted) for own, wanted in zip(before, after, strict=True)))
+    words = (settings["coordinates"], settings["rounding"])
+    if words[0] not in COORDINATES or words[1] not in ROUNDINGS:
+        raise BackboneError(f"it resizes by {' and '.join(words)}, which is not known.")
+    return Resample(before, after, settings["linear"], *words)
+
+
 def _bounded(size: int) -> None:
     if not 0 <= size <= _MOST_NUMBERS:
         raise BackboneError(f"{size:,} numbers; at most {_MOST_NUMBERS:,} are held.")
 
 
+_OPERANDS = {f"operand_{place}": ("", f"operand_{place}") for place in range(3)}
+_AFFINE = {"gamma": ("", "weight"), "beta": ("", "bias")}
 TENSOR_OPERATORS: dict[str, Operator] = {
-    "elementwise": Operator(
-        _elementwise, {f"operand_{place}": ("", f"operand_{place}") for place in range(3)}
-    ),
+    "elementwise": Operator(_elementwise, _OPERANDS),
+    "einsum": Operator(_einsum, _OPERANDS),
+    "join": Operator(_join, _OPERANDS),
+    "instance_norm": Operator(_instance_norm, _AFFINE),
+    "group_norm": Operator(_group_norm, _AFFINE),
+    "fold": Operator(_fold, {}),
+    "depth_to_space": Operator(_depth_to_space, {}),
+    "space_to_depth": Operator(_space_to_depth, {}),
+    "resample": Operator(_resample, {}),
     "reduce": Operator(_reduce, {}),
     "slice": Operator(_slice, {}),
     "take": Operator(_take, {}),

@@ -14,6 +14,7 @@ from frostline.base.errors import BackboneError
 from frostline.networks.translate import constants, geometry
 from frostline.networks.translate.draft import OPEN_BATCH, Array, Draft, Operand, Value
 
+_MOST_COPIES = 4096
 _MERGES = ("add", "subtract", "multiply", "maximum", "minimum")
 
 
@@ -135,10 +136,79 @@ def concatenate(draft: Draft, name: str, parts: Sequence[Operand], axis: int) ->
     if len(values) == 1 and all(not np.any(part) for part in fixed):
         return _padded_by(draft, name, parts, axis)
     if fixed:
-        raise BackboneError(f"{draft.where}: {name!r} joins pictures with a constant.")
+        return _joined(draft, name, parts, axis)
     if len(values) == 1:
         return identity(draft, name, values[0])
     return draft.add(name, "concatenate", values, {"axis": axis})
+
+
+def _joined(draft: Draft, name: str, parts: Sequence[Operand], axis: int) -> Operand:
+    """Joins tensors with constants, which are the same for all pictures."""
+    values = [part for part in parts if isinstance(part, Value)]
+    fixed = {at: part for at, part in enumerate(parts) if not isinstance(part, Value)}
+    if axis == 0 or max(fixed) > 2 or values[0].shape[0] != draft.batch:
+        raise BackboneError(f"{draft.where}: {name!r} joins pictures with constants.")
+    arrays = {}
+    for at, part in fixed.items():
+        if len(part.shape) != len(values[0].shape) or not (part == part[:1]).all():
+            raise BackboneError(f"{draft.where}: {name!r} joins pictures with other constants.")
+        arrays[at] = _spread(part[:1], part.ndim, draft.layout)
+    settings = {
+        "axis": axis,
+        "constants": {str(at): list(one.shape) for at, one in arrays.items()},
+    }
+    held = {f"operand_{at}": one for at, one in arrays.items()}
+    return draft.add(name, "join", values, settings, held)
+
+
+def tile(draft: Draft, name: str, x: Operand, times: Sequence[int]) -> Operand:
+    """Repeats a tensor along its axes."""
+    if not isinstance(x, Value):
+        constants.bounded(x.size * math.prod(times))
+        return np.tile(x, times)
+    if len(times) != len(x.shape) or times[0] != 1 or max(times) > _MOST_COPIES:
+        raise BackboneError(f"{draft.where}: {name!r} repeats {list(x.shape)} {list(times)} times.")
+    given: Operand = x
+    for axis, count in enumerate(times):
+        if count > 1:
+            given = concatenate(draft, f"{name}/axis_{axis}", [given] * count, axis)
+    return identity(draft, name, given)
+
+
+def einsum(draft: Draft, name: str, equation: str, operands: Sequence[Operand]) -> Operand:
+    """Computes a sum of products over axes that letters name; the result's must be named, too."""
+    values = [one for one in operands if isinstance(one, Value)]
+    fixed = {at: one for at, one in enumerate(operands) if not isinstance(one, Value)}
+    plain = equation.replace(" ", "")
+    if not values:
+        return np.asarray(np.einsum(plain, *fixed.values()))
+    if max(fixed, default=0) > 2:
+        raise BackboneError(f"{draft.where}: {name!r} has more than three operands.")
+    settings = {
+        "equation": plain,
+        "constants": {str(at): list(one.shape) for at, one in fixed.items()},
+    }
+    held = {f"operand_{at}": one for at, one in fixed.items()}
+    return draft.add(name, "einsum", values, settings, held)
+
+
+def resample(
+    draft: Draft,
+    name: str,
+    x: Value,
+    size: Sequence[int],
+    linear: bool,
+    coordinates: str,
+    rounding: str = "round_prefer_floor",
+) -> Value:
+    """Resizes a map to a height and width; see `spatial_modules.Resample`."""
+    settings = {
+        "size": [int(side) for side in size],
+        "linear": linear,
+        "coordinates": coordinates,
+        "rounding": rounding,
+    }
+    return draft.add(name, "resample", [x], settings)
 
 
 def _padded_by(draft: Draft, name: str, parts: Sequence[Operand], axis: int) -> Operand:
@@ -193,7 +263,7 @@ def reduce(
     if not isinstance(x, Value):
         found = constants.REDUCTIONS[how](x, axis=tuple(chosen), keepdims=keep_axes)
         return np.asarray(found, x.dtype)
-    if how not in ("mean", "sum", "max", "min"):
+    if how not in ("mean", "sum", "max", "min", "l1", "l2"):
         raise BackboneError(f"{draft.where}: {name!r} asks for the {how} over axes.")
     if 0 in chosen and x.shape[0] == draft.batch:
         raise BackboneError(f"{draft.where}: {name!r} takes the {how} over pictures of a batch.")

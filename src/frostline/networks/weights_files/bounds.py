@@ -15,7 +15,7 @@ _REFUSED = (
 )
 
 
-def limit(memory_bytes: int, time_s: int) -> None:
+def limit(memory_bytes: int, time_s: int = 0) -> None:
     """Bounds what this process may take from now on, for good.
 
     Windows has no such bounds: there the parent's clock, and `watch`, are all. macOS counts
@@ -23,18 +23,15 @@ def limit(memory_bytes: int, time_s: int) -> None:
 
     Args:
         memory_bytes: Of memory, beyond what it has taken so far.
-        time_s: Of the processor.
+        time_s: Of the processor; 0 where the parent's clock alone bounds it.
     """
     if sys.platform == "win32":
         return
     import resource
 
-    limits = {
-        resource.RLIMIT_CPU: time_s,
-        resource.RLIMIT_FSIZE: 0,
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_NOFILE: 64,
-    }
+    limits = {resource.RLIMIT_FSIZE: 0, resource.RLIMIT_CORE: 0, resource.RLIMIT_NOFILE: 64}
+    if time_s:
+        limits[resource.RLIMIT_CPU] = time_s
     if sys.platform == "linux":
         # Libraries reserve far more address space than they use; what counts is what comes on top.
         taken = int(Path("/proc/self/statm").read_text("ascii").split()[0]) * resource.getpagesize()

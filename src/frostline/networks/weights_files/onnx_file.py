@@ -17,6 +17,7 @@ from frostline.networks.weights_files.paths import beside
 from frostline.networks.weights_files.protobuf import Message
 from frostline.networks.weights_files.records import Array, Graph, Node, Port, Tensor, WeightsFile
 from frostline.networks.weights_files.sources import Span, of_file, whole
+from frostline.networks.weights_files.wire_out import field
 
 _DTYPES = {
     1: "float32",
@@ -91,6 +92,25 @@ def read(path: Path) -> WeightsFile:
     said = {key: value for key, value in metadata.items() if value not in ("", {})}
     notes = ("It holds sparse arrays, which are not read.",) if body.many(15) else ()
     return WeightsFile(path, "onnx", tensors, said, graph, (path, *sorted(files)), notes)
+
+
+def is_external(array: Message) -> bool:
+    """Tells whether a TensorProto names another file, or any place in one."""
+    return array.number(14) == _EXTERNAL or bool(array.values(13))
+
+
+def within(array: Message, path: Path) -> bytes:
+    """Returns a TensorProto that holds its array itself, wherever it lay.
+
+    Raises:
+        WeightsError: Where it lies outside the file's folder, or is cut short.
+    """
+    span = _external_span(array, path)
+    if span is None:
+        return array.span.read()
+    head = [field(1, size) for size in array.numbers(1)]
+    named = field(2, array.number(2)) + field(8, array.text(8))
+    return b"".join((*head, named, field(9, span.read())))
 
 
 def _graph(body: Message, path: Path, model: Message | None = None) -> Graph:

@@ -4,7 +4,7 @@ Nothing is executed. Field numbers are those of TensorFlow's `meta_graph.proto`,
 `saved_model.proto` and `graph.proto`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -103,16 +103,40 @@ def read_saved_model(path: Path) -> WeightsFile:
     file = path / SAVED_MODEL if path.is_dir() else path
     model = Message(whole(of_file(file)))
     graphs = model.many(2)
-    if not graphs:
-        raise ValueError("it holds no graph")
-    serving = [one for one in graphs if "serve" in _tags(one)]
-    chosen = (serving or graphs)[0]
+    chosen = _served(graphs)
     found = _with_checkpoint(file, "saved_model", chosen, file.parent / "variables" / "variables")
     notes = found.notes
     if len(graphs) > 1:
         told = ", ".join("+".join(_tags(one)) or "untagged" for one in graphs)
         notes += (f"It holds {len(graphs)} graphs ({told}); one is read.",)
     return replace(found, path=path, notes=notes)
+
+
+def definition(path: Path, kind: str) -> Message:
+    """Returns the GraphDef of a file that has been read before, as it lies there.
+
+    Args:
+        path: The file, or the folder of a SavedModel.
+        kind: Its format: `graph_def`, `meta_graph` or `saved_model`.
+
+    Raises:
+        ValueError: Where it holds none.
+    """
+    model = Message(whole(of_file(path / SAVED_MODEL if path.is_dir() else path)))
+    if kind == "graph_def":
+        return model
+    body = (_served(model.many(2)) if kind == "saved_model" else model).one(2)
+    if body is None:
+        raise ValueError("it holds no graph")
+    return body
+
+
+def _served(graphs: Sequence[Message]) -> Message:
+    """Returns the first graph that is for serving, else the first one."""
+    if not graphs:
+        raise ValueError("it holds no graph")
+    serving = [one for one in graphs if "serve" in _tags(one)]
+    return (serving or graphs)[0]
 
 
 def _with_checkpoint(path: Path, kind: str, meta: Message, stem: Path) -> WeightsFile:

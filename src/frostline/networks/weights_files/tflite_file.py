@@ -69,6 +69,16 @@ def read(path: Path) -> WeightsFile:
     return WeightsFile(path, "tflite", tensors, metadata, graph, (path,))
 
 
+def numbers_of(path: Path) -> dict[str, int]:
+    """Returns the number of each tensor of the main graph, by the name that `read` gives it.
+
+    Args:
+        path: A file that has been read before.
+    """
+    main = flatbuffers.root(whole(of_file(path))).tables(2)[0]
+    return {port.name: i for i, port in enumerate(_ports(main.tables(0), ""))}
+
+
 def _buffer(found: Table, span: Span) -> Span | None:
     # Files above 2 GiB keep their data behind the FlatBuffer, by offset and size.
     offset, size = found.number(1, "uint64"), found.number(2, "uint64")
