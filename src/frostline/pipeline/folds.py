@@ -101,7 +101,8 @@ def check(listing: Listing, asked: int) -> None:
     rows = _rows(listing)
     units = len(set(_groups(rows)))
     if asked > units:
-        what = "groups" if any(row.group for row in rows) else "images"
+        # Windows of a sound are a group, too.
+        what = "groups" if units < windows.file_count(rows) else f"{listing.noun}s"
         raise RecipeError(
             f"search.folds must be at most the number of {what} in train and val, which is "
             f"{units}, not {asked}."
