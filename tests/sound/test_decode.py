@@ -140,6 +140,8 @@ def test_headers_that_cannot_be_true_are_told(tmp_path: Path) -> None:
     huge = np.full(16_000, 3e38, "<f4").tobytes()
     (tmp_path / "cut.wav").write_bytes(wav(samples[:4000], declared=len(samples)))
     (tmp_path / "slow.wav").write_bytes(wav(samples, rate_hz=1))
+    (tmp_path / "fast.wav").write_bytes(wav(samples, rate_hz=2_147_483_629))
+    write(tmp_path / "crowd.wav", np.zeros((1000, 65), np.float32))
     (tmp_path / "loud.wav").write_bytes(wav(huge, bits=32))
     path = write(tmp_path / "long.flac", tone(440.0))
     data = bytearray(path.read_bytes())
@@ -152,6 +154,8 @@ def test_headers_that_cannot_be_true_are_told(tmp_path: Path) -> None:
         "damaged or cut short: 28,000 of the 32,000 bytes of its samples are missing"
     )
     assert told["slow.wav"] == "damaged: its header says a rate of 1 Hz"
+    assert told["fast.wav"] == "damaged: its header says a rate of 2147483629 Hz"
+    assert told["crowd.wav"] == "has 65 channels, and at most 64 are mixed"
     assert told["loud.wav"] == "holds values far too large for a sound"
     assert re.fullmatch(
         r"damaged: its [\d,]+ bytes cannot hold the 68,719,476,735 samples it says",

@@ -42,8 +42,10 @@ _AUDIBLE = 1e-8
 # Where MP3 is entered, mpg123 complains on standard error of what it lacks of the frames before,
 # though what comes out is right; so near the beginning it reads through.
 _READ_THROUGH_S = 10.0
-# Fewer samples a second are no sound, but a damaged header.
-_LOWEST_HZ = 100
+# Fewer or more samples a second are no sound, but a damaged header.
+_LOWEST_HZ, _HIGHEST_HZ = 100, 1_000_000
+# More would fill memory, a second of each at a time.
+_MOST_CHANNELS = 64
 # No codec stores more samples in a byte, not even of silence.
 _MOST_IN_A_BYTE = 8192
 # What writes WAV as a stream says that it has so many bytes, or more: nobody knew.
@@ -161,13 +163,15 @@ def _header(path: str) -> Header:
         _refuse_cut(stream)
         size = stream.seek(0, os.SEEK_END)
     with _opened(soundfile, path) as file:
-        frames, rate_hz = int(file.frames), int(file.samplerate)
+        frames, rate_hz, channels = int(file.frames), int(file.samplerate), int(file.channels)
         mode = f"{file.format}/{file.subtype}/{file.channels}"
     if frames <= 0:
         raise Unreadable("holds no samples")
     if frames >= _UNKNOWN:
         raise Unreadable("does not say how long it is: convert it to FLAC or WAV")
-    if rate_hz < _LOWEST_HZ:
+    if channels > _MOST_CHANNELS:
+        raise Unreadable(f"has {channels} channels, and at most {_MOST_CHANNELS} are mixed")
+    if not _LOWEST_HZ <= rate_hz <= _HIGHEST_HZ:
         raise Unreadable(f"damaged: its header says a rate of {rate_hz} Hz")
     if frames > _MOST_IN_A_BYTE * size:
         raise Unreadable(f"damaged: its {size:,} bytes cannot hold the {frames:,} samples it says")
