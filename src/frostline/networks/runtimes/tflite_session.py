@@ -1,5 +1,6 @@
 """A graph of TensorFlow Lite, run by its interpreter; imported in the process apart alone."""
 
+import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -69,15 +70,14 @@ def load(program: Program, threads: int) -> TFLiteSession:
 
 
 def _interpreter() -> Any:
-    if RUNTIMES[TFLITE].module() == "ai_edge_litert":
-        from ai_edge_litert.interpreter import Interpreter, OpResolverType
-    else:
-        from tensorflow.lite.python.interpreter import Interpreter, OpResolverType
+    is_own = RUNTIMES[TFLITE].module() == "ai_edge_litert"
+    name = "ai_edge_litert" if is_own else "tensorflow.lite.python"
+    found = importlib.import_module(f"{name}.interpreter")
 
     def make(**options: Any) -> Any:
         # Without delegates, which compute several operations at once and keep nothing between.
-        plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-        return Interpreter(**options, experimental_op_resolver_type=plain)
+        plain = found.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        return found.Interpreter(**options, experimental_op_resolver_type=plain)
 
     return make
 
