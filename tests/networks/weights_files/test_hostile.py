@@ -1,10 +1,12 @@
 """Damaged and hostile files of every format are refused or read: no code, no hang, no way out."""
 
 import json
+import os
 import random
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +105,25 @@ def test_thirty_damaged_networks_of_each_kind_are_refused_or_opened(
         assert one.bytes < 1 << 30
     assert snapshot(tmp_path / "mutants") == before
     assert {"read", "refused"} <= {one.kind for one in done}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sizes of processes are read from /proc")
+def test_what_no_file_may_do_is_noticed(tmp_path: Path) -> None:
+    acts: dict[str, Callable[[Path], object]] = {
+        "broke: os.system": lambda path: os.system("true"),
+        "broke: opens /": lambda path: Path("/run/x").read_bytes(),
+        "broke: opens to write": lambda path: path.write_text("x"),
+        "broke: MemoryError": lambda path: bytearray(2 << 30),
+        "broke: Traceback": lambda path: 1 / 0,
+        "died: SIGKILL": lambda path: os.kill(os.getpid(), signal.SIGKILL),
+        "refused: bad file": lambda path: look.inspect(path / "bad\nfile"),
+        "read: ": lambda path: None,
+    }
+    for what, act in acts.items():
+        one, other = bounded.run(act, [tmp_path / "a", tmp_path / "b"])
+        kind, _, start = what.partition(": ")
+        assert one.kind == other.kind == kind, one
+        assert all(word in one.said for word in start.split()), one
 
 
 @pytest.mark.parametrize("name", ["model.h5", "model.keras"])
