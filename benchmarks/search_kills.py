@@ -43,7 +43,7 @@ warmup = 0.2
 ema = 0.99
 select = "last"
 """
-TIMES = ("seconds", "estimate_s")
+TIMES = ("seconds", "estimate_s", "clock", "at_s")
 
 
 def without_times(facts: Any) -> Any:

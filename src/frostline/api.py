@@ -8,6 +8,7 @@ from typing import Any, Unpack
 from frostline import pipeline
 from frostline import recipe as recipes
 from frostline.base.ahead import FINISH, Ahead
+from frostline.base.clock import RunClock
 from frostline.base.console import Console
 from frostline.base.errors import RecipeError
 from frostline.base.log import Log
@@ -47,6 +48,7 @@ def train(
     cache_dir: str | os.PathLike[str] | None = None,
     console: Console | None = None,
     command: Sequence[str] = (),
+    begun: float | None = None,
     **options: Unpack[Options],
 ) -> Run:
     """Trains a classifier on a folder of labelled pictures.
@@ -63,6 +65,8 @@ def train(
         console: Where words go; by default standard error, in a notebook standard output;
             `Console(None)` for silence.
         command: What was typed, word by word, for the report.
+        begun: Since when `time` counts, as `time.perf_counter` tells it; from the call on where
+            None.
         **options: Those of `frostline train`, with `_` for `-`: `backbone`, `head`, `epochs`, …
             They go before what a recipe by name says; a whole `Recipe` stays as it is.
 
@@ -72,12 +76,13 @@ def train(
     Raises:
         FrostlineError: Saying what is wrong and what to do.
     """
+    clock = RunClock(begun)
     wanted = _composed(recipe, settings, options)
     shown = replace(_shown(console), log=Log(), ahead=Ahead())
     shown.detail(" ".join(command) or "frostline.train")
     place = None if out is None else user_path(out)
     with recipes.naming_file(_name_of(recipe)):
-        run = pipeline.train(_source(photos), place, wanted, cache_folder(cache_dir), shown)
+        run = pipeline.train(_source(photos), place, wanted, cache_folder(cache_dir), shown, clock)
     if not _is_whole(run):
         with shown.step("Writing the report", FINISH):
             about.write(run, about.now(command))

@@ -15,6 +15,8 @@ from frostline import pipeline
 from frostline import recipe as recipes
 from frostline.base.console import Console
 from frostline.base.paths import cache_folder
+from frostline.frost import Line
+from frostline.pipeline.search_record import SearchRecord, Trained
 from frostline.planner import candidates, refinements
 from frostline.planner.candidates import Candidate
 from frostline.recipe import (
@@ -101,7 +103,8 @@ def searched(made: RunFolder) -> dict[str, Any]:
 
 
 def weights_of(made: RunFolder) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in made.model.glob("*.safetensors")}
+    """Returns all files of the model folder, so that what describes the weights is compared too."""
+    return {path.name: path.read_bytes() for path in made.model.iterdir()}
 
 
 def only(monkeypatch: pytest.MonkeyPatch, kinds: str) -> None:
@@ -176,8 +179,6 @@ def test_what_took_over_is_what_the_next_ones_change(
 def test_what_is_far_behind_at_its_half_is_ended(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from frostline.pipeline.search_record import SearchRecord
-
     monkeypatch.setattr(SearchRecord, "goes_on", lambda *_: False)
     made = run(photos, tmp_path / "run", replace(RECIPE, search=Search(True, 4, 1)))
     first, *others = searched(made)["candidates"]
@@ -193,7 +194,7 @@ def test_nothing_is_refined_without_a_given_time_nor_where_all_is_right(
 ) -> None:
     made = run(photos, tmp_path / "default", replace(RECIPE, budget=Budget()))
     assert len(searched(made)["candidates"]) == 1
-    assert made.read_plan()["search"]["refining"] is None
+    assert not made.read_plan()["search"].get("refining")
     monkeypatch.setattr("frostline.pipeline.search.leaves_nothing", lambda *_: True)
     made = run(photos, tmp_path / "solved", RECIPE)
     assert len(searched(made)["candidates"]) == 1
@@ -303,3 +304,27 @@ def test_where_the_probe_won_it_is_what_refinements_must_beat(
     probe = Score(**found["probe"])
     assert asked == [(probe, tries) for tries in range(1, len(asked) + 1)]
     assert asked
+
+
+def test_the_score_to_beat_is_that_of_what_won_before(tmp_path: Path) -> None:
+    line = Line("top", "top", (), 1, (8,), 0, 1, 0.5, True)
+    listed = Candidate(Stage(line="top"), line, 1.0)
+    (tmp_path / "run").mkdir()
+    record = SearchRecord(RunFolder(tmp_path / "run"), [listed], Score(0.9, 0.5, 400, 0.9, 0.05))
+    record.note(0, "final", Trained(Score(0.6, 0.7, 400, 0.6, 0.05), 1.0))
+    for number, accuracy in ((1, 0.8), (2, 0.81), (3, 0.95)):
+        record.add(number, replace(listed, when=candidates.REFINING), 0)
+        record.note(number, "final", Trained(Score(0.6, accuracy, 400, 0.6, 0.05), 1.0))
+    assert [record.takes_over(number) for number in (1, 2, 3)] == [True, False, True]
+    assert record.choose() == 3
+    # As it was when the list was done, whatever has won since.
+    assert [record.best_score(before).accuracy for before in (1, 2, 3, None)] == [
+        0.7,
+        0.8,
+        0.8,
+        0.95,
+    ]
+    # Read again, it is the same; and what is there is not added twice.
+    again = SearchRecord(RunFolder(tmp_path / "run"), [listed], Score(0.9, 0.5, 400))
+    again.add(3, listed, 0)
+    assert (again.choose(), len(again.facts["candidates"])) == (3, 4)

@@ -79,6 +79,7 @@ def facts_of(run: Path) -> dict[str, Any]:
     """Returns what must be the same: scores, history and search, but for seconds."""
     folder = RunFolder(run)
     searched = json.loads(folder.search.read_text())
+    searched.pop("clock", None)
     for one in searched["candidates"]:
         one.pop("seconds", None)
         one.pop("estimate_s", None)

@@ -105,3 +105,8 @@ def test_deriving_is_measured(photos: Path) -> None:
     model = network("top")
     below = classifier.recut(model, "layer3").line
     assert 0 < measure.derived_s(model, below) < 1
+
+
+def test_a_probe_of_more_images_or_scores_is_expected_to_take_longer() -> None:
+    measure.probe_s(2000, 64, 2)  # The first product in a process takes longer.
+    assert 0 < measure.probe_s(2000, 64, 4) < measure.probe_s(200_000, 64, 4)

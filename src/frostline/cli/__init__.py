@@ -12,6 +12,7 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Collection, Sequence
 from typing import NoReturn
 
@@ -53,12 +54,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Threads that wait should sleep: spinning, they take the cores from whoever else needs them,
     # and where other programs run that made training four times slower. Read when torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    begun = time.perf_counter()
     streams.stand_in()
     # It says at length where it keeps its own cache for want of a home folder.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     arguments = _parse(argv)
     if isinstance(arguments, int):
         return arguments
+    arguments.begun = begun
     try:
         streams.check_folder()
         from frostline.cli import commands

@@ -55,6 +55,7 @@ def train(arguments: Namespace) -> int:
             cache_dir=given.cache_dir,
             console=console,
             command=given.typed,
+            begun=given.begun,
         )
     if given.json:
         print_json(run.metrics)
@@ -69,12 +70,14 @@ def plan(arguments: Namespace) -> int:
     """Measures and says what `train` would choose."""
     wanted = recipe_of(arguments)
     from frostline import pipeline
+    from frostline.base.clock import RunClock
     from frostline.recipe import naming_file
 
     given = arguments
+    clock = RunClock(given.begun)
     with naming_file(given.recipe):
         found = pipeline.plan(
-            given.photos, wanted, cache_folder(given.cache_dir), Console(verbose=True)
+            given.photos, wanted, cache_folder(given.cache_dir), Console(verbose=True), clock
         )
     if arguments.json:
         print_json(found.facts)

@@ -189,7 +189,7 @@ def _recipe_options(parser: argparse.ArgumentParser, trains: bool = True) -> Non
     )
     add("--disk", metavar="SIZE", help="most bytes of new activations, such as 4GiB or 500MB")
     add("--memory", metavar="SIZE", help="most memory of the process, such as 2GiB")
-    add("--time", metavar="TIME", help="most time for passes and epochs, such as 90s, 10m or 2h")
+    add("--time", metavar="TIME", help="time for the whole command, such as 90s, 10m or 2h")
     if trains:
         run_options(group)
         flip(group)

@@ -74,7 +74,7 @@ def _first_pass(
     sources: StageSources, listing: Listing, recipe: Recipe, policy: ViewPolicy
 ) -> Listing:
     count = view_count(recipe, policy)
-    if recipe.search.enabled:
+    if recipe.search.enabled and recipe.budget.time_min is None:
         # Where the probe leaves nothing to gain, no more are needed.
         count = min(count, 1)
     views = [View(number, policy) for number in range(count)]

@@ -28,9 +28,6 @@ from frostline.training.checkpoint import Checkpoint
 from frostline.training.progress import RunProgress, checkpoint_environment
 from frostline.training.scoring import Score
 
-# A probe is fitted on so many rows at most, all views counted.
-MOST_PROBE_ROWS = 60_000
-
 
 @dataclass(frozen=True)
 class Trained:
@@ -92,11 +89,16 @@ def _restore_end(filled: Filled, found: Checkpoint) -> None:
 
 
 def _begin(filled: Filled, progress: RunProgress) -> None:
-    """Fits the probe, on one varied view too where a search may follow, and saves the start."""
+    """Fits the probe, on varied views too where a search may follow, and saves the start.
+
+    On one of them where the search may turn out to be needless; where a time is given, on all.
+    """
     recipe = filled.planned.recipe
     if recipe.head.start == "probe":
-        views = _probe_views(filled)[:1] if recipe.search.enabled else []
-        progress.note(fit_probe(filled, views))
+        views = _probe_views(filled) if recipe.search.enabled else []
+        has_time = recipe.budget.time_min is not None
+        record = fit_probe(filled, views if has_time else views[:1])
+        progress.note({**record, "views_tried": len(views) + 1} if has_time and views else record)
         progress.cross_validation = probe_facts(filled)
     if recipe.stages:
         progress.save(0, filled.sources.at(0)[0].trainable)
@@ -169,12 +171,16 @@ def _start_score(filled: Filled, progress: RunProgress) -> Score:
 
 
 def _probe_again(filled: Filled, progress: RunProgress, start: Score) -> Score:
-    """Fits the probe on all views, in place of the one on few, and returns its score."""
+    """Fits the probe on all views, which takes the place of one on few where it is better.
+
+    Returns:
+        The score of the better one.
+    """
     views = _probe_views(filled)
     if not progress.history or len(views) < 2 or progress.history[0].get("views_tried"):
         return start
-    record = {**fit_probe(filled, views), "views_tried": len(views) + 1}
-    progress.history = [record]
+    record = fit_probe(filled, views, progress.history[0])
+    progress.history = [{**record, "views_tried": len(views) + 1}]
     if filled.planned.recipe.stages:
         progress.save(0, filled.sources.at(0)[0].trainable)
     return _start_score(filled, progress)
@@ -184,10 +190,10 @@ def _probe_views(filled: Filled) -> list[View]:
     """Returns the varied views that a probe is fitted on, as many as are kept and as fit."""
     recipe = filled.planned.recipe
     policy = planner.policy_of(recipe)
-    if not policy.varies or recipe.views.live or not filled.planned.plan.keep:
+    if not filled.planned.plan.keep:
         return []
-    most = MOST_PROBE_ROWS // max(1, len(filled.listing.of("train"))) - 1
-    return [View(number, policy) for number in range(min(recipe.views.count, max(0, most)))]
+    count = planner.probe_view_count(recipe, policy, len(filled.listing.of("train")))
+    return [View(number, policy) for number in range(count)]
 
 
 def _progress(

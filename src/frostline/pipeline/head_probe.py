@@ -1,7 +1,8 @@
 """The probe in a run: features at the head, a fit, and its place in head and history."""
 
+import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,18 +39,23 @@ class FittedProbe:
     score: Score | None
 
 
-def fit_probe(filled: Filled, views: Sequence[View] = ()) -> dict[str, Any]:
+def fit_probe(
+    filled: Filled, views: Sequence[View] = (), before: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Puts a fitted probe in place of the head's last layer; returns its history record.
 
     Args:
         filled: Activations, and the network cut at its top.
         views: Varied views of the training images. With them a second probe is fitted, on the
             `center` views and these, and the better of both is taken.
+        before: The history record of the probe that is in the head already, and is the first then.
 
     Raises:
         TrainingError: Where features are not finite.
     """
     begun = time.perf_counter()
+    if before is not None:
+        return _fit_another(filled, views, before)
     fitted = [_fit(filled, [CENTER])]
     if views and fitted[0].score is not None:
         fitted.append(_fit(filled, [CENTER, *views]))
@@ -68,6 +74,26 @@ def fit_probe(filled: Filled, views: Sequence[View] = ()) -> dict[str, Any]:
     return {**record, "seconds": round(time.perf_counter() - begun, 3)}
 
 
+def _fit_another(
+    filled: Filled, views: Sequence[View], before: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Fits a probe on more views, and keeps the one in the head where that is no worse."""
+    begun = time.perf_counter()
+    last = _last_layer(filled.sources.at(-1)[0])
+    kept = copy.deepcopy(last.state_dict())
+    found = _fit(filled, [CENTER, *views])
+    assert found.score is not None
+    if scoring.best_of([probe_score(before, found.score.count), found.score]) == 0:
+        last.load_state_dict(kept)
+        record = dict(before)
+    else:
+        record = _record(found)
+    console = filled.planned.prepared.request.console
+    console.detail(f"probe, on {len(views) + 1} views of each image too: {_told(record)}")
+    seconds = before["seconds"] + time.perf_counter() - begun
+    return {**record, "seconds": round(seconds, 3)}
+
+
 def _chosen_on(found: Probe) -> str:
     within = "" if found.chosen_on == "val" else " within train"
     return f"{found.chosen_on}{within}"
@@ -78,7 +104,7 @@ def _told(record: dict[str, Any]) -> str:
     return f"{on} accuracy {record[f'{on}_accuracy']:.4f}"
 
 
-def probe_score(record: dict[str, Any], count: int) -> Score:
+def probe_score(record: Mapping[str, Any], count: int) -> Score:
     """Returns the score that a history record of the probe tells."""
     return Score(record["val_loss"], record["val_accuracy"], count, record.get("val_scaled_loss"))
 
@@ -138,11 +164,16 @@ def _split(model: Classifier, fetch: Fetch, examples: Examples, device: torch.de
 
 def put(model: Classifier, found: Probe) -> None:
     """Puts a probe in place of the head's last layer."""
-    last = model.trainable.head[-1]  # type: ignore[index]
-    assert isinstance(last, nn.Linear)
+    last = _last_layer(model)
     with torch.no_grad():
         last.weight.copy_(found.weight)
         last.bias.copy_(found.bias)
+
+
+def _last_layer(model: Classifier) -> nn.Linear:
+    last = model.trainable.head[-1]  # type: ignore[index]
+    assert isinstance(last, nn.Linear)
+    return last
 
 
 @torch.inference_mode()

@@ -3,10 +3,8 @@
 from frostline.base.ahead import FINISH, LOOK, TRAIN, TRY
 from frostline.pipeline.folds import OF_CANDIDATES, fold_count
 from frostline.pipeline.planning import Planned
+from frostline.pipeline.time_parts import FINISH_S
 from frostline.planner import candidates
-
-# Scores, the sheet of views and the report.
-FINISH_S = 2.0
 
 
 def expected_s(planned: Planned) -> dict[str, float]:
@@ -14,7 +12,8 @@ def expected_s(planned: Planned) -> dict[str, float]:
     estimate = planned.plan.facts.get("estimate")
     if estimate is None:
         return {}
-    seconds = {LOOK: estimate["first_pass_s"], FINISH: FINISH_S}
+    probe_s = planned.plan.facts.get("search", {}).get("time", {}).get("probe_s", 0.0)
+    seconds = {LOOK: estimate["first_pass_s"] + probe_s, FINISH: FINISH_S}
     if not planned.recipe.search.enabled:
         return {**seconds, TRAIN: max(0.0, estimate["total_s"] - estimate["first_pass_s"])}
     asked, tried = planned.recipe.search.folds, planned.candidates

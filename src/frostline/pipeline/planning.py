@@ -1,7 +1,6 @@
 """The second step: what to keep, where, with how many views, by which engine; and what to try."""
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -10,6 +9,7 @@ import torch
 
 from frostline import planner
 from frostline import recipe as recipes
+from frostline.base.ahead import duration
 from frostline.base.errors import EngineError
 from frostline.frost import Line
 from frostline.model import classifier as classifiers
@@ -17,6 +17,7 @@ from frostline.model.classifier import Classifier
 from frostline.pipeline import messages, refining
 from frostline.pipeline.folds import OF_CANDIDATES, fold_count
 from frostline.pipeline.prepare import Prepared, stage_lines, with_head_of, with_precision
+from frostline.pipeline.time_parts import FINISH_S, PLANNING_S, USED, TimeParts
 from frostline.planner import Plan, candidates, measure
 from frostline.planner.candidates import Candidate, EpochCost, SearchLines
 from frostline.planner.refinements import Refining
@@ -26,8 +27,6 @@ from frostline.run.folder import RunFolder
 # Where no time is given, candidates may take so long, or so many times the pass over the images.
 LEAST_SEARCH_S = 100.0
 PASSES = 2.0
-# What else a run of a given time takes: imports, measurements, scores and the report.
-REST_S = 14.0
 # The pass may take this share of the time that is given; else there are fewer views.
 PASS_SHARE = 0.35
 
@@ -42,6 +41,7 @@ class Planned:
         lines: Of each stage.
         candidates: What a search tries; none where there is no search.
         refining: What it may refine the best of them with; None where it ends with them.
+        cut: Where the pass ends, which may be below all of these; None where it is at the lowest.
     """
 
     prepared: Prepared
@@ -49,6 +49,7 @@ class Planned:
     lines: tuple[Line, ...]
     candidates: tuple[Candidate, ...] = ()
     refining: Refining | None = None
+    cut: Line | None = None
 
     @property
     def recipe(self) -> Recipe:
@@ -57,8 +58,9 @@ class Planned:
 
     @property
     def all_lines(self) -> tuple[Line, ...]:
-        """The lines of stages and candidates."""
-        return (*self.lines, *(candidate.line for candidate in self.candidates))
+        """The lines of stages and candidates, and that of the pass."""
+        cut = () if self.cut is None else (self.cut,)
+        return (*self.lines, *(candidate.line for candidate in self.candidates), *cut)
 
 
 def make_plan(prepared: Prepared) -> Planned:
@@ -105,6 +107,9 @@ def recorded_or_new_plan(run: RunFolder, earlier: Recipe | None, prepared: Prepa
     prepared = _as_recorded(prepared, earlier)
     prepared = with_head_of(prepared, earlier)
     recipe, model = prepared.request.recipe, prepared.model
+    if (parts := facts.get("search", {}).get("time")) is not None:
+        # As if nothing had come between.
+        prepared.request.clock.go_on_from(parts["begun_s"])
     if recipe != earlier:
         # Stages may have been changed since; what is asked now is what going on looks for.
         facts |= {"asked": recipes.to_dict(recipe)}
@@ -115,6 +120,9 @@ def recorded_or_new_plan(run: RunFolder, earlier: Recipe | None, prepared: Prepa
         stage_lines(model, earlier),
         tuple(_candidate_from(one, model) for one in tried),
         refining.read(facts.get("search", {}).get("refining"), model),
+        classifiers.find_line(model.traced, facts["line"], model.top)
+        if "search" in facts
+        else None,
     )
 
 
@@ -141,7 +149,6 @@ def _measured(prepared: Prepared, recipe: Recipe, lines: Sequence[Line]) -> Plan
 
 def _plan_search(prepared: Prepared) -> Planned:
     """Measures an epoch, chooses candidates that fit into the time, then plans the pass."""
-    begun = time.perf_counter()
     request, model = prepared.request, prepared.model
     recipe, base = request.recipe, request.recipe.stages[0]
     lines = _search_lines(model, recipe)
@@ -150,27 +157,161 @@ def _plan_search(prepared: Prepared) -> Planned:
     step = measure.step(cut, base, train)
     cost = EpochCost(step.train_s, step.eval_s, lines.main, train, val)
     row_s = planner.row_seconds(cut, prepared.listing)
-    views = recipe.views.count or _views_in_time(recipe, train, val, row_s)
-    pass_s = row_s * (train * (1 + views) + val)
-    budget_s = _budget_s(recipe, pass_s, time.perf_counter() - begun)
-    folds = fold_count(prepared.listing, recipe.search.folds, OF_CANDIDATES)
-    most, fixed = recipe.search.candidates, _kept_by(recipe)
-    tried = candidates.choose(base, lines, cost, budget_s, most, folds, fixed)
+    messages.fixed(recipe, request.console)
+    if recipe.budget.time_min is not None:
+        return _plan_in_time(prepared, lines, cost, row_s)
+    views = recipe.views.count or _most_views(recipe)
+    budget_s = max(LEAST_SEARCH_S, PASSES * row_s * (train * (1 + views) + val))
+    tried = _candidates(prepared, base, lines, cost, budget_s)
+    _tell_search(prepared, tried, budget_s)
+    planned = _plan_pass(prepared, tried, views, budget_s)
+    return _with_refining(planned, cost, row_s, budget_s)
+
+
+def _plan_in_time(prepared: Prepared, lines: SearchLines, cost: EpochCost, row_s: float) -> Planned:
+    """Divides the time that is given: roughly at first, then with the pass as it was planned."""
+    base, clock = prepared.request.recipe.stages[0], prepared.request.clock
+    views, rough = _rough_parts(prepared, lines, cost, row_s)
+    tried = _candidates(prepared, base, lines, cost, USED * rough.search_s)
+    if not tried:  # There may be, where activations are kept already.
+        tried = _candidates(prepared, base, lines, cost, USED * replace(rough, pass_s=0.0).search_s)
+    planned = _plan_pass(prepared, tried, views, USED * rough.search_s)
+    measured = planned.plan.facts.get("estimate", {})
+    pass_s = measured.get("first_pass_s", rough.pass_s)
+    parts = replace(rough, begun_s=clock.elapsed_s(), pass_s=pass_s)
+    if tried:
+        lowest = min((one.line for one in tried), key=lambda line: line.index)
+        cost = _measured_again(cost, planned.plan, tried[0].line)
+        base, lines = _kept_lines(tried[0].stage, base, lines, lowest)
+        tried = _candidates(prepared, base, lines, cost, USED * parts.search_s)
+        planned = replace(planned, lines=tuple(one.line for one in tried[:1]), candidates=tried)
+        planned = replace(planned, cut=lowest)
+    _tell_search(prepared, tried, USED * parts.search_s)
+    prepared.request.console.detail(f"time: {parts}")
+    if parts.least_s > parts.given_s:
+        prepared.request.console.say(
+            f"A new last layer alone takes about {duration(parts.least_s)}, longer than --time"
+        )
+    stages = tuple(one.stage for one in tried[:1])
+    searched = {**_search_facts(planned, USED * parts.search_s), "time": parts.facts}
+    plan = replace(
+        planned.plan,
+        recipe=replace(planned.plan.recipe, stages=stages),
+        facts={**planned.plan.facts, "search": searched},
+    )
+    settled = replace(planned, plan=plan)
+    return _with_refining(settled, cost, _row_s(planned.plan, row_s), USED * parts.search_s)
+
+
+def _measured_again(cost: EpochCost, plan: Plan, line: Line) -> EpochCost:
+    """Returns the cost of an epoch as the plan measured it at a line.
+
+    Measured twice at the same one, the smaller: other programs make steps longer, never shorter.
+    """
+    rates = plan.facts.get("rates", {})
+    times = zip(
+        rates.get("train_ms_per_image", ()), rates.get("score_ms_per_image", ()), strict=True
+    )
+    by_line = dict(zip(plan.facts["lines"], times, strict=False))
+    if line.name not in by_line:
+        return cost
+    train_s, score_s = (one / 1000 for one in by_line[line.name])
+    if line == cost.measured_at:
+        train_s, score_s = min(cost.train_s, train_s), min(cost.score_s, score_s)
+    return replace(cost, train_s=train_s, score_s=score_s, measured_at=line)
+
+
+def _row_s(plan: Plan, measured: float) -> float:
+    """Returns the seconds from a file to an activation, by the engine that was chosen."""
+    rate = plan.facts.get("rates", {}).get("view_per_s")
+    return 1 / rate if rate else measured
+
+
+def _rough_parts(
+    prepared: Prepared, lines: SearchLines, cost: EpochCost, row_s: float
+) -> tuple[int, TimeParts]:
+    """Returns how many views are kept, and how the time is divided then.
+
+    Most of them only where the first candidate has its full length besides: with little time, more
+    epochs do more than more views.
+    """
+    recipe, clock = prepared.request.recipe, prepared.request.clock
+    assert recipe.budget.time_min is not None
+    given_s = 60 * recipe.budget.time_min
+    # Where an engine is still to be chosen, it may well be twice as fast as the one measured.
+    hoped = 0.5 if recipe.compute.engine == planner.AUTO else 1.0
+    full_s = cost.at(lines.main) * candidates.scaled_epochs(recipe.stages[0].epochs, cost.images)
+
+    def parts(count: int) -> TimeParts:
+        pass_s = row_s * hoped * (cost.images * (1 + count) + cost.validation)
+        finish_s = FINISH_S + cost.score_s * cost.validation
+        probe_s = _probe_s(prepared, count)
+        begun_s = clock.elapsed_s() + PLANNING_S
+        return TimeParts(given_s, begun_s, pass_s, probe_s, finish_s, recipe.seeds)
+
+    most = recipe.views.count or _most_views(recipe)
+    counts = [most] if recipe.views.count else sorted({most, min(2, most), 1}, reverse=True)
+    for count in counts[:-1]:
+        made = parts(count)
+        is_enough = USED * made.search_s >= full_s or count < most
+        if is_enough and made.pass_s <= PASS_SHARE * given_s:
+            return count, made
+    return counts[-1], parts(counts[-1])
+
+
+def _most_views(recipe: Recipe) -> int:
+    return planner.MOST_VIEWS if planner.policy_of(recipe).varies else 1
+
+
+def _probe_s(prepared: Prepared, views: int) -> float:
+    """Returns what probes take: on the center views, and on these with varied ones."""
+    recipe, head = prepared.request.recipe, prepared.model.trainable.head
+    if recipe.head.start != "probe":
+        return 0.0
+    last, train = head[-1], len(prepared.listing.of("train"))  # type: ignore[index]
+    varied = replace(recipe, views=replace(recipe.views, count=views))
+    more = planner.probe_view_count(varied, planner.policy_of(recipe), train)
+    counts = [train, train * (1 + more)] if more else [train]
+    return sum(measure.probe_s(n, last.in_features, last.out_features) for n in counts)
+
+
+def _kept_lines(
+    first: Stage, base: Stage, lines: SearchLines, lowest: Line
+) -> tuple[Stage, SearchLines]:
+    """Returns what can still be tried where the pass ends at a line: nothing below it."""
+    if lowest.index > lines.main.index:
+        return replace(base, lr=first.lr), SearchLines(lowest)
+    lower = tuple(line for line in lines.lower if line.index >= lowest.index)
+    return base, replace(lines, lower=lower)
+
+
+def _candidates(
+    prepared: Prepared, base: Stage, lines: SearchLines, cost: EpochCost, budget_s: float
+) -> tuple[Candidate, ...]:
+    recipe = prepared.request.recipe
+    folds, fixed = _folds(prepared), _kept_by(recipe)
+    tried = candidates.choose(base, lines, cost, budget_s, recipe.search.candidates, folds, fixed)
     if not tried and recipe.head.start != "probe":
         # A random head must be trained, however little time there is.
         tried = candidates.choose(base, lines, cost, math.inf, 1, fixed=fixed)
-    messages.fixed(recipe, request.console)
-    request.console.detail(
+    return tried
+
+
+def _folds(prepared: Prepared) -> int:
+    asked = prepared.request.recipe.search.folds
+    return fold_count(prepared.listing, asked, OF_CANDIDATES)
+
+
+def _tell_search(prepared: Prepared, tried: Sequence[Candidate], budget_s: float) -> None:
+    folds = _folds(prepared)
+    prepared.request.console.detail(
         f"search: {len(tried)} candidates besides the probe{', cross-validated,' * bool(folds)} in "
         f"about {candidates.total_s(tried, folds):.0f} s of the {budget_s:.0f} s there are for them"
     )
-    planned = _plan_pass(prepared, tried, views, budget_s, folds)
-    return _with_refining(planned, cost, row_s, budget_s, folds)
 
 
-def _with_refining(
-    planned: Planned, cost: EpochCost, row_s: float, budget_s: float, folds: int
-) -> Planned:
+def _with_refining(planned: Planned, cost: EpochCost, row_s: float, budget_s: float) -> Planned:
+    folds = _folds(planned.prepared)
     found = refining.settle(planned.prepared, planned.plan, cost, row_s, budget_s, folds)
     facts = planned.plan.facts
     facts = {**facts, "search": {**facts["search"], "refining": refining.facts_of(found)}}
@@ -178,7 +319,7 @@ def _with_refining(
 
 
 def _plan_pass(
-    prepared: Prepared, tried: tuple[Candidate, ...], views: int, budget_s: float, folds: int
+    prepared: Prepared, tried: tuple[Candidate, ...], views: int, budget_s: float
 ) -> Planned:
     """Plans the pass over the images for all lines that are tried."""
     recipe = prepared.request.recipe
@@ -196,18 +337,23 @@ def _plan_pass(
     plan = _measured(prepared, every, [one.line for one in by_line])
     first = (tried[0].stage,) if tried else ()
     planned = replace(plan.recipe, stages=first, budget=recipe.budget)
+    made = Planned(prepared, plan, tuple(one.line for one in tried[:1]), tried)
     facts = {
         **plan.facts,
         "asked": recipes.to_dict(recipe),
-        "search": {
-            "budget_s": round(budget_s, 1),
-            "folds": folds,
-            "estimate_s": round(candidates.total_s(tried, folds), 1),
-            "candidates": [_facts_of(one) for one in tried],
-        },
+        "search": _search_facts(made, budget_s),
     }
-    plan = replace(plan, recipe=planned, facts=facts)
-    return Planned(prepared, plan, tuple(one.line for one in tried[:1]), tried)
+    return replace(made, plan=replace(plan, recipe=planned, facts=facts))
+
+
+def _search_facts(planned: Planned, budget_s: float) -> dict[str, Any]:
+    folds, tried = _folds(planned.prepared), planned.candidates
+    return {
+        "budget_s": round(budget_s, 1),
+        "folds": folds,
+        "estimate_s": round(candidates.total_s(tried, folds), 1),
+        "candidates": [_facts_of(one) for one in tried],
+    }
 
 
 def _kept_by(recipe: Recipe) -> tuple[str, ...]:
@@ -227,24 +373,6 @@ def _search_lines(model: Classifier, recipe: Recipe) -> SearchLines:
     main, higher = at(candidates.MAIN), at(candidates.HIGHER)
     below = {line.index: line for line in map(at, candidates.LOWER) if line.index < main.index}
     return SearchLines(main, tuple(below.values()), higher if higher.index > main.index else None)
-
-
-def _views_in_time(recipe: Recipe, train: int, val: int, row_s: float) -> int:
-    """Returns how many views are kept: fewer where the pass would take too much of the time."""
-    if not planner.policy_of(recipe).varies:
-        return 1
-    if recipe.budget.time_min is None:
-        return planner.MOST_VIEWS
-    most_s = PASS_SHARE * 60 * recipe.budget.time_min
-    counts = (planner.MOST_VIEWS, 2, 1)
-    return next((n for n in counts if row_s * (train * (1 + n) + val) <= most_s), 1)
-
-
-def _budget_s(recipe: Recipe, pass_s: float, spent_s: float) -> float:
-    """Returns the seconds that candidates may take."""
-    if recipe.budget.time_min is None:
-        return max(LEAST_SEARCH_S, PASSES * pass_s)
-    return max(0.0, 60 * recipe.budget.time_min - pass_s - spent_s - REST_S)
 
 
 def _facts_of(candidate: Candidate) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -11,6 +11,7 @@ import torch
 from frostline import planner
 from frostline import recipe as recipes
 from frostline.activations import engines
+from frostline.base.clock import RunClock
 from frostline.base.console import Console
 from frostline.base.errors import (
     BackboneError,
@@ -51,6 +52,7 @@ class Request:
         listing: The images as they were found, without splits of our own.
         cache: The folder of all caches.
         console: Where words go.
+        clock: What the run has taken so far.
     """
 
     photos: Path
@@ -60,6 +62,7 @@ class Request:
     listing: Listing
     cache: Path
     console: Console
+    clock: RunClock = field(default_factory=RunClock)
 
 
 @dataclass(frozen=True)

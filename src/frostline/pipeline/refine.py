@@ -14,8 +14,9 @@ from frostline.planner import refinements
 from frostline.planner.candidates import Candidate
 from frostline.run.folder import RunFolder
 
-# Trains a candidate, by its number, and notes its scores; the second number is the winner's so far.
-Attempt = Callable[[int, Candidate, int], None]
+# Trains a candidate, by its number, and notes its scores; the second number is the winner's so far,
+# and the last the seconds of its passes over the images. False where the clock says no.
+Attempt = Callable[[int, Candidate, int, float], bool]
 
 
 def refine(
@@ -34,25 +35,26 @@ def refine(
         All candidates, refinements last, in the record's order.
     """
     every, refining = list(planned.candidates), planned.refining
-    best = record.best_finished(len(every))
+    best = record.best_finished()
     if refining is None or best is None or is_solved:
         return every
-    numbers = record.tried(len(every))
+    numbers = record.tried()
     tried = [every[number] for number in numbers]
     finished = [every[number] for number in numbers if record.is_finished(number)]
     spent = refinements.spent_on(refining, every, tried, finished)
-    listed = len(every)
-    for number in set(range(listed)) - {best}:
+    for number in set(range(len(every))) - {best}:
         run.candidate(number).unlink(missing_ok=True)
     while (one := refinements.next_one(every[best], tried, refining, spent)) is not None:
         number = len(every)
         every.append(one)
         tried.append(one)
         record.add(number, one, best)
-        attempt(number, one, best)
+        pass_s = refinements.pass_s(one, refining, spent)
+        if not attempt(number, one, best, pass_s):
+            continue  # What is cheaper may still be in time.
         refinements.book(one, refining, spent, is_ended=not record.is_finished(number))
         lost = number
-        if record.takes_over(number, tries=len(every) - listed):
+        if record.takes_over(number):
             best, lost = number, best
         run.candidate(lost).unlink(missing_ok=True)
     return every

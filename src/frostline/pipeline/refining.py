@@ -57,7 +57,7 @@ def settle(
         preset=recipe.views.preset,
         varies=planner.policy_of(plan.recipe).varies,
         presets=PRESETS if is_free and not has_own_views else (),
-        head="" if recipe.head.layers else recipe.head.spec,
+        head=_head(recipe),
         most=recipe.search.candidates,
         folds=folds,
         fixed=recipe.search.fixed,
@@ -105,6 +105,12 @@ def _lines(model: Classifier, recipe: Recipe) -> tuple[Line, ...]:
     found = [classifiers.find_line(model.traced, name, model.top) for name in [*names, PIXELS]]
     by_index = {line.index: line for line in found}
     return tuple(by_index[index] for index in sorted(by_index, reverse=True))
+
+
+def _head(recipe: Recipe) -> str:
+    """Returns the head that others may take the place of; an MLP on a flat map is too large."""
+    head = recipe.head
+    return "" if head.layers or head.pooling == "flatten" else head.spec
 
 
 def _room(recipe: Recipe, plan: Plan, cache: Path) -> float:

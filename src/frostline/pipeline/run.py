@@ -1,12 +1,14 @@
 """Recipe and images to a finished run: prepare, plan, fill, fit, finish."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from frostline import recipe as recipes
 from frostline.base import files
 from frostline.base.ahead import FINISH
+from frostline.base.clock import RunClock
 from frostline.base.console import Console
 from frostline.images import listing as listings
 from frostline.images.augment import Policy
@@ -28,7 +30,12 @@ from frostline.training.progress import checkpoint_binding
 
 
 def train(
-    photos: Path, out: Path | None, recipe: Recipe, cache: Path, console: Console
+    photos: Path,
+    out: Path | None,
+    recipe: Recipe,
+    cache: Path,
+    console: Console,
+    clock: RunClock | None = None,
 ) -> RunFolder:
     """Carries out a recipe on a folder of images.
 
@@ -39,6 +46,7 @@ def train(
         recipe: What to do.
         cache: The folder of all caches.
         console: Where words go.
+        clock: What counts towards the recipe's time; it begins now where None.
 
     Returns:
         The finished run.
@@ -47,9 +55,11 @@ def train(
         FrostlineError: Saying what is wrong and what to do.
         Interrupted: Where a signal asked to end; the same call goes on from there.
     """
+    clock = RunClock() if clock is None else clock
     first = places.usual(photos) if out is None else out
     begun_with = resume.begun_with(resume.latest(first) if out is None else first)
     request = make_request(photos, recipe, cache, console, {"--out": first}, begun_with)
+    request = replace(request, clock=clock)
     if out is None:
         out = resume.place_for(request.recipe, request.listing, first)
     run = run_folder.claim(out)
@@ -115,10 +125,14 @@ def _repeat(settled: Recipe, request: Request, run: RunFolder) -> dict[int, Any]
     return found
 
 
-def plan(photos: Path, recipe: Recipe, cache: Path, console: Console) -> Plan:
+def plan(
+    photos: Path, recipe: Recipe, cache: Path, console: Console, clock: RunClock | None = None
+) -> Plan:
     """Measures and chooses as `train` would, and trains nothing.
 
     Raises:
         FrostlineError: Saying what is wrong and what to do.
     """
-    return make_plan(prepare(make_request(photos, recipe, cache, console))).plan
+    clock = RunClock() if clock is None else clock
+    request = replace(make_request(photos, recipe, cache, console), clock=clock)
+    return make_plan(prepare(request)).plan

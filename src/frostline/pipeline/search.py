@@ -28,10 +28,11 @@ from frostline.pipeline.prepare import head_spec_of
 from frostline.pipeline.refine import refine
 from frostline.pipeline.search_record import FINAL, HALF, SearchRecord, Trained
 from frostline.pipeline.stage_tasks import stage_task
+from frostline.pipeline.valve import Valve, valve_of
 from frostline.planner.candidates import Candidate, survivor_count, taking_part
 from frostline.recipe import Recipe
 from frostline.run.folder import RunFolder
-from frostline.training import checkpoint, stages
+from frostline.training import checkpoint, loop, stages
 from frostline.training.checkpoint import Checkpoint, CheckpointClock
 from frostline.training.loop import TrainState
 from frostline.training.scoring import Score
@@ -126,32 +127,42 @@ def search(filled: Filled, run: RunFolder, probe: Score) -> Found:
     planned, console = filled.planned, filled.planned.prepared.request.console
     listed = planned.candidates
     record = SearchRecord(run, listed, probe)
+    valve = valve_of(filled, record)
     start = start_weights.take(filled)
 
-    def train(number: int, candidate: Candidate, when: str, bar: Bar) -> None:
-        if not record.has(number, when):
-            trial = _Trial(filled, run, number, candidate)
-            record.note(number, when, trial.train(_until(candidate.stage.epochs, when), bar))
-            start_weights.put_back(filled, start)
+    def train(number: int, when: str, others: Sequence[int], bar: Bar, pass_s: float = 0.0) -> bool:
+        if record.has(number, when):
+            return True
+        if not valve.admits(number, when, others, pass_s):
+            return False
+        candidate = valve.candidates[number]
+        trial = _Trial(filled, run, number, candidate, valve)
+        record.note(number, when, trial.train(_until(candidate.stage.epochs, when), bar))
+        start_weights.put_back(filled, start)
+        return True
 
-    def attempt(number: int, candidate: Candidate, winner: int) -> None:
+    def attempt(number: int, candidate: Candidate, winner: int, pass_s: float) -> bool:
+        valve.add(number, candidate)
         with console.bar(candidate.stage.epochs, "trying settings", "epoch", TRY) as bar:
-            train(number, candidate, HALF, bar)
+            if not train(number, HALF, (), bar, pass_s):
+                return False
             if record.goes_on(number, winner):
-                train(number, candidate, FINAL, bar)
+                train(number, FINAL, (), bar)
+        return True
 
     with console.bar(_epoch_count(listed), "trying settings", "epoch", TRY) as bar:
 
-        def train_listed(number: int, when: str) -> None:
-            train(number, listed[number], when, bar)
+        def train_listed(number: int, when: str, others: Sequence[int]) -> bool:
+            return train(number, when, others, bar)
 
         is_raced = len(listed) > 1
         numbers = _halves(listed, record, train_listed) if is_raced else range(len(listed))
-        for number in numbers:
-            train_listed(number, FINAL)
-    is_solved = leaves_nothing(record.winning_score(len(listed)))
+        for place, number in enumerate(numbers):
+            train_listed(number, FINAL, numbers[:place])
+    planned = replace(planned, candidates=tuple(valve.candidates))
+    is_solved = leaves_nothing(record.best_score(before=len(listed)))
     every = refine(planned, record, run, is_solved, attempt)
-    chosen = record.choose(len(listed))
+    chosen = record.choose()
     record.tell(console)
     if chosen is None:
         return Found(None)
@@ -179,13 +190,17 @@ def _until(epochs: int, when: str) -> int:
 
 
 def _halves(
-    candidates: Sequence[Candidate], record: SearchRecord, train: Callable[[int, str], None]
+    candidates: Sequence[Candidate],
+    record: SearchRecord,
+    train: Callable[[int, str, Sequence[int]], bool],
 ) -> list[int]:
-    """Trains to the halves, and returns who goes on, best first."""
-    train(0, HALF)
-    numbers = taking_part(candidates, is_ahead=record.is_ahead(0, HALF))
-    for number in numbers:
-        train(number, HALF)
+    """Trains to the halves, and returns who goes on, best first; none where time is too short."""
+    if not train(0, HALF, ()):
+        return []
+    numbers: list[int] = []
+    for number in taking_part(candidates, is_ahead=record.is_ahead(0, HALF)):
+        if train(number, HALF, numbers):
+            numbers.append(number)
     return record.best_at(HALF, survivor_count(len(numbers)), numbers)
 
 
@@ -197,6 +212,7 @@ class _Trial:
     run: RunFolder
     number: int
     candidate: Candidate
+    valve: Valve
 
     def train(self, until: int, bar: Bar) -> Trained:
         """Trains from the start, or from its checkpoint, to the end of epoch `until`.
@@ -214,6 +230,7 @@ class _Trial:
         history = list(found.facts["history"]) if found else []
         if state.epoch > until or state.finished:
             return Trained(state.last or _last_score(history, task), 0.0)
+        self.valve.epoch_begins()
         with interrupt.deferred() as request, stages.dropouts_kept(task):
             clock = CheckpointClock()
             try:
@@ -221,9 +238,12 @@ class _Trial:
                     for line in self._lines(task, optimizer, state, bar):
                         if line is not None:
                             history.append({"stage": 1, "kind": "train", **line})
+                            if self.valve.ends(self.number, line["epoch"]) and not state.finished:
+                                loop.end_early(task.model.trainable, state)
                         is_over = line is not None and (state.epoch > until or state.finished)
                         if is_over or request.number or clock.is_due():
                             _save(path, task, optimizer, state, history, clock)
+                            self.valve.keep_clock()
                         request.obey()
                         if is_over:
                             break

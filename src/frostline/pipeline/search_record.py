@@ -45,11 +45,11 @@ class SearchRecord:
 
         Args:
             run: The run.
-            candidates: What is tried.
+            candidates: The list of what is tried; refinements are added to it.
             probe: The score that they must beat.
             folds: Of the cross-validation that all scores are of; 0 where they are of `val`.
         """
-        self._path = run.search
+        self._path, self._listed = run.search, range(len(candidates))
         self._probe = probe
         self._last = CROSS_VALIDATED if folds else FINAL
         self.facts: dict[str, Any] = run.read_search() or {
@@ -59,6 +59,10 @@ class SearchRecord:
             "probe": vars(probe),
             "candidates": [_facts_of(one) for one in candidates],
         }
+
+    def write(self) -> None:
+        """Writes all of it."""
+        files.write_json(self._path, self.facts)
 
     def add(self, number: int, candidate: Candidate, of: int) -> None:
         """Adds a refinement of another candidate, or finds it there."""
@@ -90,7 +94,7 @@ class SearchRecord:
         facts["seconds"] = round(facts.get("seconds", 0.0) + trained.seconds, 3)
         if trained.failure:
             facts["failure"] = trained.failure
-        files.write_json(self._path, self.facts)
+        self.write()
 
     def best_at(self, when: str, count: int, among: Sequence[int]) -> list[int]:
         """Returns the positions of the best ones, best first; diverged ones are left out."""
@@ -103,9 +107,9 @@ class SearchRecord:
             del scores[best]
         return ranked
 
-    def tried(self, listed: int) -> list[int]:
-        """Returns which of the first `listed` candidates were tried, to their half at least."""
-        return [at for at in range(listed) if "seconds" in self.facts["candidates"][at]]
+    def tried(self) -> list[int]:
+        """Returns which of the list were tried, to their half at least."""
+        return [at for at in self._listed if "seconds" in self.facts["candidates"][at]]
 
     def is_finished(self, number: int) -> bool:
         """Says whether a candidate came to its end; one that diverged or was ended did not."""
@@ -116,49 +120,43 @@ class SearchRecord:
         mine, other = self.score(number, HALF), self.score(winner, HALF)
         return mine is not None and (other is None or not scoring.is_far_behind(mine, other))
 
-    def best_finished(self, listed: int) -> int | None:
-        """Returns the best of the first `listed` candidates; None where none came to its end."""
-        best = self.best_at(self._last, 1, range(listed))
+    def best_finished(self) -> int | None:
+        """Returns the best of the list; None where none of it came to its end."""
+        best = self.best_at(self._last, 1, self._listed)
         return best[0] if best else None
 
-    def winning_score(self, listed: int) -> Score:
-        """Returns the best score, the probe's among them, of the first `listed` candidates."""
-        best = self._best_listed(listed)
+    def best_score(self, before: int | None = None) -> Score:
+        """Returns the winner's score, the probe's where that won.
+
+        Args:
+            before: Counts only what comes before this position; None for all.
+        """
+        best = self._winner(before)
         score = None if best is None else self.score(best, self._last)
         return score or self._probe
 
-    def takes_over(self, number: int, tries: int) -> bool:
-        """Says whether a refinement wins, and notes it.
-
-        Args:
-            number: Of the refinement.
-            tries: How many refinements there were so far, this one counted.
-        """
-        listed = number - tries + 1
-        before = [at for at in range(listed, number) if self.facts["candidates"][at].get("won")]
-        best = before[-1] if before else self._best_listed(listed)
-        score = self.score(number, self._last)
-        other = self._probe if best is None else self.score(best, self._last)
-        assert other is not None
+    def takes_over(self, number: int) -> bool:
+        """Says whether a refinement wins against what won before it, and notes it."""
+        score, other = self.score(number, self._last), self.best_score(before=number)
+        refined = self.facts["candidates"][len(self._listed) : number + 1]
+        tries = sum("seconds" in one for one in refined)
         won = score is not None and scoring.is_beyond_luck(score, other, tries)
         self.facts["candidates"][number]["won"] = won
         return won
 
-    def choose(self, listed: int) -> int | None:
-        """Returns the winner; None for the probe.
-
-        Args:
-            listed: How many candidates there were before refinements, which come after them.
-        """
-        every = range(listed, len(self.facts["candidates"]))
-        won = [at for at in every if self.facts["candidates"][at].get("won")]
-        chosen = won[-1] if won else self._best_listed(listed)
+    def choose(self) -> int | None:
+        """Returns the winner; None for the probe."""
+        chosen = self._winner()
         self.facts["chosen"] = "probe" if chosen is None else chosen
         files.write_json(self._path, self.facts)
         return chosen
 
-    def _best_listed(self, listed: int) -> int | None:
-        finished = self._scores(self._last, range(listed))
+    def _winner(self, before: int | None = None) -> int | None:
+        tried = self.facts["candidates"][:before]
+        refined = [at for at, one in enumerate(tried) if one.get("won")]
+        if refined:
+            return refined[-1]
+        finished = self._scores(self._last, self._listed)
         at = scoring.best_of([self._probe, *finished.values()])
         return None if at == 0 else list(finished)[at - 1]
 
@@ -198,8 +196,8 @@ class SearchRecord:
         tried, chosen = self.facts["candidates"], self.facts["chosen"]
         count = sum("seconds" in one for one in tried)
         settings = f"{count} setting{'s' * (count != 1)}"
-        if not tried:
-            console.say("Layers above: no time to train them (--time 5m gives more)")
+        if not count:
+            console.say("Layers above: no time to train them (a longer --time gives more)")
         elif chosen == "probe":
             console.say(f"Layers above too, {settings} tried: none better, left out")
         else:

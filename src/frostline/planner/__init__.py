@@ -6,6 +6,7 @@ from frostline.planner.throughput import AUTO, row_seconds, with_engine
 from frostline.planner.views import (
     epochs_before,
     policy_of,
+    probe_view_count,
     view_count,
     view_of,
     views_of,
@@ -20,6 +21,7 @@ __all__ = [
     "epochs_before",
     "make",
     "policy_of",
+    "probe_view_count",
     "row_seconds",
     "view_count",
     "view_of",

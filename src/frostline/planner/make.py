@@ -387,6 +387,7 @@ def _rate_facts(throughput: Throughput) -> dict[str, Any]:
         },
         "setup_s": round(throughput.setup_s, 3),
         "train_ms_per_image": [round(1000 * step.train_s, 4) for step in throughput.steps],
+        "score_ms_per_image": [round(1000 * step.eval_s, 4) for step in throughput.steps],
     }
 
 

@@ -5,6 +5,7 @@ import copy
 import math
 import os
 import shutil
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -30,7 +31,10 @@ AT_LEAST_S = 0.4
 LEAST_BATCHES = 4
 MOST_ROWS = 1 << 15
 DISK_BYTES = 16 << 20
-STEPS = 6
+STEPS = 8
+# A probe's loss and gradient are computed about so many times, for all penalties together; timed on
+# so many rows at most, and the decomposition of the features' correlations at a small size.
+EVALUATIONS, PROBE_ROWS, SMALL = 150, 4096, 256
 
 
 @dataclass(frozen=True)
@@ -126,11 +130,13 @@ def step(model: Classifier, stage: Stage, images: int = 1 << 20) -> StepCost:
     targets = torch.arange(count) % 2
     if model.targets == "multilabel":
         targets = torch.zeros(count, classes)
-    examples = Examples(tuple(bytes([0]) * 2 for _ in range(count)), targets)
+    # All in one epoch, as in training: between two, weights are copied, and memory is claimed anew.
+    rows = tuple(bytes([0]) * 2 for _ in range(count * STEPS))
+    examples = Examples(rows, torch.cat([targets] * STEPS))
     made = parameters.groups(trainable.suffix, trainable.head, 1e-6, 1.0, 0.0)
     optimizer = parameters.make_optimizer(stage.optimizer, made)
     settings = TrainSettings(
-        epochs=STEPS,
+        epochs=1,
         batch_size=count,
         batch_norm=stage.batch_norm,
         clip=stage.clip,
@@ -163,18 +169,40 @@ def step(model: Classifier, stage: Stage, images: int = 1 << 20) -> StepCost:
         for line in lines:
             if line is None:
                 taken.append(time.perf_counter() - begun)
-            elif sum(taken[1:]) > AT_LEAST_S:
+            if sum(taken[1:]) > AT_LEAST_S:
                 break
             begun = time.perf_counter()
         lines.close()
         trainable.eval()
         with torch.inference_mode():
+            trainable(batch.to(device))
             begun = time.perf_counter()
             # Scores come back to the CPU, and a GPU is waited for.
             trainable(batch.to(device)).cpu()
             scored = time.perf_counter() - begun
     steady = taken[1:] or taken
-    return StepCost(sum(steady) / len(steady) / count, scored / count)
+    # Other programs make some steps longer, and none shorter.
+    return StepCost(statistics.median(steady) / count, scored / count)
+
+
+def probe_s(images: int, width: int, scores: int) -> float:
+    """Returns the seconds that fitting a probe is expected to take, all penalties together.
+
+    Args:
+        images: That it is fitted to, views counted.
+        width: Features of each.
+        scores: That it gives.
+    """
+    rows = min(images, PROBE_ROWS)
+    features, weights = (_noise((width,), count, torch.float32) for count in (rows, scores))
+    small = _noise((SMALL,), SMALL, torch.float64)
+    begun = time.perf_counter()
+    (features @ weights.T).softmax(1).T @ features
+    evaluated = time.perf_counter()
+    torch.linalg.eigh(small @ small.T)
+    decomposed_s = time.perf_counter() - evaluated
+    grown = (min(images, width) / SMALL) ** 3
+    return EVALUATIONS * (evaluated - begun) * images / rows + decomposed_s * grown
 
 
 def _rate(

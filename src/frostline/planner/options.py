@@ -16,7 +16,14 @@ from frostline.images.augment import CENTER, View, ViewPolicy
 from frostline.images.listing import Listing
 from frostline.model.classifier import Classifier
 from frostline.planner.measure import DiskThroughput, StepCost
-from frostline.planner.views import epochs_before, epochs_of, most_epochs, view_count, views_of
+from frostline.planner.views import (
+    epochs_before,
+    epochs_of,
+    most_epochs,
+    probe_view_count,
+    view_count,
+    views_of,
+)
 from frostline.recipe import Recipe, Stage
 
 MOST_VIEWS = 4
@@ -298,7 +305,9 @@ def rows_at(
             found.setdefault(line.index, {}).update({**val, **image_views_of(train, views)})
     top = case.model.top.index
     if wanted.head.start == "probe" and top != base.index:
-        found.setdefault(top, {}).update({**val, **image_views_of(train)})
+        many = probe_view_count(wanted, case.policy, len(train)) if wanted.search.enabled else 0
+        probed = [CENTER, *varied[:many]]
+        found.setdefault(top, {}).update({**val, **image_views_of(train, probed)})
     return found
 
 

@@ -166,6 +166,14 @@ def next_one(
     return None
 
 
+def pass_s(candidate: Candidate, refining: Refining, spent: Spent) -> float:
+    """Returns the seconds of the passes over the images that a refinement needs."""
+    own_s = candidate.estimate_s
+    if refining.folds:
+        own_s = own_s * (refining.folds - 1) + max(0.0, own_s - spent.longest_s)
+    return _needs(candidate, refining, spent)[0] - own_s
+
+
 def _form(candidate: Candidate) -> tuple[Stage, str, bool, str]:
     """Returns what makes two candidates equal."""
     views = candidate.views if candidate.stage.augment else ""

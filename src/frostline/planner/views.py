@@ -12,6 +12,9 @@ from frostline.recipe.schema import OF_PICTURES, OF_SOUNDS
 from frostline.sound import policies
 from frostline.training import examples
 
+# A probe is fitted on so many rows at most, all views counted.
+MOST_PROBE_ROWS = 60_000
+
 
 def policy_of(recipe: Recipe) -> ViewPolicy:
     """Returns how training images, or sounds, are varied."""
@@ -78,6 +81,13 @@ def view_count(recipe: Recipe, policy: ViewPolicy) -> int:
     # How many epochs steps make depends on how many images can be read.
     epochs = [count if stage.steps else stage.epochs for stage in recipe.stages if stage.augment]
     return min(count, sum(epochs))
+
+
+def probe_view_count(recipe: Recipe, policy: ViewPolicy, images: int) -> int:
+    """Returns how many varied views of an image the probe of a search takes, if they are kept."""
+    if not policy.varies or recipe.views.live:
+        return 0
+    return min(recipe.views.count, max(0, MOST_PROBE_ROWS // max(1, images) - 1))
 
 
 def views_of(recipe: Recipe, policy: ViewPolicy, number: int, images: int) -> list[View]:

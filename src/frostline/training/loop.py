@@ -372,6 +372,24 @@ def _close(run: _Run, validation: Examples | None, state: TrainState) -> dict[st
     return {**line, "seconds": round(seconds, 3)}
 
 
+def end_early(trainable: SuffixWithHead, state: TrainState) -> None:
+    """Ends a stage between two epochs, before the end of its schedule.
+
+    The weights of the last epoch, averaged where they are, stay where they are better on validation
+    than what is kept so far.
+
+    Args:
+        trainable: Suffix and head as training left them.
+        state: Where the stage stands, after an epoch that was scored.
+    """
+    last = state.last
+    if last is not None and (state.best is None or last.better_than(state.best)):
+        state.best, state.best_epoch = last, state.epoch - 1
+        state.best_weights = copy.deepcopy(state.averaged or trainable.state_dict())
+    state.finished = True
+    trainable.load_state_dict(state.best_weights)
+
+
 def _scored(run: _Run, validation: Examples, state: TrainState) -> Score:
     begun = time.perf_counter()
     found = score(run.trainable, run.fetch, validation, run.device, run.settings.kind)

@@ -21,6 +21,10 @@ FOLDS = 5
 # With more images than this, one fold is held out instead of each in turn.
 _MOST_IN_FOLDS = 5_000
 
+# Rows × features × scores from which C is chosen on models that are fitted roughly: one product of
+# that size takes some milliseconds, and a fit takes hundreds.
+_LARGE = 100_000_000
+
 # Features, targets, and the numbers of the rows' files, as `LabelledFeatures` has them.
 Split = tuple[Tensor | Features, Tensor] | tuple[Tensor | Features, Tensor, Tensor | None]
 
@@ -101,11 +105,13 @@ def _validated(
 ) -> tuple[float, list[Tried]]:
     """Returns the best C on validation, and all that were tried.
 
-    Of many images on a part; the best one is then fitted to all, from the model of the part.
+    Of many images on a part, and of many classes roughly; the best one is then fitted to all, from
+    the model that told of it.
     """
     first = penalties.first_step(examples.features.shape[1])
     part = examples.part
-    if part is examples:
+    rows, width = examples.features.shape
+    if part is examples and rows * width * examples.scores < _LARGE:
         tried = penalties.walk(lambda c: penalties.score(path, c, val), first)
         return penalties.best(tried), tried
     coarse, sample = part.path(path.task.space, penalties.ROUGHLY), val.part
