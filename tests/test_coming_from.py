@@ -6,6 +6,7 @@ of the real networks.
 
 import re
 import shlex
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,8 @@ def shortened(words: list[str]) -> list[str]:
         return words
     words = list(words)
     size = "75" if "Inception" in " ".join(words) else "64"
-    if words[0] != "embed" or "--channels-last" not in words:
+    own_size = any(word.startswith("tf:") for word in words)
+    if not own_size and (words[0] != "embed" or "--channels-last" not in words):
         if "--image-px" in words:
             words[words.index("--image-px") + 1] = size
         else:
@@ -62,8 +64,11 @@ def shortened(words: list[str]) -> list[str]:
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with pictures, as the pages have it."""
+    """A folder with pictures and files of TensorFlow, as the pages have it."""
     monkeypatch.chdir(tmp_path)
+    files = ROOT / "tests" / "networks" / "weights_files" / "files"
+    shutil.copytree(files / "tf1", tmp_path / "checkpoints")
+    shutil.copy(files / "frozen.pb", tmp_path)
     make_photos(tmp_path / "photos", {"cats": 10, "dogs": 10})
     Image.open(tmp_path / "photos/cats/000.png").convert("RGB").save(tmp_path / "new.jpg")
     torch.manual_seed(0)

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 import timm
 import torch
@@ -175,6 +176,14 @@ def test_what_is_no_tower_of_timms_is_refused(tmp_path: Path) -> None:
         assert told in refusal(name)
     write(tmp_path, {"embed_dim": 24}, tower)
     assert "open_clip_config.json: 'vision_cfg' must be a table, not None" in refusal(name)
+    for facts, told in (
+        ([1], "open_clip_config.json: 'preprocess_cfg' must be a table, not [1]"),
+        ({"resize_mode": "what"}, "resize_mode 'what'; known are shortest, longest, squash"),
+        ({"mean": "grey"}, "is not as OpenCLIP writes it"),
+    ):
+        config = {"model_cfg": MODEL, "preprocess_cfg": facts}
+        (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
+        assert told in refusal(name)
     write(tmp_path, MODEL, tower, prefix="text.")
     assert "the weights do not fit: 0 of the network's" in refusal(name)
     (tmp_path / "open_clip_model.safetensors").unlink()
@@ -187,3 +196,18 @@ def test_transformers_configuration_may_lie_beside_it(tmp_path: Path) -> None:
     write(tmp_path, MODEL, Tower(nn.GELU()))
     (tmp_path / "config.json").write_text('{"model_type": "clip"}')
     assert find(f"dir:{tmp_path}").record.architecture == "vit_base_patch16_clip_224"
+
+
+def test_the_hubs_layout_opens_from_its_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    root, commit = tmp_path / "models--someone--clip", "0123456789abcdef0123456789abcdef01234567"
+    (root / "refs").mkdir(parents=True)
+    (root / "refs" / "main").write_text(commit)
+    (root / "snapshots").mkdir()
+    write(root / "snapshots" / commit, MODEL, Tower(nn.GELU()))
+    one = find("hub:someone/clip")
+    assert one.record.name == "hub:someone/clip"
+    assert one.record.num_features == 64

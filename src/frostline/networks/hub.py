@@ -13,22 +13,30 @@ from huggingface_hub import errors as hub_errors
 
 from frostline.base.errors import BackboneError
 from frostline.networks.downloads import Download, is_connection, not_downloaded
+from frostline.networks.folder_config import CONFIG, OPEN_CLIP, OPEN_CLIP_WEIGHTS
 from frostline.networks.names import BackboneName
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+FOLDER_WEIGHTS = (*WEIGHTS, *OPEN_CLIP_WEIGHTS)
 
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 _HUB = "the Hugging Face hub"
 _TIMEOUT_S = 10.0
 
 
-def fetch(name: BackboneName, weights: Sequence[str] = WEIGHTS, more: Sequence[str] = ()) -> Path:
+def fetch(
+    name: BackboneName,
+    weights: Sequence[str] = FOLDER_WEIGHTS,
+    more: Sequence[str] = (),
+    configs: Sequence[str] = (CONFIG, OPEN_CLIP),
+) -> Path:
     """Returns the model folder of `hub:OWNER/NAME[@REVISION]`, downloaded where it is not here.
 
     Args:
         name: The parsed name.
         weights: Files of which one holds the weights, in the order of preference.
         more: Other files that must be there.
+        configs: Files of which one says what it is, in the order of preference.
 
     Raises:
         BackboneError: Where there is no such model, it is of another kind, or it is neither on
@@ -36,8 +44,10 @@ def fetch(name: BackboneName, weights: Sequence[str] = WEIGHTS, more: Sequence[s
     """
     repository, _, revision = _repository(name).partition("@")
     where = str(name)
-    here = _cached(repository, ("config.json",), revision or None) is not None
-    config = _fetch(repository, ("config.json",), revision or None, where)
+    here = _cached(repository, configs, revision or None) is not None
+    config = _fetch(repository, configs, revision or None, where)
+    if config.name == OPEN_CLIP:
+        weights = OPEN_CLIP_WEIGHTS
     # Everything else is taken at the same commit, so that a push in between mixes nothing.
     commit = config.parent.name
     if name.pretrained:
@@ -49,7 +59,7 @@ def fetch(name: BackboneName, weights: Sequence[str] = WEIGHTS, more: Sequence[s
     return config.parent
 
 
-def download_of(name: BackboneName, weights: Sequence[str] = WEIGHTS) -> Download:
+def download_of(name: BackboneName, weights: Sequence[str] = FOLDER_WEIGHTS) -> Download:
     """Returns what must be fetched for `hub:OWNER/NAME[@REVISION]`; see `fetch`.
 
     Raises:

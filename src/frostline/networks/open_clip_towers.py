@@ -67,7 +67,8 @@ def tower(config: Mapping[str, Any], where: str) -> tuple[str, dict[str, Any], d
     try:
         named = "timm_model_name" in vision
         architecture, arguments = (_timm if named else _transformer)(model, vision)
-        facts = _preprocessing(config.get("preprocess_cfg") or {}, vision)
+        asked = _table({"preprocess_cfg": {}, **config}, "preprocess_cfg", where)
+        facts = _preprocessing(asked, vision)
     except (TypeError, ValueError, KeyError, ZeroDivisionError) as error:
         raise BackboneError(f"{where}: is not as OpenCLIP writes it ({error}).") from error
     if not timm.is_model(architecture):
@@ -131,6 +132,9 @@ def _preprocessing(asked: Mapping[str, Any], vision: Mapping[str, Any]) -> dict[
     """Returns the same in timm's words."""
     height, width = _sides({"image_size": asked["size"]} if asked.get("size") else vision)
     interpolation = asked.get("interpolation") or "bicubic"
+    resized = asked.get("resize_mode") or "shortest"
+    if resized not in _CROP_MODES:
+        raise ValueError(f"resize_mode {resized!r}; known are {', '.join(_CROP_MODES)}")
     return {
         "input_size": (3, height, width),
         "mean": _values(asked.get("mean") or _MEAN),
@@ -138,7 +142,7 @@ def _preprocessing(asked: Mapping[str, Any], vision: Mapping[str, Any]) -> dict[
         # Either may be drawn in training; pictures are then fed by the first.
         "interpolation": "bicubic" if interpolation == "random" else interpolation,
         "crop_pct": 1.0,
-        "crop_mode": _CROP_MODES[asked.get("resize_mode") or "shortest"],
+        "crop_mode": _CROP_MODES[resized],
     }
 
 

@@ -19,7 +19,7 @@ from frostline.base.errors import BackboneError, WeightsError
 from frostline.images.preprocessing import from_dict, network_facts
 from frostline.networks import foreign_weights, hub, input_channels, weights
 from frostline.networks.downloads import Download
-from frostline.networks.folder_config import ModelFolder, licence_of, read
+from frostline.networks.folder_config import CONFIG, ModelFolder, licence_of, read
 from frostline.networks.names import BackboneName
 from frostline.networks.record import BackboneEntry, BackboneRecord, LocalWeights, OpenedBackbone
 from frostline.networks.transformers_features import (
@@ -74,7 +74,8 @@ def open_named(name: BackboneName, local: LocalWeights | None) -> OpenedBackbone
     own_weights = name.pretrained and local is None
     path = Path(name.path)
     if not path.is_absolute():
-        path = hub.fetch(replace(name, pretrained=own_weights), _WEIGHTS, (PROCESSOR,))
+        fetched = replace(name, pretrained=own_weights)
+        path = hub.fetch(fetched, _WEIGHTS, (PROCESSOR,), (CONFIG,))
     folder = read(path, where)
     config = _config(folder, name, where)
     channels = input_channels.count_of(

@@ -194,6 +194,12 @@ def test_a_checkpoint_of_another_network_is_refused_and_taken_in_part(
     torch.testing.assert_close(found.module(images()), images() * wanted)
 
 
+def test_a_checkpoint_that_fills_nothing_is_refused() -> None:
+    checkpoint = FILES / "tf1" / "model.index"
+    told = refusal("tf:{}/frozen.pb?mode=tf", weights=checkpoint, partial=True)
+    assert "none of 5 tensors is used, as the graph is frozen and has no variables" in told
+
+
 def test_operations_that_are_not_known_are_all_named_at_once(
     tmp_path: Path, in_process: None
 ) -> None:

@@ -61,6 +61,13 @@ def open_file(path: Path, asked: Asked) -> TranslatedNetwork:
     ordered = without_branches(nodes, [output], [source], truths)
     _refuse_inputs(ordered, where)
     held, match = variables.values_of(ordered, _source(file, asked, where))
+    if asked.weights is not None and not match.matched:
+        names = len(match.missing) + len(match.mismatched)
+        why = "has none of their names" if names else "is frozen and has no variables"
+        raise BackboneError(
+            f"{asked.weights} into {where}: none of {len(match.unexpected)} tensors is used, as "
+            f"the graph {why}. Name the .meta file that the checkpoint belongs to."
+        )
     values: dict[str, Operand] = {name: np.array(value) for name, value in truths.items()}
     computed = [_filled(node, file) for node in ordered if node.op not in variables.OPERATIONS]
     fixed = {name: np.asarray(value) for name, value in (values | held).items()}
