@@ -1,6 +1,6 @@
 """Writes the small graphs of `files/` with TensorFlow and ONNX, and what these make of noise.
 
-    pip install tensorflow-cpu onnx && python tests/networks/graphs/make_files.py
+    pip install tensorflow-cpu onnx onnxruntime && python tests/networks/graphs/make_files.py
 
 The tests need neither: they read what was written here. `operations.*` compute one operation, or
 a few, for each output.
@@ -15,6 +15,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import numpy as np
 import onnx
+import onnxruntime
 import tensorflow as tf
 from google.protobuf import json_format
 from onnx import TensorProto, helper, numpy_helper
@@ -320,6 +321,57 @@ ONNX: dict[str, tuple] = {
         nearest_mode="floor",
     ),
     "smoothly": node("Resize", "images _ scales", mode="linear"),
+    # Of these onnxruntime tells what they give.
+    **(
+        FURTHER := {
+            "corners": node(
+                "Resize",
+                "images _ _ sizes",
+                mode="linear",
+                axes=[2, 3],
+                coordinate_transformation_mode="align_corners",
+            ),
+            "smaller": node("Resize", "images _ _ sizes", mode="nearest", axes=[2, 3]),
+            "smaller_ceil": node(
+                "Resize",
+                "images _ _ sizes",
+                mode="nearest",
+                axes=[2, 3],
+                coordinate_transformation_mode="asymmetric",
+                nearest_mode="ceil",
+            ),
+            "from_edge": node(
+                "Resize",
+                "images _ _ sizes",
+                mode="linear",
+                axes=[2, 3],
+                coordinate_transformation_mode="asymmetric",
+            ),
+            "sine": node("Sin"),
+            "cosine": node("Cos"),
+            "sign": node("Sign"),
+            "round": node("Round"),
+            "hard_sigmoid_else": node("HardSigmoid", alpha=0.3, beta=0.4),
+            "lengths": node("ReduceL2", "images axes_1"),
+            "sizes_1": node("ReduceL1", "images axes_23", keepdims=0),
+            "deeper": node("SpaceToDepth", blocksize=2),
+            "shallower": node("DepthToSpace", blocksize=2),
+            "shuffled": node("DepthToSpace", blocksize=2, mode="CRD"),
+            "by_instance": node("InstanceNormalization", "images b4 c4", epsilon=0.01),
+            "by_group": node("GroupNormalization", "images b2 c2", num_groups=2),
+            "sums_of_products": node("Einsum", "images images", equation="nchw,ndhw->ncd"),
+            "mixed": node("Einsum", "images mixing", equation="nchw,cd->ndhw"),
+            "picked": node("GatherND", "by_place one_place"),
+            "tabled": node("Gather", "images table", axis=3),
+            "tiled": node("Tile", "images times"),
+            "with_constant": node("Concat", "maps images", axis=1),
+            "stretches": node("Col2Im", "columns image block", strides=[1, 2], pads=[1, 0, 1, 0]),
+            "triangle": node("Mul", "images triangles"),
+            "scattered": node("Mul", "images scattered_1"),
+            "of_kernel": node("Conv", "images normed_kernel"),
+            "of_constants": node("Mul", "images conved"),
+        }
+    ),
 }
 
 
@@ -336,6 +388,13 @@ def onnx_files(images: np.ndarray) -> None:
         "pads_small": [0, 0, 1, 2, 0, 0, 3, 1],
         "picks": [2, 0, 2],
         "big": [1, C, H, W],
+        "sizes": [5, 9],
+        "one_place": [1],
+        "table": [[0, 2], [5, 1]],
+        "times": [1, 2, 1, 3],
+        "image": [4, 16],
+        "block": [1, 2],
+        "spots": [[0], [3]],
     }
     numbers = {
         "zero": 0.0,
@@ -357,6 +416,15 @@ def onnx_files(images: np.ndarray) -> None:
         "g": noise(H * W * C, 5),
         "g_turned": noise(3, H * W * C),
         "m": noise(W, 3),
+        "b2": noise(2),
+        "c2": noise(2),
+        "mixing": noise(C, 3),
+        "constant_map": noise(1, 2, H, W),
+        "square": noise(H, W),
+        "rows_2": noise(2, W),
+        "plain_map": noise(1, C, H, W),
+        "k_same": noise(C, C, 1, 1),
+        "ones_4": np.ones(4, np.float32),
         "scales": np.array([1, 1, 2, 2], np.float32),
         **{name: np.array(value, np.float32) for name, value in numbers.items()},
         **{name: np.array(value, np.int64) for name, value in integers.items()},
@@ -388,13 +456,28 @@ def onnx_files(images: np.ndarray) -> None:
         helper.make_node("LessOrEqual", ["images", "zero"], ["is_low"]),
         helper.make_node("Or", ["is_low", "is_other"], ["either"]),
         helper.make_node("And", ["both", "either"], ["truth"]),
+        helper.make_node("Transpose", ["images"], ["by_place"], perm=[2, 0, 1, 3]),
+        helper.make_node("Reshape", ["images", "as_columns"], ["columns"]),
+        helper.make_node("Concat", ["count", "map_rest"], ["map_shape"], axis=0),
+        helper.make_node("Expand", ["constant_map", "map_shape"], ["maps"]),
+        helper.make_node("Trilu", ["square"], ["triangles"]),
+        helper.make_node("ScatterND", ["square", "spots", "rows_2"], ["scattered_1"]),
+        helper.make_node(
+            "BatchNormalization",
+            ["k_same", "b4", "c4", "ones_4", "ones_4"],
+            ["normed_kernel", "normed_mean", "normed_variance"],
+            training_mode=1,
+        ),
+        helper.make_node("Conv", ["plain_map", "k_same"], ["conved"]),
     ]
     held |= {
         "bytes": np.arange(-8, 8, dtype=np.int8).reshape(1, C, 1, 4)[..., :1],
         "scales_4": np.array([0.1, 0.2, 0.3, 0.4], np.float32),
         "zeros_4": np.array([0, 1, -1, 2], np.int8),
     }
-    held |= {"zero_index": np.array([0]), "rest": np.array([-1, W])}
+    # [n, 2 · 1 · 2, 48]: two channels of stretches of 1 × 2.
+    held |= {"as_columns": np.array([0, 4, -1])}
+    held |= {"zero_index": np.array([0]), "rest": np.array([-1, W]), "map_rest": np.array([2, H, W])}
     made = [helper.make_node(op, given, [name], **how) for name, (op, given, how) in ONNX.items()]
     # ONNX wants each operation after what it reads.
     late = [one for one in made if one.output[0] == "truths"]
@@ -411,8 +494,11 @@ def onnx_files(images: np.ndarray) -> None:
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
     onnx.save(model, FOLDER / "operations.onnx")
-    given = ReferenceEvaluator(model).run(names, {"images": images})
-    found = dict(zip(names, given, strict=True))
+    plain = [name for name in names if name not in FURTHER]
+    given = ReferenceEvaluator(model).run(plain, {"images": images})
+    found = dict(zip(plain, given, strict=True))
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    found |= dict(zip(FURTHER, session.run(list(FURTHER), {"images": images}), strict=True))
     # By the standard's own formula, from which the evaluator differs.
     around = np.pad(images**2, ((0, 0), (1, 1), (0, 0), (0, 0)))
     sums = around[:, :-2] + around[:, 1:-1] + around[:, 2:]

@@ -1,6 +1,8 @@
 """A graph of TensorFlow Lite, run by its interpreter; imported in the process apart alone."""
 
+import importlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -69,17 +71,14 @@ def load(program: Program, threads: int) -> TFLiteSession:
 
 
 def _interpreter() -> Any:
-    if RUNTIMES[TFLITE].module() == "ai_edge_litert":
-        from ai_edge_litert.interpreter import Interpreter, OpResolverType
-    else:
-        from tensorflow.lite.python.interpreter import Interpreter, OpResolverType
-
-    def make(**options: Any) -> Any:
-        # Without delegates, which compute several operations at once and keep nothing between.
-        plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-        return Interpreter(**options, experimental_op_resolver_type=plain)
-
-    return make
+    places = {
+        "ai_edge_litert": "ai_edge_litert.interpreter",
+        "tensorflow": "tensorflow.lite.python.interpreter",
+    }
+    found: Any = importlib.import_module(places[RUNTIMES[TFLITE].module()])
+    # Without delegates, which compute several operations at once and keep nothing between.
+    plain = found.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    return partial(found.Interpreter, experimental_op_resolver_type=plain)
 
 
 def _stored(pictures: Array, told: Mapping[str, Any]) -> Array:
