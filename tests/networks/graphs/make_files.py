@@ -41,6 +41,12 @@ def flat(x):
     return tf.reshape(x, (-1, H * W * C))
 
 
+def in_batch(x, convolve):
+    """A convolution of 3 × 3 with gaps of 2, as TensorFlow 1 writes it."""
+    y = tf.space_to_batch(x, (2, 2), ((2, 2), (2, 4)))
+    return tf.batch_to_space(convolve(y), (2, 2), ((0, 0), (0, 2)))
+
+
 KERNEL, DEEP, STEPS = noise(3, 3, C, 5), noise(3, 2, C, 2), (1, 2, 2, 1)
 OPERATIONS: dict[str, Callable] = {
     "conv_same_2": lambda x: nn.conv2d(x, KERNEL, 2, "SAME"),
@@ -119,6 +125,24 @@ OPERATIONS: dict[str, Callable] = {
     "deeper": lambda x: tf.squeeze(tf.expand_dims(x, 1) * 2.0, 1),
     "twice_as_large": lambda x: tf.image.resize(x, (2 * H, 3 * W), "nearest"),
     "smoothly": lambda x: tf.image.resize(x, (2 * H, 2 * W), "bilinear"),
+    "smoothly_else": lambda x: tf.image.resize(x, (5, 9), "bilinear"),
+    "nearest_else": lambda x: tf.image.resize(x, (5, 9), "nearest"),
+    "corners": lambda x: v1.image.resize_bilinear(x, (5, 9), align_corners=True),
+    "corners_nearest": lambda x: v1.image.resize_nearest_neighbor(x, (5, 9), align_corners=True),
+    "as_before": lambda x: v1.image.resize_bilinear(x, (2 * H, 9)),
+    "shallower": lambda x: tf.nn.depth_to_space(x, 2),
+    "deeper_maps": lambda x: tf.nn.space_to_depth(x, 2),
+    "repeated": lambda x: tf.tile(x, (1, 2, 1, 3)),
+    "waves": lambda x: tf.sin(x) + 2.0 * tf.cos(x),
+    "rounded": lambda x: tf.round(x * 3.0) + tf.sign(x),
+    "unit_length": lambda x: tf.nn.l2_normalize(x, -1, 1e-12),
+    "gaps": lambda x: in_batch(x, lambda y: nn.conv2d(y, KERNEL, 1, "VALID")),
+    "gaps_biased": lambda x: in_batch(
+        x, lambda y: nn.relu(nn.bias_add(nn.conv2d(y, KERNEL, 1, "VALID"), noise(5)))
+    ),
+    "gaps_depthwise": lambda x: in_batch(
+        x, lambda y: nn.depthwise_conv2d(y, noise(3, 3, C, 1), (1, 1, 1, 1), "VALID")
+    ),
 }
 # TensorFlow alone; TFLite has no such operation, or writes it as something else that is not known.
 NO_LITE = (
@@ -146,6 +170,15 @@ def outputs(x) -> dict:
     found["select"] = raw.Select(condition=x > 0.0, x=x, y=raw.OnesLike(x=x))
     found["default"] = v1.placeholder_with_default(3.0, ()) * raw.Inv(x=x + 9.0)
     found["old"] = raw.Div(x=raw.Add(x=x, y=x), y=tf.square(x) + 9.0)
+    found["bounded"] = tf.quantization.fake_quant_with_min_max_args(x, -0.5, 0.4, 16)
+    found["bounded_by"] = raw.FakeQuantWithMinMaxVars(inputs=x, min=-0.1, max=0.6, num_bits=16)
+    found["bounded_each"] = raw.FakeQuantWithMinMaxVarsPerChannel(
+        inputs=x, min=[-0.1, -0.2, -0.3, 0.0], max=[0.1, 0.2, 0.3, 0.4], num_bits=16
+    )
+    found["of_eight_bits"] = x * raw.FakeQuantWithMinMaxVars(inputs=noise(C), min=-0.4, max=0.9)
+    found["clipped"] = raw.ClipByValue(t=x, clip_value_min=-0.3, clip_value_max=0.7)
+    found["erf"] = tf.math.erf(x) + tf.math.rint(x)
+    found["products"] = tf.einsum("nic,njc->nij", rows(x), rows(x) * 0.5)
     found["local_norm"] = nn.local_response_normalization(x, 1, 1.5, 0.3, 0.7)
     return found
 
@@ -477,7 +510,11 @@ def onnx_files(images: np.ndarray) -> None:
     }
     # [n, 2 · 1 · 2, 48]: two channels of stretches of 1 × 2.
     held |= {"as_columns": np.array([0, 4, -1])}
-    held |= {"zero_index": np.array([0]), "rest": np.array([-1, W]), "map_rest": np.array([2, H, W])}
+    held |= {
+        "zero_index": np.array([0]),
+        "rest": np.array([-1, W]),
+        "map_rest": np.array([2, H, W]),
+    }
     made = [helper.make_node(op, given, [name], **how) for name, (op, given, how) in ONNX.items()]
     # ONNX wants each operation after what it reads.
     late = [one for one in made if one.output[0] == "truths"]

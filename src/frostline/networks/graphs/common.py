@@ -165,6 +165,36 @@ def broadcast(call: Call) -> Operand:
     return tensors.elementwise(call.draft, call.name, "multiply", x, ones, trained=False)
 
 
+def blocks(call: Call, op: str, side: int) -> Operand:
+    """Translates `depth_to_space` and `space_to_depth`, as TensorFlow orders channels."""
+    settings: dict[str, object] = {"block": side}
+    if op == "depth_to_space":
+        settings["channels_last"] = True
+    return call.draft.add(call.name, op, [value(call[0])], settings)
+
+
+def resized(call: Call, linear: bool, corners: bool, centred: bool) -> Operand:
+    """Translates a change of a map's height and width to those of its second input.
+
+    Args:
+        call: The operation.
+        linear: Whether neighbours are mixed, or the nearest is taken.
+        corners: Whether the centres of the corners stay corners.
+        centred: Whether places are taken by their centres; else by their upper left ends.
+    """
+    x, size = value(call[0]), call.integers(1)
+    own = [x.shape[axis] for axis in tensors.geometry_axes(call.draft.layout)]
+    factor = [wanted / side for wanted, side in zip(size, own, strict=True)]
+    whole = all(number == int(number) >= 1 for number in factor)
+    if whole and not corners and (centred or not linear):
+        word = "bilinear" if linear else "nearest"
+        settings = {"factor": factor, "interpolation": word}
+        return call.draft.add(call.name, "upsample", [x], settings)
+    how = "align_corners" if corners else "half_pixel" if centred else "asymmetric"
+    rounding = "floor" if how == "asymmetric" else "round_prefer_ceil"
+    return tensors.resample(call.draft, call.name, x, size, linear, how, rounding)
+
+
 def value(x: Operand) -> Value:
     """Returns an operand that must depend on the picture."""
     if not isinstance(x, Value):

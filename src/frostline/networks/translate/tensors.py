@@ -167,8 +167,10 @@ def _joined(draft: Draft, name: str, parts: Sequence[Operand], axis: int) -> Ope
 def tile(draft: Draft, name: str, x: Operand, times: Sequence[int]) -> Operand:
     """Repeats a tensor along its axes."""
     if not isinstance(x, Value):
-        constants.bounded(x.size * math.prod(times))
-        return np.tile(x, times)
+        # What is repeated for each picture meets any number of them.
+        once = [1 if count == OPEN_BATCH == draft.batch else count for count in times]
+        constants.bounded(x.size * math.prod(once))
+        return np.tile(x, once)
     if len(times) != len(x.shape) or times[0] != 1 or max(times) > _MOST_COPIES:
         raise BackboneError(f"{draft.where}: {name!r} repeats {list(x.shape)} {list(times)} times.")
     given: Operand = x
