@@ -403,6 +403,9 @@ ONNX: dict[str, tuple] = {
             "scattered": node("Mul", "images scattered_1"),
             "of_kernel": node("Conv", "images normed_kernel"),
             "of_constants": node("Mul", "images conved"),
+            "no_nan": node("Where", "is_nan zero roots"),
+            "by_height": node("Reshape", "images height_first"),
+            "all_places": node("Gather", "in_a_row row_places"),
         }
     ),
 }
@@ -494,6 +497,15 @@ def onnx_files(images: np.ndarray) -> None:
         helper.make_node("Concat", ["count", "map_rest"], ["map_shape"], axis=0),
         helper.make_node("Expand", ["constant_map", "map_shape"], ["maps"]),
         helper.make_node("Trilu", ["square"], ["triangles"]),
+        helper.make_node("Sqrt", ["images"], ["roots"]),
+        helper.make_node("IsNaN", ["roots"], ["is_nan"]),
+        helper.make_node("Shape", ["images"], ["middle"], start=1, end=3),
+        helper.make_node("Concat", ["count", "middle", "last"], ["height_first"], axis=0),
+        helper.make_node("Reshape", ["images", "last"], ["in_a_row"]),
+        helper.make_node("Shape", ["in_a_row"], ["row_size"]),
+        helper.make_node("Squeeze", ["row_size", "zero_index"], ["row_count"]),
+        helper.make_node("Range", ["start_0", "row_count", "step_1"], ["row_numbers"]),
+        helper.make_node("Reshape", ["row_numbers", "as_rows"], ["row_places"]),
         helper.make_node("ScatterND", ["square", "spots", "rows_2"], ["scattered_1"]),
         helper.make_node(
             "BatchNormalization",
@@ -515,6 +527,8 @@ def onnx_files(images: np.ndarray) -> None:
         "rest": np.array([-1, W]),
         "map_rest": np.array([2, H, W]),
     }
+    held |= {"last": np.array([-1]), "as_rows": np.array([-1, H * W * C])}
+    held |= {"start_0": np.array(0), "step_1": np.array(1)}
     made = [helper.make_node(op, given, [name], **how) for name, (op, given, how) in ONNX.items()]
     # ONNX wants each operation after what it reads.
     late = [one for one in made if one.output[0] == "truths"]

@@ -35,7 +35,7 @@ NOT_MET = {
         ),
         *("FusedDepthwiseConv2dNative", "Gather", "ReadVariableOp", "Size"),
     },
-    "onnx": {"Cast", "QuantizeLinear", "Range", "ReduceProd", "Size", "Upsample"},
+    "onnx": {"Cast", "QuantizeLinear", "ReduceProd", "Size", "Upsample"},
 }
 
 

@@ -45,7 +45,7 @@ def identity(call: Call) -> Operand:
     return tensors.identity(call.draft, call.name, call[0])
 
 
-def shape(call: Call) -> Operand:
+def shape(call: Call) -> Array:
     """Translates the shape of a tensor."""
     return np.array(call[0].shape, np.int64)
 
@@ -157,6 +157,7 @@ def broadcast(call: Call) -> Operand:
     wide = for_one(call, shape)
     constants.bounded(math.prod(wide))
     if not isinstance(x, Value):
+        constants.bounded(math.prod(np.broadcast_shapes(x.shape, tuple(wide))))
         return np.ones(wide, x.dtype) * x
     wide = [1 if size == call.draft.batch else size for size in wide]
     if np.broadcast_shapes(x.shape, tuple(wide)) == x.shape:

@@ -331,7 +331,7 @@ OPERATIONS: Mapping[str, Translate] = {
     "Slice": _slice,
     "Pad": _pad,
     "Gather": _gather,
-    "Shape": common.shape,
+    "Shape": lambda call: common.shape(call)[call.get("start", 0) : call.get("end")],
     "Size": lambda call: np.array(np.prod(call[0].shape)),
     "Range": _range,
     "Expand": common.broadcast,

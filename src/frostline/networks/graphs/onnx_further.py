@@ -174,6 +174,7 @@ FURTHER: Mapping[str, Translate] = {
     "Resize": resize,
     "Upsample": resize,
     "HardSigmoid": hard_sigmoid,
+    "IsNaN": common.function("is_nan"),
     "Sin": common.function("sine"),
     "Cos": common.function("cosine"),
     "Sign": common.function("sign"),

@@ -14,7 +14,7 @@ from frostline.networks.keras import labels
 from frostline.networks.translate import simplify
 from frostline.networks.translate.arrays import slots_of, to_state
 from frostline.networks.translate.build import Built, build
-from frostline.networks.translate.draft import Draft
+from frostline.networks.translate.draft import OPEN_BATCH, Draft
 from frostline.networks.translate.graph import Graph
 from frostline.networks.translate.network import (
     TranslatedNetwork,
@@ -146,9 +146,15 @@ def _built(
         graph = simplify.without_scores(graph)
     built = build(graph, draft.where)
     _fill(built, graph, draft, asked.pretrained)
-    if draft.made_for and not _keeps_apart(built.module, draft.input_shape):
+    fixed = draft.batch != OPEN_BATCH or draft.made_for
+    if not fixed or _keeps_apart(built.module, draft.input_shape):
+        return found, graph, built
+    if draft.made_for:
         return _built(source, asked, any_number=False)
-    return found, graph, built
+    raise BackboneError(
+        f"{draft.where}: is made for {draft.batch} at a time, and mixes pictures of a batch. "
+        "Export it for any number of them."
+    )
 
 
 @torch.no_grad()
@@ -163,9 +169,9 @@ def _keeps_apart(module: nn.Module, input_shape: tuple[int, int, int]) -> bool:
         alone = torch.cat([module(one[None]) for one in pictures])
     except RuntimeError:
         return False
-    most = float(alone.abs().max())
-    return together.shape == alone.shape and bool(
-        (together - alone).abs().max() <= _SAME * max(most, 1e-30)
+    most = float(alone.nan_to_num().abs().max())
+    return together.shape == alone.shape and torch.allclose(
+        together, alone, rtol=0.0, atol=_SAME * max(most, 1e-30), equal_nan=True
     )
 
 

@@ -42,7 +42,8 @@ def reshape(draft: Draft, name: str, x: Operand, shape: Sequence[int]) -> Operan
         return identity(draft, name, x)
     if len(x.shape) == 1 and target[0] == x.shape[0]:
         return draft.add(name, "view", [x], {"shape": [-1, *target[1:]]})
-    if target and target[0] == x.shape[0]:
+    further = any(size % OPEN_BATCH == 0 for size in target[1:])
+    if target and target[0] == x.shape[0] and not further:
         if len(target) == 2 and len(x.shape) == 4:
             return draft.add(name, "flatten", [x], {})
         return draft.add(name, "reshape", [x], {"shape": list(target[1:])})
@@ -120,9 +121,15 @@ def take(draft: Draft, name: str, x: Operand, numbers: Array, axis: int) -> Oper
         constants.bounded(numbers.size * math.prod(x.shape))
         return np.take(x, numbers, axis)
     axis %= len(x.shape)
+    wide = (*x.shape[:axis], *numbers.shape, *x.shape[axis + 1 :])
+    if x.shape[axis] % draft.batch == 0 and draft.batch == OPEN_BATCH:
+        # Some exports take all places in their order, pictures included.
+        size = x.shape[axis] // OPEN_BATCH * (draft.made_for or OPEN_BATCH)
+        if numbers.size != size or (numbers.reshape(-1) != np.arange(size)).any():
+            raise BackboneError(f"{draft.where}: {name!r} takes some pictures of a batch apart.")
+        return reshape(draft, name, x, wide)
     found = [int(n) % x.shape[axis] for n in numbers.reshape(-1)]
     if numbers.ndim > 1:
-        wide = (*x.shape[:axis], *numbers.shape, *x.shape[axis + 1 :])
         row = draft.add(f"{name}/row", "take", [x], {"axis": axis, "numbers": found})
         return reshape(draft, name, row, wide)
     taken: Operand = draft.add(name, "take", [x], {"axis": axis, "numbers": found})
