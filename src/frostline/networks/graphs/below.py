@@ -90,15 +90,23 @@ def _with_runtime(
         raise UntranslatableError(
             f"{error} Or let {runtime.title} run what lies below them, frozen: {runtime.install}."
         ) from error
+    try:
+        return _run_somehow(source, input_px, source.run)
+    except BackboneError as other:
+        told = str(other).removeprefix(f"{source.where}: ")
+        raise UntranslatableError(f"{error} Nor could {runtime.title} help: {told}") from other
+
+
+def _run_somehow(source: GraphSource, input_px: tuple[int, int] | None, run: RunSource) -> Drafted:
     first, *sizes = source.port.shape or (None,)
     if first:
-        return _run_below(source, source.port, input_px, source.run, one_by_one=first == 1)
+        return _run_below(source, source.port, input_px, run, one_by_one=first == 1)
     try:
-        return _run_below(source, source.port, input_px, source.run, one_by_one=False)
+        return _run_below(source, source.port, input_px, run, one_by_one=False)
     except BackboneError:
         # Its operations may be made for one picture, whatever its input declares.
         single = replace(source.port, shape=(1, *sizes))
-        return _run_below(source, single, input_px, source.run, one_by_one=True)
+        return _run_below(source, single, input_px, run, one_by_one=True)
 
 
 def _run_below(
