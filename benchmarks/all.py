@@ -58,6 +58,7 @@ def sections(cats: str, ants: str, weights: str, rival: str, rounds: int) -> lis
         Section("Views, ants and bees", "views", (ants, *network)),
         Section("Peak memory", "memory", network),
         Section("The probe", "probe", ()),
+        Section("Damaged and hostile weights files", "hostile_files", ()),
         Section("Recipes, cats and dogs", "recipes", (cats, *network, *most)),
         Section("Recipes, ants and bees", "recipes", (ants, *network)),
         Section("What is frozen of VGG16", "freeze_counts", ()),

@@ -2,9 +2,10 @@
 
     python benchmarks/backbones.py [--measure] [--only PART]
 
-Parameters, depth, input and lines are counted on networks without weights. `--measure` also times
-the forward pass, in seconds of processor time of one thread. Rows that are in the page already are
-kept where `--only` does not name them, and so are rates without `--measure`.
+Parameters, depth, input and lines are counted on networks without weights; what their makers
+publish is in `published.py`, what was tested follows from `tests/families.py`. `--measure` times
+the forward pass instead, in seconds of processor time of one thread. Rows that are in the page
+already are kept where `--only` does not name them, and so are rates without `--measure`.
 """
 
 import argparse
@@ -12,37 +13,26 @@ import re
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
 from frostline.frost import TracedNetwork
-from frostline.networks import catalog
+from frostline.networks import builtin_networks, catalog
 from frostline.networks.keras.families import APPLICATIONS
 from frostline.networks.opening import open_bare
 from frostline.networks.registry import kind_of
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "benchmarks")]
+
+import families  # noqa: E402
+import published  # noqa: E402
+
 PAGE = ROOT / "docs" / "backbones.md"
-# Top-1 and top-5 on ImageNet in percent, from the table at keras.io/api/applications.
-KERAS = {
-    "Xception": (79.0, 94.5),
-    "VGG16": (71.3, 90.1),
-    "ResNet50": (74.9, 92.1),
-    "ResNet50V2": (76.0, 93.0),
-    "InceptionV3": (77.9, 93.7),
-    "InceptionResNetV2": (80.3, 95.3),
-    "MobileNet": (70.4, 89.5),
-    "MobileNetV2": (71.3, 90.1),
-    "MobileNetV3Small": (),
-    "DenseNet121": (75.0, 92.3),
-    "NASNetMobile": (74.4, 91.9),
-    "EfficientNetB0": (77.1, 93.3),
-    "EfficientNetV2B0": (78.7, 94.3),
-    "ConvNeXtTiny": (),
-    "VGG19": (71.3, 90.0),
-}
 TORCHVISION = (
     *(
         "alexnet",
@@ -61,28 +51,42 @@ HEAD = """\
 
 One small network of each family of each kind, written by `python benchmarks/backbones.py`. Any
 other of the same library opens in the same way; `frostline backbones PATTERN` lists those with
-weights, and `frostline summary NAME --as-is` tells of any what stands here.
+weights, and `frostline summary NAME --as-is` tells of any what stands here. Of `transformers:`,
+the class is named that opens and the figures are those of its configuration's defaults; after the
+colon you write a folder or OWNER/NAME. Those of `py:`, `tf:`, `onnx:` and `tflite:` are the small
+networks and files of the tests (`tests/own_network.py`, `tests/networks/weights_files/files`); you
+write your own there.
 
 - *parameters*: without the running statistics of norms, which Keras counts as well
 - *depth*: the longest chain of layers with a kernel or a matrix
 - *MB*: the size in float32
 - *input*: the side of the picture that the weights were trained at; *smallest*: the least side
-  that the library states, or the only one
-- *top-1*, *top-5*: what the library publishes for ImageNet: torchvision in its weights enums,
-  Keras in the table at keras.io/api/applications; timm ships no such figures
-- *licence*: of the default weights; nothing where the library tells none
-- *images/s*: in a second of processor time of one thread, float32, batches of eight, random
-  weights; measured on a machine that others used, so good to a fifth at best; nothing where that
-  was not measured
-- *lines*: at how many places it can be cut. Tests cut timm's and torchvision's families
-  (`tests/frost/test_families.py`) and compare those of Keras with Keras itself
-  (`tests/networks/`).
+  that the library states, or the only one; nothing where neither is known
+- *top-1*, *top-5*: what is published for ImageNet and these weights: torchvision in its weights
+  enums, Keras in the table at keras.io/api/applications, timm in `results/results-imagenet.csv` of
+  huggingface/pytorch-image-models (at 0173a13, at the size that stands there, which may be larger
+  than *input*), EfficientNet-Lite0 in `models/official/efficientnet/lite` of tensorflow/tpu.
+  Nothing where nothing is
+- *licence*: of the default weights, as timm, torchvision and Keras tell it (of Keras, the page
+  `docs/templates/applications.md` of keras-team/keras at 034466b); *unknown* where they tell none:
+  torchvision says of its own that they may have terms derived from the pictures they learned from;
+  *none* where there are no weights; *its own* where the folder or file that you name decides
+- *images/s*: in a second of processor time of one thread, float32, random weights, at *input*, in
+  batches of eight, or one by one where an image takes half a second; measured once on a machine
+  that others used, so compare ratios, and those to a fifth at best
+- *lines*: at how many places it can be cut
+- *tested*: **all**: opened by its name, cut exactly at every third line with no weight and no mode
+  on both sides, trained for a step, saved as a model folder, opened again, the same predictions
+  (`tests/networks/test_every_family.py`, some of them smaller or on smaller pictures than here);
+  **cuts**: more of what holds at its lines (`tests/frost/test_families.py`); **twin**: the values
+  of the source library on the same weights (`tests/networks/`)
 
 """
 COLUMNS = (
     *("network", "parameters", "depth", "MB", "input", "smallest", "top-1", "top-5"),
-    *("licence", "images/s", "lines"),
+    *("licence", "images/s", "lines", "tested"),
 )
+SLOW_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -100,41 +104,88 @@ class Row:
     licence: str
     rate: str
     lines: str
+    tested: str
+
+
+@dataclass(frozen=True)
+class Published:
+    """What is known of a network without looking at it: accuracy, smallest side, licence."""
+
+    accuracy: tuple[float, ...] = ()
+    smallest: str = ""
+    licence: str = "its own"
 
 
 def networks() -> Iterator[str]:
     """Gives the name of every network of the table."""
-    yield from (f"keras:{name}" for name in KERAS)
+    yield from (f"keras:{name}" for name in published.KERAS)
     yield from (f"torchvision:{name}" for name in TORCHVISION)
-    sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "frost")]
-    from test_families import TIMM
-
     # Those that the tests build smaller stand here as they are.
-    yield from (f"timm:{re.split('[?@]', name)[0]}" for name in TIMM.values())
+    yield from (f"timm:{re.split('[?@]', name)[0]}" for name in families.TIMM.values())
+    yield from (f"transformers:{a}{b}" for a, b, _ in families.TRANSFORMERS.values())
+    yield from families.SMALL
+
+
+@contextmanager
+def opening(name: str) -> Iterator[str]:
+    """Gives the name under which a network of the table opens, without its weights."""
+    kind, _, rest = name.partition(":")
+    with TemporaryDirectory() as folder:
+        if kind == "transformers":
+            yield families.of_transformers(_case(name), Path(folder), default=True)
+        elif name in families.SMALL:
+            yield families.OPENING[kind](rest, Path(folder))
+        else:
+            yield f"{name}?{'weights=none' if kind == 'keras' else 'pretrained=false'}"
 
 
 def row_of(name: str, rate: str) -> Row:
     """Looks at one network; its weights are not needed."""
-    opened = open_bare(name)
+    with opening(name) as where:
+        opened = open_bare(where)
     traced = catalog.trace(opened)
     count = opened.record.parameters
-    kind, _, architecture = name.partition(":")
-    published, smallest, licence = _stated(kind, architecture)
-    fixed = kind_of(kind).size_argument(opened.module)
+    known = published_of(name)
+    fixed = kind_of(opened.record.kind).size_argument(opened.module)
     px = opened.record.preprocessing.width_px
+    top = [f"{value:.1f}" for value in known.accuracy]
     return Row(
         network=f"`{name}`",
         parameters=f"{count:,}",
         depth=str(depth_of(traced)),
-        mb=f"{count * 4 / 1e6:,.0f}",
+        mb=f"{count * 4 / 1e6:,.0f}" if count > 1e6 else f"{count * 4 / 1e6:.2g}",
         input=str(px),
-        smallest=smallest or (str(px) if fixed else ""),
-        top1=f"{published[0]:.1f}" if published else "",
-        top5=f"{published[1]:.1f}" if published else "",
-        licence=licence,
+        smallest=known.smallest or (str(px) if fixed else ""),
+        top1=top[0] if top else "",
+        top5=top[1] if len(top) > 1 else "",
+        licence=known.licence,
         rate=rate,
         lines=str(len(traced.lines)),
+        tested=tested(name),
     )
+
+
+def tested(name: str) -> str:
+    """What the tests ask of a network."""
+    kind, _, rest = name.partition(":")
+    said = ["all"] if f"{kind}:{_case(name)}" in families.ALL else []
+    if kind == "timm" or rest in families.CUT_OF_TORCHVISION:
+        said.append("cuts")
+    has_twin = kind in ("keras", "transformers", "tf", "onnx", "tflite")
+    return ", ".join([*said, "twin"] if has_twin else said)
+
+
+def _case(name: str) -> str:
+    """Returns what a network is called in `tests/families.py`."""
+    kind, _, rest = name.partition(":")
+    if kind == "keras":
+        return next(key for key, of in families.KERAS.items() if of.startswith(f"{rest}?"))
+    if kind == "timm":
+        return next(key for key, of in families.TIMM.items() if re.split("[?@]", of)[0] == rest)
+    if kind == "transformers":
+        named = families.TRANSFORMERS.items()
+        return next(key for key, (start, end, _) in named if start + end == rest)
+    return rest
 
 
 def depth_of(traced: TracedNetwork) -> int:
@@ -150,19 +201,25 @@ def depth_of(traced: TracedNetwork) -> int:
 
 
 def rate_of(name: str) -> str:
-    """Returns images a second of processor time, in batches of eight, on one thread."""
+    """Returns images a second of processor time, on one thread."""
     torch.set_num_threads(1)
-    off = "weights=none" if name.startswith("keras:") else "pretrained=false"
-    opened = catalog.find(f"{name}?{off}")
+    with opening(name) as where:
+        opened = catalog.find(where)
     how = opened.record.preprocessing
-    images = torch.rand(8, 3, how.height_px, how.width_px)
+    images = torch.rand(8, *how.input_shape)
     with torch.inference_mode():
-        opened.module(images)
+        opened.module(images[:1])
+        begun = time.process_time()
+        opened.module(images[:1])
+        if time.process_time() - begun > SLOW_S:
+            images = images[:1]
+        else:
+            opened.module(images)
         begun, rounds = time.process_time(), 0
         while rounds < 2 or time.process_time() - begun < 1.0:
             opened.module(images)
             rounds += 1
-    return f"{8 * rounds / (time.process_time() - begun):.3g}"
+    return f"{len(images) * rounds / (time.process_time() - begun):.3g}"
 
 
 def stored() -> dict[str, Row]:
@@ -179,39 +236,59 @@ def page_of(rows: dict[str, Row]) -> str:
     return HEAD + "".join(f"| {' | '.join(cells)} |\n" for cells in table)
 
 
-def _stated(kind: str, name: str) -> tuple[tuple[float, ...], str, str]:
-    """What the library states: top-1 and top-5, the smallest input, the weights' licence."""
+def published_of(name: str) -> Published:
+    """Returns what is published of a network and its default weights."""
+    kind, _, rest = name.partition(":")
     if kind == "keras":
-        return KERAS[name], str(APPLICATIONS[name].smallest_px), ""
+        licence = published.KERAS_LICENCES.get(rest, "unknown")
+        return Published(published.KERAS[rest], str(APPLICATIONS[rest].smallest_px), licence)
     if kind == "torchvision":
-        from torchvision import models
+        return _of_torchvision(rest)
+    if kind == "timm":
+        return _of_timm(rest)
+    if kind == "builtin":
+        entries = {entry.name: entry.licence for entry in builtin_networks.entries()}
+        return Published(published.BUILTIN.get(rest, ()), "", entries.get(name, "none"))
+    return Published()
 
-        meta = models.get_model_weights(name).DEFAULT.meta
-        found = meta["_metrics"]["ImageNet-1K"]
-        least = max(meta["min_size"])
-        licence = next((e.licence for e in kind_of(kind).entries() if f":{name}?" in e.name), "")
-        return (found["acc@1"], found["acc@5"]), str(least) if least > 1 else "", licence
+
+def _of_torchvision(name: str) -> Published:
+    from torchvision import models
+
+    meta = models.get_model_weights(name).DEFAULT.meta
+    found = meta["_metrics"]["ImageNet-1K"]
+    least = max(meta["min_size"])
+    entries = kind_of("torchvision").entries()
+    licence = next((e.licence for e in entries if f":{name}?" in e.name), "") or "unknown"
+    return Published((found["acc@1"], found["acc@5"]), str(least) if least > 1 else "", licence)
+
+
+def _of_timm(name: str) -> Published:
     from timm.models import get_pretrained_cfg
 
     config = get_pretrained_cfg(name, allow_unregistered=True)
-    licence = (config.license or "") if config else ""
-    return (), "", licence
+    if config is None or not config.has_weights:
+        return Published((), "", "none")
+    accuracy = published.TIMM.get(f"{name}.{config.tag}", ())
+    return Published(accuracy, "", config.license or "unknown")
 
 
 def main() -> None:
     """Writes the page, row by row, so that what is done is kept."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--measure", action="store_true", help="time the forward passes")
+    parser.add_argument("--measure", action="store_true", help="only time the forward passes")
     parser.add_argument("--only", default="", help="rows whose name holds this")
     given = parser.parse_args()
     before, rows = stored(), {}
     for name in networks():
-        known = before.get(name)
-        if given.only in name or known is None:
-            rate = rate_of(name) if given.measure else known.rate if known else ""
-            known = row_of(name, rate)
-            print(known.network, known.parameters, known.rate, flush=True)
-        rows[name] = known
+        row = before.get(name)
+        if given.only in name or row is None:
+            if row is None or not given.measure:
+                row = row_of(name, row.rate if row else "")
+            if given.measure:
+                row = replace(row, rate=rate_of(name))
+            print(row.network, row.parameters, row.rate, flush=True)
+        rows[name] = row
         PAGE.write_text(page_of({**before, **rows}), "utf-8")
     PAGE.write_text(page_of(rows), "utf-8")
 

@@ -1,6 +1,7 @@
 """What the benchmarks share: running a command with its time and memory, and tables."""
 
 import argparse
+import itertools
 import json
 import shutil
 import statistics
@@ -125,8 +126,8 @@ def middle(values: Iterable[float]) -> float:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Prints a Markdown table."""
-    for row in (header, ["---"] * len(header), *rows):
+    """Prints a Markdown table, each row when it is there."""
+    for row in itertools.chain((header, ["---"] * len(header)), rows):
         print("| " + " | ".join(map(str, row)) + " |", flush=True)
 
 

@@ -121,5 +121,9 @@ def test_the_table_of_backbones_is_what_the_script_writes() -> None:
     rows = script["stored"]()
     assert script["page_of"](rows) == (ROOT / "docs" / "backbones.md").read_text("utf-8")
     assert list(rows) == list(script["networks"]())
-    for name in ("keras:MobileNet", "torchvision:squeezenet1_1", "timm:resnet10t"):
+    for name in (
+        *("keras:MobileNet", "torchvision:squeezenet1_1", "timm:resnet10t"),
+        *("transformers:ConvNextForImageClassification", "builtin:efficientnet_lite0", "py:own"),
+        *("tf:tf1", "onnx:model.onnx", "tflite:float.tflite"),
+    ):
         assert script["row_of"](name, rows[name].rate) == rows[name]

@@ -206,7 +206,8 @@ def keys(value: Any) -> Any:
 def test_the_sound_page_runs(desk: Path, assets: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_sounds(desk / "sounds", each=10)
     make_sounds(desk / "other_sounds", each=3)
-    write(desk / "song.mp3", np.concatenate([tone(300.0), tone(2000.0, 2.0)]))
+    for name in ("song.mp3", "street.wav"):
+        write(desk / name, np.concatenate([tone(300.0), tone(2000.0, 2.0)]))
     tagger = assets / "weights/music_tagger_crnn/music_tagger_crnn_weights_tensorflow.h5"
     for file in (tagger, assets / "weights/files/yamnet_spectra_in.tflite"):
         (desk / file.name).symlink_to(file)

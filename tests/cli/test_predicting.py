@@ -89,7 +89,7 @@ def test_one_picture_needs_no_count(finished_run: FinishedRun, new: Path, capsys
     ("words", "told"),
     [
         (("--unsure", "7"), "--unsure: must be from 0 to 1, such as 0.7, not 7."),
-        (("--link",), "--link: says how --sort-into FOLDER puts pictures there; add that."),
+        (("--link",), "--link: says how --sort-into FOLDER puts files there; add that."),
         (("--json", "--format", "csv"), "--json: and --format csv ask for two things; name one."),
         (("--html", "sheet.txt"), "--html: sheet.txt must end in .html."),
         (("--out", "x.xlsx"), "--out: x.xlsx must end in .csv, .json, .parquet."),

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from timm.models._registry import _module_to_models
 from torch import nn
 
+from families import CUT_OF_TORCHVISION, TIMM
 from frostline import frost
 from frostline.frost.choice import auto_lines
 from odd_modules import MODULES
@@ -55,109 +56,6 @@ class Family:
         return (3, px, px)
 
 
-# A small architecture of each of timm's modules. Some would take minutes as they are, and are built
-# smaller (`?`) or fed smaller images (`@`).
-TIMM: dict[str, str] = {
-    "beit": "beit_base_patch16_224",
-    "byoanet": "halonet_h1",
-    "byobnet": "mobileone_s1",
-    "cait": "cait_xxs24_224",
-    "coat": "coat_tiny",
-    "convit": "convit_tiny",
-    "convmixer": "convmixer_768_32",
-    "convnext": "convnext_zepto_rms",
-    "cpubone": "cpubone_nano",
-    "crossvit": "crossvit_tiny_240",
-    "csatv2": "csatv2",
-    "cspnet": "cs3darknet_focus_s",
-    "cspnext": "cspnext_tiny",
-    "davit": "davit_tiny",
-    "deepseek_vit": "deepseek_vit_412m?depth=4&img_size=224",
-    "deit": "deit_tiny_patch16_224",
-    "densenet": "densenet121",
-    "dla": "dla46x_c",
-    "dpn": "dpn48b",
-    "edgenext": "edgenext_xx_small",
-    "efficientformer": "efficientformer_l1",
-    "efficientformer_v2": "efficientformerv2_s0",
-    "efficientnet": "mobilenetv2_035",
-    "efficientvim": "efficientvim_m1",
-    "efficientvit_mit": "efficientvit_b0",
-    "efficientvit_msra": "efficientvit_m0",
-    "eva": "vit_tiny_patch16_dinov3_qkvb",
-    "fasternet": "fasternet_t0",
-    "fastvit": "fastvit_t8",
-    "focalnet": "focalnet_tiny_srf",
-    "gcvit": "gcvit_xxtiny",
-    "gemma4_vit": "gemma4_vit_167m?depth=4&img_size=192",
-    "ghostnet": "ghostnet_050",
-    "hardcorenas": "hardcorenas_b",
-    "hgnet": "hgnetv2_b0",
-    "hiera": "hiera_tiny_224",
-    "hieradet_sam2": "sam2_hiera_tiny@256",
-    "hrnet": "hrnet_w18_small",
-    "iformer": "iformer_t",
-    "inception_next": "inception_next_atto",
-    "inception_resnet_v2": "inception_resnet_v2",
-    "inception_v3": "inception_v3",
-    "inception_v4": "inception_v4",
-    "lcnetv2": "lcnetv2_small",
-    "levit": "levit_128s",
-    "lowformer": "lowformer_b0",
-    "mambaout": "mambaout_femto",
-    "maxxvit": "maxvit_pico_rw_256",
-    "metaformer": "poolformerv2_s12",
-    "mlp_mixer": "gmlp_ti16_224",
-    "mobilenetv3": "mobilenetv3_small_050",
-    "mobilenetv5": "mobilenetv5_base",
-    "mobilevit": "mobilevit_xxs",
-    "mvitv2": "mvitv2_tiny",
-    "naflexvit": "naflexvit_base_patch16_parfac_gap?img_size=160",
-    "nasnet": "nasnetalarge@64",
-    "nest": "nest_tiny",
-    "nextvit": "nextvit_small",
-    "nfnet": "nf_regnet_b0",
-    "pit": "pit_ti_224",
-    "pnasnet": "pnasnet5large@64",
-    "pvt_v2": "pvt_v2_b0",
-    "qwen3_vit": "qwen3_vit_88m?img_size=256",
-    "rdnet": "rdnet_tiny",
-    "regnet": "regnetx_002",
-    "repghost": "repghostnet_050",
-    "repvit": "repvit_m1",
-    "res2net": "res2next50",
-    "resnest": "resnest14d",
-    "resnet": "resnet10t",
-    "resnetv2": "resnetv2_18",
-    "rexnet": "rexnet_100",
-    "selecsls": "selecsls42",
-    "senet": "legacy_seresnet18",
-    "sequencer": "sequencer2d_s",
-    "shvit": "shvit_s1",
-    "sknet": "skresnet18",
-    "starnet": "starnet_s050",
-    "swiftformer": "swiftformer_xs",
-    "swin_transformer": "swin_tiny_patch4_window7_224",
-    "swin_transformer_v2": "swinv2_tiny_window16_256",
-    "swin_transformer_v2_cr": "swinv2_cr_tiny_224",
-    "tiny_vit": "tiny_vit_5m_224",
-    "tnt": "tnt_s_legacy_patch16_224",
-    "tresnet": "tresnet_m",
-    "twins": "twins_svt_small",
-    "vgg": "vgg11",
-    "visformer": "visformer_tiny",
-    "vision_transformer": "vit_tiny_patch16_224",
-    "vision_transformer_hybrid": "vit_tiny_r_s16_p8_224",
-    "vision_transformer_relpos": "vit_srelpos_small_patch16_224",
-    "vision_transformer_sam": "samvit_base_patch16_224",
-    "vitamin": "vitamin_small_224",
-    "volo": "volo_d1_224",
-    "vovnet": "ese_vovnet19b_slim_dw",
-    "xception": "legacy_xception",
-    "xception_aligned": "xception41p",
-    "xcit": "xcit_nano_12_p8_224",
-}
-
 SPREAD = (
     Family("resnet10t", 64),
     Family("densenet121", 32, {"block_config": (2, 2, 2, 2)}),
@@ -179,12 +77,6 @@ SPREAD = (
     Family("layers used twice", 32, source="users"),
     Family("recurrent", 32, source="users"),
     Family("plain chain", 32, source="users"),
-)
-TORCHVISION = (
-    *("alexnet", "vgg11_bn", "resnet18", "densenet121", "squeezenet1_1", "googlenet"),
-    *("inception_v3", "mobilenet_v2", "mobilenet_v3_small", "shufflenet_v2_x0_5", "mnasnet0_5"),
-    *("efficientnet_b0", "regnet_y_400mf", "convnext_tiny", "vit_b_32", "swin_t", "swin_v2_t"),
-    "maxvit_t",
 )
 
 
@@ -251,7 +143,7 @@ def test_every_family_of_timm_holds(module: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", TORCHVISION)
+@pytest.mark.parametrize("name", CUT_OF_TORCHVISION)
 def test_every_family_of_torchvision_holds(name: str, tmp_path: Path) -> None:
     px = {"inception_v3": 299, "swin_v2_t": 256}.get(name, 224)
     check(Family(name, px, source="torchvision"), tmp_path)

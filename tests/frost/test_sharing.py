@@ -47,6 +47,20 @@ class SharesTable(nn.Module):
         return self.fc(x.mean((2, 3)))
 
 
+class DropsInTable(SharesTable):
+    """Drops in that small network, too, and behind the last layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias = nn.Sequential(nn.Linear(3, 8), nn.Dropout(0.5), nn.Linear(8, 1))
+        self.drop = nn.Dropout(0.5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        bias = self.bias(self.table).view(1, 4, 1, 1)
+        x = self.high(self.low(x) + bias) + bias
+        return self.fc(self.drop(x.mean((2, 3))))
+
+
 class SharesNorm(nn.Module):
     """Calls one batch norm before and after a layer."""
 
@@ -135,6 +149,26 @@ def test_the_prefix_does_not_drop_while_the_suffix_trains() -> None:
     suffix.eval()
     prefix.train()
     assert torch.equal(suffix(expected), whole)
+
+
+def test_what_both_sides_read_of_parameters_alone_stays_as_it_is_below() -> None:
+    net = made(DropsInTable)
+    prefix, suffix = frost.cut(net, "high", SHAPE)
+    holder = nn.Sequential(suffix)
+    holder.train()
+    whole = made(DropsInTable).train()
+    whole.get_submodule("bias").eval()
+    torch.manual_seed(3)
+    wanted = whole(images())
+    torch.manual_seed(3)
+    assert torch.equal(holder(prefix(images())), wanted)
+    # Where nothing below reads it, it trains with what is above.
+    _, everything = frost.cut(net, "pixels", SHAPE)
+    whole.train()
+    torch.manual_seed(3)
+    wanted = whole(images())
+    torch.manual_seed(3)
+    assert torch.equal(everything.train()(images()), wanted)
 
 
 def test_a_norm_with_statistics_on_both_sides_is_no_place_for_a_line() -> None:

@@ -43,6 +43,8 @@ def tiff(*tags: tuple[int, int], maker: bytes = b"") -> bytes:
 
 
 KINDS = [
+    (b"RIFF\x24\0\0\0WAVEfmt ", "a sound, and this network sees pictures: train with --sound"),
+    (b"fLaC\0\0\0\x22" + bytes(34), "a sound, and"),
     (boxes(b"heic"), "HEIC, as phones save photographs: pip install 'frostline[heic]', or"),
     (boxes(b"mif1"), "HEIC"),
     (boxes(b"crx "), "camera raw (Canon CR3)"),

@@ -4,8 +4,6 @@
 as a user has it. A spread runs in CI, all of them with `pytest -m slow`.
 """
 
-import json
-from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from families import ALL, OPENING, SMALL, px_of
 from frostline import planner
 from frostline.frost import Line, TracedNetwork
 from frostline.frost.choice import find_line
@@ -22,64 +21,13 @@ from frostline.networks.record import OpenedBackbone
 from frostline.networks.registry import kind_of
 
 CLOSE = 1e-5
-FILES = Path(__file__).parent / "weights_files" / "files"
-# Smallest members at small sizes, by family of keras.applications.
-KERAS: Mapping[str, str] = {
-    "xception": "Xception?input_px=71",
-    "vgg16": "VGG16?input_px=32",
-    "vgg19": "VGG19?input_px=32",
-    "resnet": "ResNet50?input_px=32",
-    "resnet_v2": "ResNet50V2?input_px=32",
-    "inception_v3": "InceptionV3?input_px=75",
-    "inception_resnet_v2": "InceptionResNetV2?input_px=75",
-    "mobilenet": "MobileNet?input_px=64&alpha=0.25",
-    "mobilenet_v2": "MobileNetV2?input_px=64&alpha=0.35",
-    "mobilenet_v3": "MobileNetV3Small?input_px=64&minimalistic=true",
-    "densenet": "DenseNet121?input_px=32",
-    "nasnet": "NASNetMobile?input_px=64",
-    "efficientnet": "EfficientNetB0?input_px=32",
-    "efficientnet_v2": "EfficientNetV2B0?input_px=32",
-    "convnext": "ConvNeXtTiny?input_px=64",
-}
-TORCHVISION = (
-    *("alexnet", "vgg11_bn", "resnet18", "densenet121", "squeezenet1_1", "googlenet"),
-    *("inception_v3", "mobilenet_v2", "mobilenet_v3_small", "shufflenet_v2_x0_5", "mnasnet0_5"),
-    *("efficientnet_b0", "regnet_y_400mf", "convnext_tiny", "swin_t", "vit_b_32", "maxvit_t"),
-)
-PX = {"alexnet": 64, "squeezenet1_1": 64, "inception_v3": 80, "maxvit_t": 224, "vit_b_32": 224}
-_BLOCKS = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2}
-_VIT = {**_BLOCKS, "image_size": 32, "patch_size": 16}
-_MLP = {"intermediate_size": 32}
-_STAGES = {"hidden_sizes": [8, 8, 16, 16], "depths": [1, 1, 1, 1]}
-_WINDOWS = {"embed_dim": 8, "depths": [1, 1], "num_heads": [1, 2], "window_size": 4}
-TRANSFORMERS: Mapping[str, tuple[str, str, dict[str, Any]]] = {
-    "vit": ("ViT", "ForImageClassification", {**_VIT, **_MLP}),
-    "deit": ("DeiT", "ForImageClassification", {**_VIT, **_MLP}),
-    "beit": ("Beit", "ForImageClassification", {**_VIT, **_MLP}),
-    "swin": ("Swin", "ForImageClassification", {**_WINDOWS, "image_size": 32}),
-    "swinv2": ("Swinv2", "ForImageClassification", {**_WINDOWS, "image_size": 32}),
-    "convnext": ("ConvNext", "ForImageClassification", _STAGES),
-    "convnextv2": ("ConvNextV2", "ForImageClassification", _STAGES),
-    "resnet": ("ResNet", "ForImageClassification", {**_STAGES, "embedding_size": 8}),
-    "mobilenet_v2": ("MobileNetV2", "ForImageClassification", {"depth_multiplier": 0.35}),
-    "dinov2": ("Dinov2", "Model", _VIT),
-    "dinov3": ("DINOv3ViT", "Model", {**_VIT, **_MLP}),
-    "siglip": ("SiglipVision", "Model", {**_VIT, **_MLP}),
-    "clip": ("CLIPVision", "Model", {**_VIT, **_MLP}),
-}
 SPREAD = (
     *("keras:mobilenet", "keras:vgg16", "keras:efficientnet", "keras:resnet_v2"),
     *("torchvision:shufflenet_v2_x0_5", "torchvision:squeezenet1_1", "torchvision:mobilenet_v2"),
     *("transformers:vit", "transformers:convnext", "transformers:dinov3", "transformers:siglip"),
     *("transformers:swin", "transformers:clip"),
-    *("builtin:small_cnn", "builtin:mnist_cnn", "builtin:efficientnet_lite0", "py:own"),
     *("timm:test_vit", "timm:test_convnext", "timm:test_efficientnet"),
-    *("tf:tf1", "tf:saved_model", "onnx:model.onnx", "tflite:float.tflite"),
-)
-ALL = (
-    *(f"keras:{family}" for family in KERAS),
-    *(f"torchvision:{name}" for name in TORCHVISION),
-    *(f"transformers:{name}" for name in TRANSFORMERS),
+    *SMALL,
 )
 without_keras = pytest.mark.skipif(find_spec("keras") is None, reason="Keras is not installed")
 without_transformers = pytest.mark.skipif(
@@ -90,35 +38,6 @@ without_transformers = pytest.mark.skipif(
 def cases(names: tuple[str, ...]) -> list[Any]:
     marks = {"keras": (without_keras,), "transformers": (without_transformers,)}
     return [pytest.param(name, marks=marks.get(name.partition(":")[0], ())) for name in names]
-
-
-def of_transformers(name: str, folder: Path) -> str:
-    import transformers
-
-    prefix, ending, settings = TRANSFORMERS[name]
-    labels = {"id2label": {i: f"c{i}" for i in range(5)}} if "For" in ending else {}
-    config = getattr(transformers, f"{prefix}Config")(**settings, **labels)
-    config.architectures = [f"{prefix}{ending}"]
-    config.save_pretrained(folder)
-    side = {"size": {"height": 32, "width": 32}}
-    (folder / "preprocessor_config.json").write_text(json.dumps(side))
-    return f"transformers:{folder}?pretrained=false"
-
-
-OPENING: Mapping[str, Callable[[str, Path], str]] = {
-    "keras": lambda name, folder: f"keras:{KERAS[name]}&pretrained=false&classes=5",
-    "torchvision": lambda name, folder: f"torchvision:{name}?pretrained=false&num_classes=5",
-    "transformers": of_transformers,
-    "builtin": lambda name, folder: (
-        f"builtin:{name}" + ("" if name == "efficientnet_lite0" else "?pretrained=false")
-    ),
-    "py": lambda name, folder: "py:own_network:small?classes=5",
-    "timm": lambda name, folder: f"timm:{name}?pretrained=false&num_classes=5",
-    **{
-        kind: lambda name, folder, kind=kind: f"{kind}:{FILES / name}?mode=tf&pretrained=false"
-        for kind in ("tf", "onnx", "tflite")
-    },
-}
 
 
 @pytest.mark.parametrize("case", cases(SPREAD))
@@ -138,8 +57,7 @@ def check(case: str, folder: Path) -> None:
     torch.manual_seed(0)
     one = catalog.find(OPENING[kind](name, folder))
     awake(one.module)
-    px = PX.get(name, 64) if kind == "torchvision" else 0
-    traced = catalog.trace(one, px)
+    traced = catalog.trace(one, px_of(case))
     batch = torch.randn(3, *traced.input_shape, generator=torch.Generator().manual_seed(1))
     check_cuts(traced, batch)
     check_default_line(traced)

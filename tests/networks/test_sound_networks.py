@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -199,6 +200,24 @@ def test_yamnet_is_the_backbone_of_a_classifier(assets: Path, tmp_path: Path) ->
     assert scores["accuracy"] == 1.0
     one = str(sounds / "high" / "000.wav")
     assert main(["predict", str(tmp_path / "run"), one, "--device", "cpu"]) == 0
+
+
+def test_yamnets_class_map_beside_it_names_its_classes(
+    assets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, song = tmp_path / "yamnet_in.tflite", write(tmp_path / "a.wav", tone(440.0, 3.0))
+    shutil.copy(assets / "weights/files/yamnet_spectra_in.tflite", file)
+    argv = ["predict", f"tflite:{file}?mode=yamnet", str(song), "--device", "cpu", "--top-k", "1"]
+    assert main(argv) == 0
+    told = capsys.readouterr()
+    assert re.search(r"^  0:00.0 to 0:0\d.\d  \d+ \d", told.out, re.M)
+    assert "Its 521 classes have no names, and are numbered from 0. For names" in told.err
+    rows = "".join(f'{n},/m/{n},"Kind, {n}"\n' for n in range(521))
+    (tmp_path / "yamnet_class_map.csv").write_text(f"index,mid,display_name\n{rows}")
+    assert main(argv) == 0
+    told = capsys.readouterr()
+    assert re.search(r"^  0:00.0 to 0:0\d.\d  Kind, \d+ \d", told.out, re.M)
+    assert "no names" not in told.err
 
 
 def test_yamnet_without_its_mode_is_not_guessed(

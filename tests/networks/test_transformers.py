@@ -116,6 +116,35 @@ def test_a_run_is_trained_written_and_predicts(
     capsys.readouterr()
 
 
+@torch.no_grad()
+def test_a_file_of_weights_takes_the_place_of_the_folders_own(tmp_path: Path) -> None:
+    saved(tmp_path / "source")
+    name = f"transformers:{tmp_path / 'source'}"
+    config = transformers.ViTConfig.from_pretrained(tmp_path / "source")
+    other = transformers.ViTForImageClassification(config).eval()
+    other.save_pretrained(tmp_path / "other")  # Under the names that earlier versions had.
+    torch.save({"state_dict": other.state_dict()}, tmp_path / "net.pth")
+    images = torch.rand(2, 3, 32, 32)
+    want = other(images).logits
+    (tmp_path / "source" / "model.safetensors").unlink()
+    for file in (tmp_path / "other" / "model.safetensors", tmp_path / "net.pth"):
+        one = find(name, weights=file)
+        assert torch.equal(one.module(images), want)
+        assert one.record.classes == ("ant", "bee", "wasp")
+        assert one.match is not None
+        assert one.match.complete
+    half = {key: value for key, value in other.state_dict().items() if "layers.1" not in key}
+    torch.save(half, tmp_path / "half.pth")
+    assert "16 missing (vit.layers.1." in refusal(name, weights=tmp_path / "half.pth")
+    part = find(name, weights=tmp_path / "half.pth", partial=True)
+    assert part.match is not None
+    assert len(part.match.missing) == 16
+    assert part.record.classes == ()
+    saved(tmp_path / "swin", "swin")
+    message = refusal(name, weights=tmp_path / "swin" / "model.safetensors")
+    assert "the weights do not fit" in message
+
+
 def test_a_model_of_the_hub_opens_from_its_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,7 +216,7 @@ def test_what_does_not_hold_is_told(tmp_path: Path) -> None:
     name = f"transformers:{tmp_path / 'net'}"
     assert "takes no argument 'foo'" in refusal(f"{name}?foo=1")
     assert "takes no argument 'num_classes'" in refusal(f"{name}?num_classes=5")
-    assert "--weights does not go with it" in refusal(name, weights=tmp_path / "net.pth")
+    assert "no such weights file" in refusal(name, weights=tmp_path / "net.pth")
     saved(tmp_path / "net", rescale_factor=0.5)
     assert "preprocessor_config.json: its preprocessing is not one" in refusal(name)
     (tmp_path / "net" / "preprocessor_config.json").unlink()

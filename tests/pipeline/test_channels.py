@@ -14,6 +14,8 @@ import frostline
 from conftest import settled
 from frostline import frost
 from frostline.cli import main
+from frostline.images import feeding, listing
+from frostline.images.preprocessing import Preprocessing
 
 
 def digits(root: Path) -> Path:
@@ -117,3 +119,25 @@ def test_a_part_above_a_view_takes_activations_in_any_order_of_memory() -> None:
     maps = prefix(images)
     assert torch.equal(suffix(maps), net(images))
     assert torch.equal(suffix(maps.to(memory_format=torch.channels_last)), net(images))
+
+
+def test_pictures_that_cannot_be_fed_are_told_before_anything_is_computed(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    backbone = ("--backbone", "timm:test_resnet?pretrained=false&in_chans=4")
+    for argv in (("plan",), ("train", "--out", str(tmp_path / "run"))):
+        assert main([*argv[:1], str(photos), *argv[1:], *backbone, "--device", "cpu"]) != 0
+        line = capsys.readouterr().err.strip().splitlines()[-1]
+        assert "takes 4 channels, and none of 16 pictures looked at has as many" in line
+        assert "000.png: holds one picture of 3 channels. Give stacks of 4, or a network" in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_colours_that_are_made_grey_are_told(photos: Path) -> None:
+    how = Preprocessing(height_px=32, width_px=32, crop_pct=1.0, mean=(0.5,), std=(0.5,))
+    listed = listing.scan(photos)
+    told = feeding.check_channels(listed, how, "net")
+    assert told == ("the network takes one channel: 36 of 36 pictures are made grey",)
+    for file in photos.rglob("*.png"):
+        Image.open(file).convert("L").save(file)
+    assert feeding.check_channels(listing.scan(photos), how, "net") == ()

@@ -16,7 +16,8 @@ from frostline import pipeline
 from frostline.base.console import QUIET
 from frostline.base.paths import cache_folder
 from frostline.base.signals import Interrupted
-from frostline.recipe import BackboneChoice, Compute, Data, Recipe, Search, Stage, Views
+from frostline.pipeline import fold_search
+from frostline.recipe import BackboneChoice, Budget, Compute, Data, Recipe, Search, Stage, Views
 from frostline.run.folder import RunFolder
 from frostline.training import checkpoint
 from frostline.training.checkpoint import CheckpointClock
@@ -132,3 +133,59 @@ def test_without_validation_images_the_recipe_is_kept(hard: Path, tmp_path: Path
     run = pipeline.train(hard, tmp_path / "run", wanted, cache_folder(), QUIET)
     assert not run.search.exists()
     assert [one["kind"] for one in run.read_history()].count("train") == 4
+
+
+# With time for whatever there is to refine, and an end to it by number.
+REFINED = replace(
+    RECIPE,
+    budget=Budget(time_min=600.0),
+    search=Search(enabled=True, candidates=6, folds=1),
+)
+
+
+@pytest.fixture(scope="module")
+def refined(hard: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A run with refinements that nothing interrupted, and its cache."""
+    root = tmp_path_factory.mktemp("refined")
+    pipeline.train(hard, root / "run", REFINED, root / "cache", QUIET)
+    return root / "run", root / "cache"
+
+
+@pytest.mark.parametrize("number", [24, 33, 41, 52])
+def test_an_interrupted_refinement_ends_with_the_same_result(
+    hard: Path, refined: tuple[Path, Path], tmp_path: Path, number: int
+) -> None:
+    run, cache = refined
+    found = json.loads((run / "search.json").read_text())["candidates"]
+    assert [one["when"] for one in found].count("refining") >= 2
+    # Both have an interruption behind them: in the list, and in what follows it.
+    for at in (number, 9):
+        with ends_at(at), contextlib.suppress(Interrupted):
+            pipeline.train(hard, tmp_path / "run", REFINED, cache, QUIET)
+        assert not RunFolder(tmp_path / "run").is_finished()
+    pipeline.train(hard, tmp_path / "run", REFINED, cache, QUIET)
+    assert facts_of(tmp_path / "run") == facts_of(run)
+    weights = "model/model.safetensors"
+    assert (tmp_path / "run" / weights).read_bytes() == (run / weights).read_bytes()
+    assert not list((tmp_path / "run" / "checkpoints").iterdir())
+
+
+def test_an_interrupted_refinement_by_folds_ends_with_the_same_result(
+    hard: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = replace(REFINED, search=Search(enabled=True, candidates=4, folds=2))
+    pipeline.train(hard, tmp_path / "whole", wanted, cache_folder(), QUIET)
+    real, count = fold_search._trained, [0]
+
+    def ends(*arguments: Any) -> Any:
+        count[0] += 1
+        if count[0] == 4:
+            raise Interrupted(signal.SIGKILL)
+        return real(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fold_search, "_trained", ends)
+        with pytest.raises(Interrupted):
+            pipeline.train(hard, tmp_path / "run", wanted, cache_folder(), QUIET)
+    pipeline.train(hard, tmp_path / "run", wanted, cache_folder(), QUIET)
+    assert facts_of(tmp_path / "run") == facts_of(tmp_path / "whole")

@@ -650,6 +650,9 @@ def test_options_of_a_stage_change_the_default_and_fix_what_a_search_would_vary(
     assert recipe.compose("thaw", stage={"epochs": 3, "optimizer": "sgd"}) == made
     all_of_them = recipe.compose(None, stage={"lr": 0.01, "line": "pixels", "epochs": 1})
     assert all_of_them.search.fixed == ("line", "epochs", "lr")
+    shape = recipe.compose(None, given={"head.spec": "mlp:8", "views.preset": "light", "seed": 1})
+    assert shape.search.fixed == ("views", "head")
+    assert recipe.compose("quick", given={"head.spec": "mlp:8"}).search.fixed == ()
 
 
 def test_options_of_a_stage_change_any_recipe_with_one() -> None:
@@ -671,4 +674,5 @@ def test_options_of_a_stage_need_one(name: str, said: str) -> None:
 
 def test_a_search_can_fix_only_what_it_varies() -> None:
     said = message({"search": {"fixed": ["dropout"]}})
-    assert "search.fixed must be one of line, epochs, lr, not 'dropout'" in said
+    assert "search.fixed must be one of line, epochs, lr, suffix_lr, weight_decay, " in said
+    assert "views, head, not 'dropout'" in said

@@ -59,7 +59,7 @@ def test_several_labels_are_found_missed_or_said_wrongly(tmp_path: Path) -> None
     has = np.array([[1, 0], [0, 1], [1, 0]], dtype=bool)
     found = summarise_multilabel([[0.9, 0.2], [0.6, 0.7], [0.4, 0.1]], has, ["miner", "rust"])
     _, svg = write_confusion(found, tmp_path / "x")
-    assert {"miner", "rust", "found", "missed", "said wrongly", "pictures"} <= set(words(svg))
+    assert {"miner", "rust", "found", "missed", "said wrongly", "how many"} <= set(words(svg))
 
 
 def test_names_of_any_kind_are_drawn_as_they_are(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Sound files: good ones of every format, and bad ones, each of which is told in one line."""
 
+import re
+import struct
 import sys
 from pathlib import Path
 
@@ -107,6 +109,85 @@ def test_bad_files_are_told_in_one_line(tmp_path: Path) -> None:
     assert told["opposite.wav"].startswith("its 2 channels cancel out when they are mixed")
     assert told["nan.wav"].startswith("holds values that are no numbers")
     assert told["cut.flac"].startswith("damaged or cut short: flac decoder lost sync")
+
+
+def wav(samples: bytes, *, rate_hz: int = 16_000, bits: int = 16, declared: int = -1) -> bytes:
+    """A mono WAV file whose header may say anything."""
+    kind = 3 if bits == 32 else 1
+    told = len(samples) if declared < 0 else declared
+    rate = rate_hz * bits // 8
+    form = struct.pack("<IHHIIHH", 16, kind, 1, rate_hz, rate, bits // 8, bits)
+    riff = struct.pack("<I", min(told + 36, 0xFFFF_FFFF))
+    return b"RIFF" + riff + b"WAVEfmt " + form + b"data" + struct.pack("<I", told) + samples
+
+
+@pytest.mark.parametrize("declared", [0xFFFF_FFFF, 0xFFFF_FFF0, 0x7FFF_F000])
+def test_a_header_that_declares_gigabytes_is_that_of_a_stream(
+    tmp_path: Path, declared: int
+) -> None:
+    samples = (32_767 * tone(440.0)).astype("<i2")
+    path = tmp_path / "streamed.wav"
+    path.write_bytes(wav(samples.tobytes(), declared=declared))
+    found = decode.examine(str(path))
+    assert found.header is not None
+    assert found.header.width_px == len(samples)
+    read = decode.read(str(path), 0.0, 16_000, 16_000)
+    np.testing.assert_allclose(read, samples / 32_768, atol=1e-6)
+
+
+def test_headers_that_cannot_be_true_are_told(tmp_path: Path) -> None:
+    samples = (32_767 * tone(440.0)).astype("<i2").tobytes()
+    huge = np.full(16_000, 3e38, "<f4").tobytes()
+    (tmp_path / "cut.wav").write_bytes(wav(samples[:4000], declared=len(samples)))
+    (tmp_path / "slow.wav").write_bytes(wav(samples, rate_hz=1))
+    (tmp_path / "fast.wav").write_bytes(wav(samples, rate_hz=2_147_483_629))
+    write(tmp_path / "crowd.wav", np.zeros((1000, 65), np.float32))
+    (tmp_path / "loud.wav").write_bytes(wav(huge, bits=32))
+    path = write(tmp_path / "long.flac", tone(440.0))
+    data = bytearray(path.read_bytes())
+    # The number of samples: 36 bits in the first block of metadata.
+    data[21] |= 0x0F
+    data[22:26] = b"\xff" * 4
+    path.write_bytes(bytes(data))
+    told = {path.name: problem(path) for path in sorted(tmp_path.iterdir())}
+    assert told["cut.wav"] == (
+        "damaged or cut short: 28,000 of the 32,000 bytes of its samples are missing"
+    )
+    assert told["slow.wav"] == "damaged: its header says a rate of 1 Hz"
+    assert told["fast.wav"] == "damaged: its header says a rate of 2147483629 Hz"
+    assert told["crowd.wav"] == "has 65 channels, and at most 64 are mixed"
+    assert told["loud.wav"] == "holds values far too large for a sound"
+    assert re.fullmatch(
+        r"damaged: its [\d,]+ bytes cannot hold the 68,719,476,735 samples it says",
+        told["long.flac"],
+    )
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_damaged_sounds_are_read_or_told_in_one_line(tmp_path: Path, ending: str) -> None:
+    whole = write(tmp_path / f"whole.{ending}", tone(440.0, 0.5)).read_bytes()
+    chance, path = np.random.default_rng(0), tmp_path / f"bad.{ending}"
+    refused = 0
+    for number in range(60):
+        data = bytearray(whole)
+        at = int(chance.integers(len(data) if number % 2 else min(100, len(data))))
+        if number % 3:
+            data[at : at + 4] = chance.bytes(4)
+        else:
+            del data[at:]
+        path.write_bytes(bytes(data))
+        found = decode.examine(str(path))
+        told = found.problem
+        if found.header is not None:
+            try:
+                samples = decode.read(str(path), 0.0, 4000, 8000)
+            except Unreadable as error:
+                told = str(error)
+            else:
+                assert np.isfinite(samples).all()
+        assert "\n" not in told
+        refused += bool(told)
+    assert refused > 10
 
 
 def test_a_varied_view_of_what_cannot_be_used_is_silent(tmp_path: Path) -> None:

@@ -112,6 +112,75 @@ def test_evaluate_scores_files(
     assert (tmp_path / "judged" / "report.html").is_file()
 
 
+@pytest.fixture(scope="module")
+def misleading(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files of three windows in noise, one of which sounds like the other class."""
+    root, chance = tmp_path_factory.mktemp("misleading"), np.random.default_rng(0)
+    for label, own, other in (("high", 2000.0, 300.0), ("low", 300.0, 2000.0)):
+        for number in range(30):
+            hz = [own, own, other] if number % 5 else [other, own, other]
+            parts = [tone(one * chance.uniform(0.8, 1.25), seed=number) for one in hz]
+            noise = chance.normal(0, 0.15, 3 * len(parts[0])).astype(np.float32)
+            write(root / label / f"{number:02}.wav", np.concatenate(parts) + noise)
+    return root
+
+
+@pytest.mark.parametrize("select", ["best", "last"])
+def test_epochs_are_chosen_by_what_is_reported(
+    misleading: Path, tmp_path: Path, select: str
+) -> None:
+    more = ("--window-s", "1", "--val", "0.4", "--set", "search.folds=1")
+    stage = f'stages=[{{line = "last 1 blocks", epochs = 4, select = "{select}"}}]'
+    made = train(misleading, tmp_path / "run", *more, "--set", stage)
+    metrics, history = made.read_metrics(), made.read_history()
+    val, (proof,) = metrics["val"], metrics["stages"]
+    told = history[0] if not proof["kept"] else history[proof["best_epoch"]]
+    assert val["n"] == sum(row["split"] == "val" for row in table(made.listing)) < 30
+    assert told["val_accuracy"] == val["accuracy"]
+    assert told["val_loss"] == pytest.approx(val["log_loss"], rel=1e-9)
+    for one in history:
+        # Shares of files, not of their windows.
+        assert one["val_accuracy"] * val["n"] == pytest.approx(
+            round(one["val_accuracy"] * val["n"])
+        )
+
+
+@pytest.mark.parametrize("folds", [1, 3])
+def test_candidates_are_chosen_by_what_is_reported(
+    misleading: Path, tmp_path: Path, folds: int
+) -> None:
+    more = (
+        "--window-s",
+        "1",
+        "--val",
+        "0.4",
+        "--set",
+        f"search.folds={folds}",
+        "--time",
+        "2m",
+        "--epochs",
+        "2",
+    )
+    argv = ("train", str(misleading), "--sound", "--out", str(tmp_path / "run"), *TINY, *more)
+    assert main([*argv, "--device", "cpu", "--precision", "fp32"]) == 0
+    made = RunFolder(tmp_path / "run")
+    metrics, search = made.read_metrics(), made.read_search()
+    files = [row["split"] for row in table(made.listing)]
+    assert search is not None
+    assert any("seconds" in one for one in search["candidates"])
+    assert search["probe"]["count"] == (files.count("val") if folds == 1 else 60)
+    if folds == 1:
+        chosen = search["chosen"]
+        found = search["probe"] if chosen == "probe" else search["candidates"][chosen]["final"]
+        assert found["accuracy"] == metrics["val"]["accuracy"]
+        assert found["loss"] == pytest.approx(metrics["val"]["log_loss"], rel=1e-9)
+    else:
+        crossed = metrics["cross_validation"]
+        assert crossed["n"] == 60
+        assert search["probe"]["accuracy"] == crossed["accuracy"]
+        assert search["probe"]["loss"] == pytest.approx(crossed["log_loss"], rel=1e-9)
+
+
 def test_the_report_shows_spectrograms_with_players(run: RunFolder, sounds: Path) -> None:
     page = run.report.read_text()
     players = re.findall(r'<audio controls preload="none" src="(file:[^"]+)">', page)

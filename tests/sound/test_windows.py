@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 from frostline.images import splits
 from frostline.images.rows import Listing, Row
@@ -75,18 +74,20 @@ def test_files_come_back_with_splits_and_problems() -> None:
     assert files.notes == ("left out: 1 of 3 windows of a.wav: damaged.",)
 
 
-def test_what_is_said_of_a_file_is_the_mean_over_its_windows() -> None:
+def test_windows_know_their_files() -> None:
     listing = Listing((row("a", 12.0), row("b", 2.0)), noun="sound")
-    cut = windows.cut(listing, HOW)
-    scores = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.3, 0.7], [0.2, 0.8]])
-    rows, means = windows.pooled(cut.rows, scores, listing)
-    assert [(one.path, one.digest) for one in rows] == [("a.wav", "a"), ("b.wav", "b")]
-    torch.testing.assert_close(means, torch.tensor([[0.6, 0.4], [0.2, 0.8]]))
+    cut = tuple(replace(one, split="val") for one in windows.cut(listing, HOW).rows)
+    assert windows.file_numbers(cut) == [0, 0, 0, 1]
+    assert windows.file_numbers(cut[::-1]) == [0, 1, 1, 1]
+    assert windows.file_count(cut) == 2
+    found = windows.files_of_rows(cut, listing)
+    assert [(one.path, one.digest, one.split) for one in found] == [
+        ("a.wav", "a", "val"),
+        ("b.wav", "b", "val"),
+    ]
 
 
-def test_pictures_are_pooled_to_themselves() -> None:
+def test_pictures_are_files_of_their_own() -> None:
     rows = (Row("a.jpg"), Row("b.jpg"))
-    scores = torch.rand(2, 3)
-    found, same = windows.pooled(rows, scores, Listing(rows))
-    assert found == rows
-    assert same is scores
+    assert windows.file_numbers(rows) is None
+    assert windows.files_of_rows(rows, Listing(rows)) == rows

@@ -5,6 +5,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from frostline.base.errors import TrainingError
+from frostline.scores import pooling
 from frostline.training import objectives, probe
 from frostline.training.cross_validation import cross_validate
 
@@ -74,6 +75,30 @@ def test_groups_stay_together() -> None:
     together = cross_validate(features, targets, 2, folds=5, groups=groups)
     assert apart.accuracy[0] == 1
     assert together.accuracy[0] < 0.8
+
+
+def windows_in_files() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """A hundred files of three windows, each of which says little by itself."""
+    features, targets = clouds(100, seed=3)
+    noise = 4 * torch.randn(3, *features.shape, generator=torch.Generator().manual_seed(0))
+    return (features + noise).flatten(0, 1), targets.repeat(3), torch.arange(100).repeat(3)
+
+
+def test_files_are_scored_by_the_means_over_their_windows() -> None:
+    features, targets, files = windows_in_files()
+    groups = files.tolist()
+    by_window = cross_validate(features, targets, 3, folds=5, groups=groups)
+    by_file = cross_validate(features, targets, 3, folds=5, groups=groups, files=files)
+    assert torch.equal(by_window.fold, by_file.fold)
+    pooled = pooling.logits(by_file.logits, files, "multiclass")
+    own, fold = pooling.first(targets, files), pooling.first(by_file.fold, files)
+    for number in range(5):
+        inside = fold == number
+        right = (pooled.argmax(1) == own)[inside].double().mean().item()
+        assert by_file.accuracies[number] == pytest.approx(right, abs=1e-12)
+        loss = torch.nn.functional.cross_entropy(pooled[inside], own[inside]).item()
+        assert by_file.losses[number] == pytest.approx(loss, rel=1e-9)
+    assert by_file.accuracy[0] > by_window.accuracy[0] + 0.05
 
 
 def test_a_class_with_a_single_picture() -> None:

@@ -4,6 +4,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from frostline.base.errors import TrainingError
+from frostline.scores import pooling
 from frostline.training import objectives, penalties, probe
 from frostline.training.features import Held
 from frostline.training.probe import Probe
@@ -83,6 +84,29 @@ def test_what_is_said_of_val_is_what_the_probe_reaches_there(kind: str) -> None:
     said = logits(found, val[0])
     assert objectives.correct(said, val[1], kind) / 150 == found.chosen.accuracy
     assert objectives.loss(said, val[1], kind).item() == pytest.approx(found.chosen.loss, rel=1e-6)
+
+
+@pytest.mark.parametrize("most_rows", [10_240, 64])
+def test_c_is_chosen_by_the_scores_of_files(
+    monkeypatch: pytest.MonkeyPatch, most_rows: int
+) -> None:
+    """Also on a part of them, which holds whole files."""
+    monkeypatch.setattr(penalties, "_PART", most_rows)
+    monkeypatch.setattr(penalties, "_OF_EACH_CLASS", 1)
+    features, targets = clouds(150, 3)
+    noise = 4 * torch.randn(3, *features.shape, generator=torch.Generator().manual_seed(0))
+    windows, truths = (features + noise).flatten(0, 1), targets.repeat(3)
+    files = torch.arange(150).repeat(3)
+    train = (windows, truths, files)
+    found = probe.fit(train, (windows, truths, files), 3)
+    pooled = pooling.logits(logits(found, windows), files, "multiclass")
+    assert found.chosen.accuracy == objectives.correct(pooled, targets, "multiclass") / 150
+    loss = objectives.loss(pooled, targets, "multiclass").item()
+    assert found.chosen.loss == pytest.approx(loss, rel=1e-6)
+    by_window = probe.fit((windows, truths), (windows, truths), 3)
+    assert by_window.chosen.accuracy < found.chosen.accuracy
+    inside = probe.fit(train, None, 3, groups=files.tolist())
+    assert inside.chosen.accuracy * 150 == pytest.approx(round(inside.chosen.accuracy * 150))
 
 
 @pytest.mark.parametrize(

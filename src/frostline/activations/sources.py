@@ -188,7 +188,8 @@ class CachedSource:
             missing = {row: new[row] for row in store.missing(new)}
             self._problems |= self.base.need(missing)
             inputs = {row: row for row in new if row not in self._problems}
-        what = "deriving activations" if self.base else "looking at pictures"
+        words = self.model.preprocessing.nouns
+        what = "deriving activations" if self.base else f"{words.perceiving} {words.plain}s"
         filled = fill(
             self.cache,
             self.key,
@@ -252,7 +253,8 @@ class LiveSource:
         paths = dict.fromkeys(view.path for view in views.values())
         new = [ImageView(path) for path in paths if path not in self.checked]
         if new:
-            with self.console.bar(len(new), "decoding") as bar:
+            unit = self.model.preprocessing.nouns.row
+            with self.console.bar(len(new), "decoding", unit) as bar:
                 for readable, _, problems in extraction.pixels(new, self.model.preprocessing):
                     self.checked |= {new[index].path: "" for index in readable}
                     self.checked |= {new[index].path: why for index, why in problems.items()}

@@ -42,6 +42,7 @@ def train(arguments: Namespace) -> int:
     console = Console(None if given.quiet else sys.stderr, verbose=given.verbose)
     wanted = recipe_of(given)
     from frostline import api
+    from frostline.images.nouns import nouns_of
     from frostline.recipe import naming_file
     from frostline.report import in_words
     from frostline.run.folder import RunFolder
@@ -59,7 +60,8 @@ def train(arguments: Namespace) -> int:
         print_json(run.metrics)
     elif given.quiet:
         print_text("\n".join(in_words.result(RunFolder(run.path))))
-    console.say(f"Next    frostline predict {shlex.quote(str(run.path))} PICTURE")
+    what = nouns_of(wanted.data.sound).plain.upper()
+    console.say(f"Next    frostline predict {shlex.quote(str(run.path))} {what}")
     return 0
 
 

@@ -14,6 +14,7 @@ from frostline.cli.output import print_json, print_table, print_text
 
 if TYPE_CHECKING:
     from frostline.images.listing import Listing
+    from frostline.images.nouns import Nouns
     from frostline.model.classifier import Classifier
     from frostline.model.predict import Prediction
     from frostline.report.evaluation import Judge
@@ -37,6 +38,8 @@ def predict(arguments: Namespace) -> int:
     model = predicting.open_model(
         given.model, given.device, given.precision, given.flip, given.weights
     )
+    if told := predicting.unnamed(model):
+        console.say(told)
     shown = "json" if given.json else given.format or ("" if given.out else "table")
     said = []
     for one in predicting.predict(model, paths, given.top_k, console):
@@ -52,7 +55,7 @@ def predict(arguments: Namespace) -> int:
     elif shown == "json":
         sys.stdout.write(prediction_files.as_json(said, given.unsure))
     _write(given, said, model, console)
-    _close(said, given.unsure, console)
+    _close(said, given.unsure, model.preprocessing.nouns, console)
     return 2 if any(one.problem for one in said) else 0
 
 
@@ -74,14 +77,16 @@ def evaluate(arguments: Namespace) -> int:
     )
     scored, listing = predicting.evaluate_on(model, given.photos, given.split, console)
     judge = _judge(given)
-    for line in (*listings.report_lines(listing), *reporting.seen_before(scored, judge)):
+    seen = reporting.seen_before(scored, judge, listing.nouns)
+    for line in (*listings.report_lines(listing), *seen):
         console.say(line)
     if given.json:
         print_json({scored.split: scored.metrics})
     else:
         print_text(scoring.summary(scored.split, scored.metrics))
         guess = guess_of(shown_label(row.label, scored.several) for row in scored.rows)
-        for line in (verdict(scored.metrics, guess), *doubts(scored.metrics, guess)):
+        doubtful = doubts(scored.metrics, guess, listing.nouns.plain)
+        for line in (verdict(scored.metrics, guess), *doubtful):
             print_text(line)
         _print_classes(scored)
     _report(given, scored, listing, judge, console)
@@ -94,7 +99,7 @@ def _check(given: Namespace) -> None:
     if given.unsure is not None and not 0 <= given.unsure <= 1:
         raise FrostlineError(f"--unsure: must be from 0 to 1, such as 0.7, not {given.unsure:g}.")
     if given.link and not given.sort_into:
-        raise FrostlineError("--link: says how --sort-into FOLDER puts pictures there; add that.")
+        raise FrostlineError("--link: says how --sort-into FOLDER puts files there; add that.")
     if given.json and given.format not in (None, "json"):
         raise FrostlineError(f"--json: and --format {given.format} ask for two things; name one.")
     if given.html and given.html.suffix.lower() not in (".html", ".htm"):
@@ -152,22 +157,25 @@ def _write(
     from frostline.report import facts, page, sheet
     from frostline.run import about
 
+    nouns = model.preprocessing.nouns
     if given.out:
         prediction_files.write(given.out, said, given.unsure)
-        console.say(f"{given.out}: what is said of {_many(len(said))}")
+        console.say(f"{given.out}: what is said of {nouns.many(len(said))}")
     if given.html:
-        title = f"Pictures, judged by {_name_of(given.model)}"
+        title = f"{nouns.plain.capitalize()}s, judged by {_name_of(given.model)}"
         words = facts.byline(about.now(given.typed))
         threshold = UNSURE if given.unsure is None else given.unsure
-        page.write(given.html, sheet.render(said, title, words, threshold))
-        console.say(f"{given.html}: the pictures, to open in a browser")
+        page.write(given.html, sheet.render(said, title, words, threshold, nouns))
+        console.say(f"{given.html}: the {nouns.plain}s, to open in a browser")
     if given.sort_into:
         count = sorting.sort_into(given.sort_into, said, model.labels, given.unsure, given.link)
         how = "linked" if given.link else "copied"
-        console.say(f"{given.sort_into}: {_many(count)} {how} into a folder for each class")
+        console.say(f"{given.sort_into}: {nouns.many(count)} {how} into a folder for each class")
 
 
-def _close(said: Sequence["Prediction"], unsure: float | None, console: Console) -> None:
+def _close(
+    said: Sequence["Prediction"], unsure: float | None, nouns: "Nouns", console: Console
+) -> None:
     """Says what was said of all pictures together, and how many could not be read."""
     from frostline.scores.sentences import summary_of
 
@@ -176,10 +184,10 @@ def _close(said: Sequence["Prediction"], unsure: float | None, console: Console)
     if len(said) > 1 and read:
         count = sum(one.is_unsure(threshold) for one in read)
         words = summary_of([one.labels for one in read], count, threshold)
-        console.say(f"{_many(len(read))}: {words}")
+        console.say(f"{nouns.many(len(read))}: {words}")
     unread = len(said) - len(read)
     if unread:
-        console.say(f"frostline: {_many(unread)} could not be read; the reasons stand above")
+        console.say(f"frostline: {nouns.many(unread)} could not be read; the reasons stand above")
 
 
 def _judge(given: Namespace) -> "Judge":
@@ -218,17 +226,14 @@ def _report(
     console: Console,
 ) -> None:
     n, right = scored.metrics["n"], round(scored.metrics["accuracy"] * scored.metrics["n"])
+    wrong = listing.nouns.many(n - right)
     if given.out:
         from frostline.report import evaluation as reporting
 
         page = reporting.write(given.out, scored, listing, judge)
-        console.say(f"{page}: the report; wrong.csv beside it lists {_many(n - right)}")
+        console.say(f"{page}: the report; wrong.csv beside it lists {wrong}")
     elif right < n:
-        console.say(f"{_many(n - right)} wrong: --out FOLDER shows and lists them")
-
-
-def _many(count: int) -> str:
-    return f"{count:,} picture{'s' * (count != 1)}"
+        console.say(f"{wrong} wrong: --out FOLDER shows and lists them")
 
 
 def _share(value: float | None) -> str:

@@ -133,12 +133,15 @@ def _recipe_options(parser: argparse.ArgumentParser, trains: bool = True) -> Non
         "--suffix-lr",
         type=float,
         metavar="SHARE",
-        help="rate of the suffix, as a share of the head's (1)",
+        help="rate of the suffix, as a share of the head's; a search keeps to it (1)",
     )
     add("--optimizer", choices=OPTIMIZERS, help="adamw, adam, sgd or rmsprop (adamw)")
     add("--batch-size", type=int, metavar="N", help="images per step (32)")
     add(
-        "--weight-decay", type=float, metavar="X", help="on weights, not on biases and norms (0.01)"
+        "--weight-decay",
+        type=float,
+        metavar="X",
+        help="on weights, not on biases and norms; a search keeps to it (0.01)",
     )
     add(
         "--batch-norm",
@@ -155,7 +158,11 @@ def _recipe_options(parser: argparse.ArgumentParser, trains: bool = True) -> Non
     add("--weights", metavar="FILE", help="local weights for the named architecture")
     add("--partial", action="store_true", default=None, help="let --weights fit in part only")
     image_px(group, None)  # type: ignore[arg-type]
-    add("--head", metavar="HEAD", help="linear, or mlp:WIDTH[,WIDTH…][,dropout=P] (linear)")
+    add(
+        "--head",
+        metavar="HEAD",
+        help="linear, or mlp:WIDTH[,WIDTH…][,dropout=P]; a search keeps to it (linear)",
+    )
     add("--pooling", choices=POOLINGS, help="how a map becomes a vector (avg)")
     add("--on", metavar="LINE", help="the line that the head sits on (the backbone's end)")
     add("--targets", choices=TARGETS, help="one class an image, one of two, or several (auto)")
@@ -165,7 +172,7 @@ def _recipe_options(parser: argparse.ArgumentParser, trains: bool = True) -> Non
     add("--max-megapixels", type=float, metavar="N", help="of the largest picture read (89)")
     add("--sound", action="store_true", default=None, help="PHOTOS holds sounds: wav, flac, mp3 …")
     add("--window-s", type=float, metavar="S", help="seconds of sound heard at once (auto)")
-    add("--augment", choices=PRESETS, help="how training images are varied")
+    add("--augment", choices=PRESETS, help="how training images are varied; a search keeps to it")
     add("--views", type=int, metavar="K", help="varied views kept of each training image")
     add("--live", action="store_true", default=None, help="new views in every epoch, none kept")
     add("--val", type=float, metavar="SHARE", help="kept for validation without splits (0.2)")

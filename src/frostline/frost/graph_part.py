@@ -21,7 +21,9 @@ class GraphPart(nn.Module):
 
     A module that is also called below the part is the exception: here it is a copy that shares
     its tensors, so that it follows this part's `train()` alone. Parameters that are read below as
-    well are buffers here: they are frozen with what lies below, and no optimiser gets them.
+    well are buffers here: they are frozen with what lies below, and no optimiser gets them. What
+    is computed from parameters alone, and read on both sides, is one value that belongs below: its
+    modules stay in eval mode here, as they are there, so no dropout in it is drawn twice.
 
     Attributes:
         takes: The shape of one image's activation that it takes, or None for any.
@@ -56,6 +58,8 @@ class GraphPart(nn.Module):
         used_below = _used_by(net, below, constants)
         taken = [graph for graph in graphs if graph is not None]
         _take_over(self, net, taken, constants, used_below)
+        self._kept_in_eval = _called_for_both(taken, below)
+        self._settle()
         self._evaluate = _function(self, evaluating)
         if training is evaluating:
             self._train: Forward | None = self._evaluate
@@ -82,9 +86,19 @@ class GraphPart(nn.Module):
             )
         return self._train(self, x)
 
+    def train(self, mode: bool = True) -> "GraphPart":
+        """Sets the mode, but for modules that make a value of what lies below; see the class."""
+        super().train(mode)
+        self._settle()
+        return self
+
     def extra_repr(self) -> str:
         """Returns what this is, for printing."""
         return self._label
+
+    def _settle(self) -> None:
+        for path in self._kept_in_eval:
+            self.get_submodule(path).eval()
 
     def _check(self, x: torch.Tensor) -> None:
         # While other tools trace this module, shapes are no plain numbers.
@@ -101,6 +115,18 @@ def parameters_of(net: nn.Module, graphs: Iterable[fx.Graph]) -> set[str]:
     """Returns the names in `net` of the parameters that graphs of it read."""
     used = _used_by(net, graphs, {})
     return {name for name, parameter in net.named_parameters() if id(parameter) in used.parameters}
+
+
+def _called_for_both(own: Iterable[fx.Graph], below: Iterable[fx.Graph]) -> tuple[str, ...]:
+    """Paths of modules that are called here for nothing but values that are made below as well.
+
+    A step that follows the images is in one part; one of the same name in both follows none.
+    """
+    there = {(node.name, node.target) for graph in below for node in graph.nodes}
+    calls = [node for graph in own for node in graph.nodes if node.op == "call_module"]
+    only_here = {node.target for node in calls if (node.name, node.target) not in there}
+    both = dict.fromkeys(str(node.target) for node in calls if node.target not in only_here)
+    return tuple(both)
 
 
 def _function(part: nn.Module, graph: fx.Graph) -> Forward:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -16,6 +17,7 @@ from frostline.frost.trace import TracedGraph, copy_sharing_tensors, first_line
 
 # Two numbers of images; what differs between them follows the batch.
 FEW, MORE = 2, 3
+_CHANNELS_LAST = torch.channels_last
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,8 @@ def steps_of(
     Raises:
         LineError: Where the network does not run on images of this shape.
     """
-    meta = _without_norms(copy_sharing_tensors(net, "meta"))
+    # Work is counted with hooks on what needs a gradient, which a view of a parameter has not.
+    meta = _without_norms(copy_sharing_tensors(net, "meta")).requires_grad_(False)
     dtype = next((p.dtype for p in net.parameters()), torch.float32)
     runs: list[_Run] = []
     for traced_graph, training in traced_graphs:
@@ -151,6 +154,12 @@ def _without_norms(meta: nn.Module) -> nn.Module:
     return meta
 
 
+def _is_last(tensor: torch.Tensor) -> bool:
+    """Whether a map lies in memory channels last, and not channels first as well."""
+    plain = tensor.is_contiguous()
+    return tensor.dim() == 4 and not plain and tensor.is_contiguous(memory_format=_CHANNELS_LAST)
+
+
 class _Run(fx.Interpreter):
     """Runs a graph on the meta device, and watches which node writes into what."""
 
@@ -164,12 +173,20 @@ class _Run(fx.Interpreter):
         self._counter = FlopCounterMode(display=False)
         self.at: fx.Node | None = None
 
+    def _convolves(self, n: fx.Node) -> bool:
+        if n.op == "call_module":
+            return isinstance(self.fetch_attr(str(n.target)), nn.Conv2d)
+        return n.op == "call_function" and n.target in (torch.conv2d, F.conv2d)
+
     def run_node(self, n: fx.Node) -> Any:
         self.at = n
         read = [t for source in n.all_input_nodes for t in _tensors(self.env[source])]
         before = [t._version for t in read]
         flops = self._counter.get_total_flops()
         value = super().run_node(n)
+        if self._convolves(n) and _is_last(read[0]):
+            # Without data, torch gives channels first here; on a CPU the layout stays.
+            value = value.contiguous(memory_format=_CHANNELS_LAST)
         self.multiply_adds[n.name] = (self._counter.get_total_flops() - flops) // 2
         if before != [t._version for t in read]:
             self._note_writes(n.name)

@@ -78,7 +78,9 @@ def _twins(listing: Listing) -> list[str]:
     ):
         pairs = [pair for rows in same.values() if (pair := _pair(rows, column))]
         if pairs:
-            lines.append(f"the same file {where}: {_many(len(pairs), 'image')}: {some(pairs)}.")
+            lines.append(
+                f"the same file {where}: {_many(len(pairs), listing.noun)}: {some(pairs)}."
+            )
     return lines
 
 
@@ -95,7 +97,7 @@ def _thin_classes(listing: Listing) -> list[str]:
     single = [name for name in listing.labels if totals[name] == 1]
     if single:
         lines.append(
-            f"{class_names(single)} shown by one image only: too few to learn and to test."
+            f"{class_names(single)} shown by one {listing.noun} only: too few to learn and to test."
         )
     return lines
 
@@ -118,7 +120,7 @@ def group_shares(listing: Listing) -> list[str]:
         ]
         lines.append(
             f"groups stay together, {groups} of them: {split} has {len(rows)} of "
-            f"{len(listing.usable)} images, from {' to '.join(told)}."
+            f"{len(listing.usable)} {listing.noun}s, from {' to '.join(told)}."
         )
     return lines
 
@@ -130,13 +132,15 @@ def _of_several(listing: Listing) -> list[str]:
     lines = []
     without = sum(not row.label for row in listing.usable)
     if without:
-        lines.append(f"without a label: {_many(without, 'image')}, taken to show no class.")
+        lines.append(f"without a label: {_many(without, listing.noun)}, taken to show no class.")
     shown = listing.of("train") or listing.usable
     totals = Counter(tag for row in shown for tag in listing.tags(row))
     always = sorted(name for name, count in totals.items() if count == len(shown))
     if always:
         told = class_names(always)
-        lines.append(f"{told} on every training image: nothing shows what one without is like.")
+        lines.append(
+            f"{told} on every training {listing.noun}: nothing shows what one without is like."
+        )
     return lines
 
 
@@ -145,7 +149,7 @@ def _passed_over(listing: Listing) -> list[str]:
     if listing.skipped_hidden:
         counts.append(f"{listing.skipped_hidden} hidden")
     if listing.skipped_other:
-        counts.append(f"{listing.skipped_other} that are no images by name")
+        counts.append(f"{listing.skipped_other} that are no {listing.noun}s by name")
     return [f"passed over: {' and '.join(counts)}."] if counts else []
 
 

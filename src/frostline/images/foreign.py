@@ -7,6 +7,7 @@ import struct
 FOREIGN = (
     *("HEIC", "JPEG XL", "camera raw", "DICOM", "a Git LFS pointer", "a web page"),
     *("a video", "a PDF", "SVG", "a JPEG of", "a lossless JPEG", "an arithmetic-coded JPEG"),
+    "a sound",
 )
 # They are listed as pictures, so that what is wrong with them is said of each.
 ENDINGS = frozenset(
@@ -24,6 +25,10 @@ _DICOM = (
     "is black and white with --levels"
 )
 _LFS = "a Git LFS pointer and not the picture itself: run `git lfs pull` where it came from"
+_SOUND = (
+    "a sound, and this network sees pictures: train with --sound, or name a network that hears "
+    "(of YAMNet's files ?mode=yamnet)"
+)
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 _SIGNS: tuple[tuple[bytes, str], ...] = (
     (b"\xff\x0a", _JXL),
@@ -35,6 +40,7 @@ _SIGNS: tuple[tuple[bytes, str], ...] = (
     (b"IIU\0", _RAW.format("Panasonic RW2")),
     (b"II\x1a\0\0\0HEAPCCDR", _RAW.format("Canon CRW")),
     (b"version https://git-lfs.github.com/spec/", _LFS),
+    *((sign, _SOUND) for sign in (b"fLaC", b"OggS", b"ID3")),
     (b"%PDF-", "a PDF, which is no picture: export its pages as PNG"),
     (b"\x1aE\xdf\xa3", "a video, which is not read: write its frames as pictures"),
 )
@@ -49,6 +55,8 @@ def reason(data: bytes) -> str:
     for sign, what in _SIGNS:
         if start.startswith(sign):
             return what
+    if start[:4] == b"RIFF" and start[8:12] == b"WAVE":
+        return _SOUND
     if start[4:8] == b"ftyp":
         return _of_boxes(start)
     if data[128:132] == b"DICM":

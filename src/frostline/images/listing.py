@@ -239,8 +239,9 @@ def _probe_all(
     rows: list[Row], medium: Medium, console: Console, threads: int | None, most_px: int
 ) -> tuple[Row, ...]:
     done: list[Row] = []
+    words = medium.nouns
     with (
-        console.bar(len(rows), "reading pictures' headers") as bar,
+        console.bar(len(rows), f"reading {words.plain}s' headers", words.term) as bar,
         ThreadPoolExecutor(threads or machine.cores() + 2) as pool,
     ):
         # In portions, so that a million files are not a million waiting tasks.

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from frostline.base import files
-from frostline.images import decode
+from frostline.images import decode, nouns
 from frostline.images.decode import Header
 
 
@@ -38,6 +38,11 @@ class Medium:
     endings: Callable[[], frozenset[str]]
     examine: Callable[[str, int], Examined]
 
+    @property
+    def nouns(self) -> nouns.Nouns:
+        """The words for its files."""
+        return nouns.nouns_of(self.noun == nouns.SOUNDS.term)
+
 
 def _examine_picture(path: str, most_px: int) -> Examined:
     digest = ""
@@ -49,4 +54,4 @@ def _examine_picture(path: str, most_px: int) -> Examined:
         return Examined(digest, problem=str(error))
 
 
-PICTURES = Medium("image", decode.extensions, _examine_picture)
+PICTURES = Medium(nouns.PICTURES.term, decode.extensions, _examine_picture)

@@ -7,6 +7,7 @@ from typing import Any
 
 from frostline.base.errors import BackboneError, did_you_mean
 from frostline.images.levels import NO_LEVELS, Levels
+from frostline.images.nouns import Nouns, nouns_of
 from frostline.images.spectrogram import Spectrogram
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
@@ -51,6 +52,11 @@ class Preprocessing:
     most_px: int = 0
     channel_order: str = "rgb"
     spectrogram: Spectrogram | None = None
+
+    @property
+    def nouns(self) -> Nouns:
+        """The words for what the network is fed."""
+        return nouns_of(self.spectrogram is not None)
 
     @property
     def channels(self) -> int:

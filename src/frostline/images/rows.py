@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from frostline.images.nouns import PICTURES, SOUNDS, Nouns, nouns_of
+
 # Stands between the labels of an image that may have several.
 SEPARATOR = ";"
 
@@ -60,7 +62,12 @@ class Listing:
     has_splits: bool = False
     several: bool = False
     notes: tuple[str, ...] = ()
-    noun: str = "image"
+    noun: str = PICTURES.term
+
+    @property
+    def nouns(self) -> Nouns:
+        """The words for its files."""
+        return nouns_of(self.noun == SOUNDS.term)
 
     @property
     def usable(self) -> tuple[Row, ...]:

@@ -72,8 +72,7 @@ def look(folder: Path, found: FoundImages) -> Inside:
         elif name.startswith("."):
             count = _count_below(folder / name, found.medium) if stat.S_ISDIR(kind) else 0
             if count:
-                noun = "picture" if found.medium is PICTURES else found.medium.noun
-                what = f"1 {noun}" if count == 1 else f"{count} {noun}s"
+                what = found.medium.nouns.many(count)
                 found.notes.append(f"left out: the hidden folder {folder / name}: {what}.")
             else:
                 found.skipped_hidden += 1

@@ -233,6 +233,26 @@ def recut(model: Classifier, line: Line | str) -> Classifier:
     return _cut(parts, below, model.engine.device, model.trainable.compute)
 
 
+def with_head(model: Classifier, spec: HeadSpec, layers: nn.Module) -> Classifier:
+    """Returns the same cut under another head, which sits at the same place.
+
+    Args:
+        model: Whose backbone, suffix and engine are shared.
+        spec: What the head is.
+        layers: Its layers, from `new_head`.
+    """
+    own = model.trainable
+    trainable = SuffixWithHead(own.suffix, layers, own.compute, own.normalise)
+    return replace(model, head=spec, trainable=trainable)
+
+
+def new_head(model: Classifier, spec: HeadSpec) -> nn.Module:
+    """Returns a head on top of a network, its weights drawn from torch's generator."""
+    scores = score_count(model.targets, model.labels)
+    made = heads.build(spec, model.top.shape, model.record.num_features, scores)
+    return made.to(model.engine.device)
+
+
 def depths(model: Classifier) -> dict[str, int]:
     """Returns for each parameter of the suffix how many blocks lie above it."""
     blocks = [one for one in model.traced.lines if one.block]

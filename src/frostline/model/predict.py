@@ -20,7 +20,7 @@ from frostline.model.classifier import Classifier
 from frostline.networks import catalog
 from frostline.networks.registry import kind_of
 from frostline.run.folder import RunFolder, open_run
-from frostline.scores import evaluation, metrics
+from frostline.scores import evaluation, metrics, pooling
 from frostline.sound import thumbnails, windows
 from frostline.sound.loading import files_of, medium, windows_of
 
@@ -40,6 +40,8 @@ class HeardWindow:
     top: tuple[tuple[str, float], ...]
 
 
+# Kinds of networks whose classes a file may name.
+_NAMED_BESIDE = ("keras", "onnx", "tf", "tflite")
 # So many classes are shown of one picture.
 _SHOWN = 5
 
@@ -123,6 +125,17 @@ def open_model(
     return model if flip is None else replace(model, flip=flip)
 
 
+def unnamed(model: Classifier) -> str:
+    """Says that a network's own classes have no names, and how to give them; empty where not."""
+    count = len(model.labels)
+    if model.head is not None or model.labels != tuple(map(str, range(count))):
+        return ""
+    advice = ""
+    if model.record.kind in _NAMED_BESIDE:
+        advice = " For names, one a line in their order, add ?labels=FILE."
+    return f"Its {count:,} classes have no names, and are numbered from 0.{advice}"
+
+
 def _opened(target: str, where: torch.device, precision: str, weights: Path | None) -> Classifier:
     path = user_path(target)
     is_folder = path.is_dir() or target.startswith("dir:")
@@ -195,7 +208,7 @@ def _judged(
     }
     files = [rows[index].path for index in readable]
     following = 0
-    with console.bar(len(files), "predicting") as bar:
+    with console.bar(len(files), "predicting", how.nouns.row) as bar:
         for positions, batch, problems in _scores(model, files, how):
             for position, probabilities in zip(positions, batch, strict=True):
                 found[readable[position]] = probabilities
@@ -261,17 +274,19 @@ def evaluate_on(
     kept: list[int] = []
     parts: list[torch.Tensor] = []
     problems: dict[str, str] = {}
-    with console.bar(len(files), "evaluating") as bar:
+    with console.bar(len(files), "evaluating", how.nouns.row) as bar:
         for positions, probabilities, failed in _scores(model, files, how):
             kept += positions
             parts.append(probabilities)
             problems |= {files[position]: reason for position, reason in failed.items()}
             bar.advance(len(positions) + len(failed))
     if not kept:
-        raise ListingError(f"{name}: has no readable images in split {split!r}.")
+        raise ListingError(f"{name}: has no readable {how.nouns.term}s in split {split!r}.")
     chosen = [rows[position] for position in kept]
     listing = files_of(listing.with_problems(problems), whole)
-    judged, means = windows.pooled(chosen, torch.cat(parts), listing)
+    numbers = windows.file_numbers(chosen)
+    means = pooling.mean(torch.cat(parts), None if numbers is None else torch.tensor(numbers))
+    judged = windows.files_of_rows(chosen, listing)
     return evaluation.scored(split, judged, means, model.labels, several), listing
 
 

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 from frostline.base.errors import BackboneError, nearest
 from frostline.base.paths import user_path
 from frostline.networks import builtin_networks, names
-from frostline.networks.folder_config import CONFIG
+from frostline.networks.folder_config import is_model_folder
 from frostline.networks.names import BackboneName
 from frostline.networks.record import BackboneEntry, LocalWeights, OpenedBackbone
 from frostline.networks.registry import FOLDERS, FORMS, KINDS, kind_of
@@ -206,7 +206,7 @@ def _named_kinds() -> str:
 
 def _is_network(path: Path) -> bool:
     """Says whether a path is a model folder, or a run, finished or not."""
-    return (path / CONFIG).is_file() or RunFolder(path).is_run()
+    return is_model_folder(path) or RunFolder(path).is_run()
 
 
 def _bare(name: str) -> str:

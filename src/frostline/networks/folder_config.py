@@ -12,9 +12,11 @@ from frostline.networks.record import known_licence
 from frostline.run.folder import RunFolder
 
 CONFIG = "config.json"
+OPEN_CLIP = "open_clip_config.json"
 WEIGHTS = "model.safetensors"
 # The names timm itself looks for, the safe one first.
 _READ = (WEIGHTS, "pytorch_model.bin", "pytorch_model.pth", "model.pth")
+OPEN_CLIP_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 _BLOCK = "frostline"
 _FORMS = (
     f"A model folder holds {CONFIG} and {WEIGHTS}, as timm's save_for_hf and Frostline write them."
@@ -28,15 +30,22 @@ class ModelFolder:
     Attributes:
         path: The folder.
         config: What its `config.json` holds.
+        file: The name of that file; OpenCLIP has another.
     """
 
     path: Path
     config: Mapping[str, Any]
+    file: str = CONFIG
 
     @property
     def config_file(self) -> Path:
         """Where `config.json` lies."""
-        return self.path / CONFIG
+        return self.path / self.file
+
+    @property
+    def is_open_clip(self) -> bool:
+        """Whether OpenCLIP wrote it, with a tower for images and one for text."""
+        return self.file == OPEN_CLIP
 
     @property
     def block(self) -> Mapping[str, Any]:
@@ -89,10 +98,11 @@ class ModelFolder:
         Raises:
             WeightsError: Where there is none.
         """
-        found = [self.path / name for name in _READ if (self.path / name).is_file()]
+        names = OPEN_CLIP_WEIGHTS if self.is_open_clip else _READ
+        found = [self.path / name for name in names if (self.path / name).is_file()]
         if not found:
             raise WeightsError(
-                f"{self.path}: no weights in it; one of {', '.join(_READ)} must be there."
+                f"{self.path}: no weights in it; one of {', '.join(names)} must be there."
             )
         return found[0]
 
@@ -144,25 +154,37 @@ def locate(path: Path, where: str) -> Path:
 
 
 def read(path: Path, where: str) -> ModelFolder:
-    """Reads the `config.json` of the folder `path`.
+    """Reads the `config.json` of the folder `path`, or else OpenCLIP's.
 
     Raises:
         BackboneError: Where there is none, or it is no table.
     """
-    file = path / CONFIG
-    if not file.is_file():
+    files = [name for name in (CONFIG, OPEN_CLIP) if (path / name).is_file()]
+    if not files:
         raise BackboneError(f"{where}: no {CONFIG} in it. {_FORMS}")
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise BackboneError(f"{file}: cannot be read as JSON ({error}).") from error
-    return ModelFolder(path, config if isinstance(config, dict) else {})
+    folder = _read(path, files[0])
+    # OpenCLIP's folders on the hub often bring transformers' configuration along.
+    is_ours = files == [CONFIG] or folder.architecture or folder.block
+    return folder if is_ours else _read(path, files[-1])
+
+
+def is_model_folder(path: Path) -> bool:
+    """Tells whether a folder has the configuration of a network in it."""
+    return any((path / name).is_file() for name in (CONFIG, OPEN_CLIP))
 
 
 def licence_of(folder: ModelFolder, stated: Sequence[Any]) -> str:
     """Returns the first licence that is stated, or else the one of the folder's model card."""
     said = [known_licence(value) for value in stated]
     return next(filter(None, said), "") or _readme_licence(folder.path / "README.md")
+
+
+def _read(path: Path, name: str) -> ModelFolder:
+    try:
+        config = json.loads((path / name).read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise BackboneError(f"{path / name}: cannot be read as JSON ({error}).") from error
+    return ModelFolder(path, config if isinstance(config, dict) else {}, name)
 
 
 def _number(text: str) -> int:

@@ -22,7 +22,7 @@ from frostline.networks.file_layers import (
     in_graph_order,
 )
 from frostline.networks.network_layers import NetworkLayer, layers_of
-from frostline.networks.weights_files import formats
+from frostline.networks.weights_files import guarded
 from frostline.networks.weights_files.records import Array
 
 WAYS = ("auto", "name", "order", "graph")
@@ -65,7 +65,7 @@ def pair(
     """
     if way not in WAYS:
         raise WeightsError(f"{path}: weights are paired by one of {', '.join(WAYS)}, not {way!r}.")
-    file = formats.open_file(path)
+    file = guarded.open_file(path)
     listed, as_used = in_file_order(file), in_graph_order(file)
     if way == "graph" and not as_used:
         raise WeightsError(f"{path}: holds no graph with weights in it; pair by name or by order.")

@@ -21,7 +21,14 @@ from torch import Tensor, nn
 from frostline import frost
 from frostline.base.errors import BackboneError, did_you_mean
 from frostline.images.preprocessing import Preprocessing, from_timm, to_timm
-from frostline.networks import downloads, foreign_weights, hub, input_channels, weights
+from frostline.networks import (
+    downloads,
+    foreign_weights,
+    hub,
+    input_channels,
+    open_clip_towers,
+    weights,
+)
 from frostline.networks.arguments import refused_arguments
 from frostline.networks.downloads import Download
 from frostline.networks.folder_config import ModelFolder, licence_of
@@ -120,14 +127,19 @@ def download_of(name: BackboneName) -> Download | None:
 
 
 def open_folder(folder: ModelFolder, name: BackboneName) -> OpenedBackbone:
-    """Opens a network from timm's model folder; see `NetworkKind.open_folder`."""
-    architecture, pretrained = _configured(folder)
+    """Opens a network from timm's model folder, or OpenCLIP's; see `NetworkKind.open_folder`."""
+    architecture, built_with, pretrained = _configured(folder)
     check_architecture(architecture, f"{folder.config_file}")
-    arguments = {**folder.table("model_args"), **name.arguments}
+    arguments = {**built_with, **name.arguments}
     module = build(architecture, arguments, str(name), config=pretrained)
     if name.pretrained:
         file = folder.weights_file()
-        fit(module, weights.load(file), f"{file} into {architecture}", partial=None)
+        checkpoint = weights.load(file)
+        if folder.is_open_clip:
+            classifier = str(pretrained["classifier"])
+            tensors = open_clip_towers.image_tensors(checkpoint.tensors, classifier)
+            checkpoint = replace(checkpoint, tensors=tensors)
+        fit(module, checkpoint, f"{file} into {architecture}", partial=None)
     stated = (pretrained.get("license"), folder.config.get("license"))
     record = record_of(
         module,
@@ -138,7 +150,8 @@ def open_folder(folder: ModelFolder, name: BackboneName) -> OpenedBackbone:
         classes=_classes(folder, pretrained, outputs(module)) if name.pretrained else (),
         tag=str(pretrained.get("tag") or "") if name.pretrained else "",
     )
-    return OpenedBackbone(record, module.eval(), extras=folder.block)
+    notes = ("of OpenCLIP, the image tower alone is opened",) if folder.is_open_clip else ()
+    return OpenedBackbone(record, module.eval(), extras=folder.block, notes=notes)
 
 
 def configuration(
@@ -293,8 +306,13 @@ def check_architecture(architecture: str, where: str) -> None:
         )
 
 
-def _configured(folder: ModelFolder) -> tuple[str, dict[str, Any]]:
-    """Returns architecture and `pretrained_cfg`; timm's older form has all keys in one table."""
+def _configured(folder: ModelFolder) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """Returns architecture, its arguments, and `pretrained_cfg`.
+
+    timm's older form has all keys of the last in the table itself.
+    """
+    if folder.is_open_clip:
+        return open_clip_towers.tower(folder.config, str(folder.config_file))
     config = dict(folder.config)
     architecture = config.pop("architecture", None)
     if not isinstance(architecture, str):
@@ -311,7 +329,7 @@ def _configured(folder: ModelFolder) -> tuple[str, dict[str, Any]]:
     pretrained = folder.table("pretrained_cfg") if "pretrained_cfg" in config else config
     if config.get("num_classes") is not None:
         pretrained = {**pretrained, "num_classes": config["num_classes"]}
-    return architecture, dict(pretrained)
+    return architecture, folder.table("model_args"), dict(pretrained)
 
 
 def _classes(folder: ModelFolder, pretrained: Mapping[str, Any], outputs: int) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ its layers keep the names that transformers has for them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from frostline import frost
 from frostline.base.errors import BackboneError, WeightsError
 from frostline.images.preprocessing import from_dict, network_facts
-from frostline.networks import hub, input_channels, weights
+from frostline.networks import foreign_weights, hub, input_channels, weights
 from frostline.networks.downloads import Download
 from frostline.networks.folder_config import ModelFolder, licence_of, read
 from frostline.networks.names import BackboneName
@@ -65,13 +66,15 @@ def entries() -> Iterator[BackboneEntry]:
 
 
 def open_named(name: BackboneName, local: LocalWeights | None) -> OpenedBackbone:
-    """Opens `transformers:PATH|OWNER/NAME`; see `NetworkKind.open_named`."""
+    """Opens `transformers:PATH|OWNER/NAME`; see `NetworkKind.open_named`.
+
+    With a file of weights, the folder gives the network, its classes and its preprocessing alone.
+    """
     where = str(name)
+    own_weights = name.pretrained and local is None
     path = Path(name.path)
-    if local is not None:
-        raise BackboneError(f"{where}: --weights does not go with it; it brings its own weights.")
     if not path.is_absolute():
-        path = hub.fetch(name, _WEIGHTS, (PROCESSOR,))
+        path = hub.fetch(replace(name, pretrained=own_weights), _WEIGHTS, (PROCESSOR,))
     folder = read(path, where)
     config = _config(folder, name, where)
     channels = input_channels.count_of(
@@ -79,25 +82,27 @@ def open_named(name: BackboneName, local: LocalWeights | None) -> OpenedBackbone
     )
     preprocessing = preprocessing_of(folder, where)
     preprocessing = input_channels.preprocessing_for(preprocessing, channels)
-    model = _loaded(path, config, where) if name.pretrained else _built(config)
+    model = _loaded(path, config, where) if own_weights else _built(config)
     model = _with_channels(model, config, channels, where)
     module = _wrapped(model, preprocessing.input_shape)
+    match = None if local is None else _fit(module, local, preprocessing.input_shape, where)
     features = _feature_count(module)
     if name.arguments.get("num_classes") == 0:
         remove_classifier(module)
+    is_trained = own_weights or (match is not None and match.complete)
     record = BackboneRecord(
-        name=where,
+        name=str(replace(name, pretrained=own_weights or local is not None)),
         kind="transformers",
         architecture=str(config.model_type),
         arguments={},
         pretrained_tag="",
         preprocessing=preprocessing,
         parameters=sum(p.numel() for p in module.parameters()),
-        licence=licence_of(folder, ()) if name.pretrained else "",
-        classes=_classes(config, outputs(module)) if name.pretrained else (),
+        licence=licence_of(folder, ()) if own_weights else "",
+        classes=_classes(config, outputs(module)) if is_trained else (),
         num_features=features,
     )
-    return OpenedBackbone(record, module.eval())
+    return OpenedBackbone(record, module.eval(), match=match)
 
 
 def download_of(name: BackboneName) -> Download | None:
@@ -286,6 +291,34 @@ def _with_channels(model: nn.Module, config: Any, channels: int, where: str) -> 
     state = input_channels.adapt_state(model.state_dict(), other)
     weights.apply(other, state, where=where, partial=None)
     return other
+
+
+def _fit(
+    module: nn.Module, local: LocalWeights, input_shape: tuple[int, int, int], where: str
+) -> weights.Match:
+    """Loads a file of weights into a network, under its own names or earlier ones."""
+    into = f"{local.file} into {where}"
+    found = foreign_weights.load_for(module, local, input_shape, into)
+    match, renamed = weights.compare(module, found.tensors)
+    state = found.tensors if match.complete else _renamed(module, renamed)
+    state = input_channels.adapt_state(state, module)
+    match = weights.apply(module, state, where=into, partial=local.partial, wrapping=found.wrapping)
+    return foreign_weights.told(match, found)
+
+
+def _renamed(module: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Returns tensors under today's names where transformers knows the ones they have."""
+    model = module.__dict__["inner"]
+    try:
+        twin, told = type(model).from_pretrained(
+            None, config=model.config, state_dict=dict(state), output_loading_info=True
+        )
+    # Weights that do not belong to the configuration fail in many ways; names and shapes tell how.
+    except Exception:
+        return state
+    missing, left_over = set(told["missing_keys"]), set(told["unexpected_keys"])
+    known = {n: t for n, t in twin.state_dict().items() if n not in missing}
+    return known | {name: state[name] for name in left_over if name in state}
 
 
 def _auto(config: Any) -> Any:

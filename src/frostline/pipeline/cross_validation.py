@@ -9,8 +9,9 @@ from frostline.model import classifier as classifiers
 from frostline.pipeline.fill import Filled
 from frostline.pipeline.folds import OF_PROBE, Dealt, deal, fold_count
 from frostline.pipeline.head_probe import features
-from frostline.scores import evaluation
+from frostline.scores import evaluation, pooling
 from frostline.scores.sentences import cross_validated
+from frostline.sound import windows
 from frostline.training.cross_validation import CrossValidated, cross_validate
 
 # What is told of the joined predictions; the rest is in the scores of val and test.
@@ -49,7 +50,9 @@ def fold_probes(filled: Filled, count: int) -> FoldedProbes:
     held = features(model, source.fetch, dealt.examples, device)
     targets = dealt.examples.targets.to(device)
     seed, several = filled.planned.recipe.seed, dealt.stay_together
-    found = cross_validate(held, targets, len(model.labels), model.targets, count, several, seed)
+    found = cross_validate(
+        held, targets, len(model.labels), model.targets, count, several, seed, dealt.examples.files
+    )
     return FoldedProbes(dealt, held, found)
 
 
@@ -65,16 +68,16 @@ def probe_facts(filled: Filled) -> dict[str, Any] | None:
         return None
     folded = fold_probes(filled, count)
     facts = _facts(filled, folded)
-    filled.planned.prepared.request.console.detail(cross_validated(facts))
+    filled.planned.prepared.request.console.detail(cross_validated(facts, filled.listing.noun))
     return facts
 
 
 def _facts(filled: Filled, folded: FoldedProbes) -> dict[str, Any]:
     model, several = filled.planned.prepared.model, filled.listing.several
-    probabilities = classifiers.probabilities(folded.found.logits.cpu(), model.targets)
-    scored = evaluation.scored(
-        "cross-validation", folded.dealt.rows, probabilities, model.labels, several
-    )
+    logits = pooling.logits(folded.found.logits.cpu(), folded.dealt.examples.files, model.targets)
+    rows = windows.files_of_rows(folded.dealt.rows, filled.files)
+    probabilities = classifiers.probabilities(logits, model.targets)
+    scored = evaluation.scored("cross-validation", rows, probabilities, model.labels, several)
     mean, deviation = folded.found.accuracy
     return {
         "of": "probe",

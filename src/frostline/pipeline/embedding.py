@@ -109,7 +109,7 @@ def embed(
     for words in listings.report_lines(listing):
         console.detail(words)
     if not listing.usable:
-        raise ListingError(f"{listings.name_of(photos)}: none of its images can be read.")
+        raise ListingError(f"{listings.name_of(photos)}: none of its {listing.noun}s can be read.")
     rows = listing.usable
     ids = [row_id(row.digest, CENTER.name) for row in rows]
     values = [_values_of(found[model.line.index], model, ids) for model in models]

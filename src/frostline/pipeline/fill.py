@@ -102,4 +102,5 @@ def _report_views(planned: Planned, policy: ViewPolicy) -> None:
             "name a preset (--augment)"
         )
     is_varied = count > 0 or (live and any(stage.augment for stage in recipe.stages))
-    messages.views(policy if is_varied else Policy(), count, live, recipe.views.refresh, console)
+    shown, words = policy if is_varied else Policy(), planned.prepared.listing.nouns
+    messages.views(shown, count, live, recipe.views.refresh, words, console)

@@ -21,7 +21,7 @@ from frostline.pipeline.fit import Trained
 from frostline.planner.views import policy_of
 from frostline.report import views_sheet
 from frostline.run.folder import RunFolder
-from frostline.scores import evaluation
+from frostline.scores import evaluation, pooling
 from frostline.scores.evaluation import ScoredSplit
 from frostline.scores.sentences import over_seeds
 from frostline.sound import windows
@@ -32,7 +32,6 @@ from frostline.training.progress import RunProgress
 def finish(
     trained: Trained,
     run: RunFolder,
-    frozen: str,
     content: str,
     took_s: float,
     others: Mapping[int, Mapping[str, Any]],
@@ -42,7 +41,6 @@ def finish(
     Args:
         trained: The network and its history.
         run: The run folder.
-        frozen: The digest of what lies below the earliest line, from before anything was run.
         content: The digest of the images with their labels and splits.
         took_s: Seconds from the first image to the end of training.
         others: The scores of the same run with other seeds.
@@ -60,7 +58,7 @@ def finish(
         "rows_computed": sum(one["rows_computed"] for one in from_pixels),
         "rows_kept": sum(one["rows_kept"] for one in from_pixels),
         "share_below": model.line.share_below,
-        "frozen": {"unchanged": frozen == prefix_digest(filled.sources.base)},
+        "frozen": {"unchanged": filled.sources.frozen == prefix_digest(filled.sources.base)},
         "measured": _measured(passes, progress, took_s),
         "checkpoints": {
             "written": progress.clock.count,
@@ -125,16 +123,19 @@ def _score(model: Classifier, source: Source, filled: Filled) -> dict[str, Score
             wanted = image_views_of(rows)
             source.need(wanted)
             logits = scoring.predict(model.trainable, source.fetch, examples, model.engine.device)
+            logits = pooling.logits(logits, examples.files, model.targets)
             probabilities = classifiers.probabilities(logits, model.targets)
             if model.flip:
                 probabilities = (probabilities + _mirrored_probabilities(model, wanted)) / 2
-            files, probabilities = windows.pooled(rows, probabilities, filled.files)
+            files = windows.files_of_rows(rows, filled.files)
             scored[name] = evaluation.scored(
                 name, files, probabilities, model.labels, listing.several
             )
             console.detail(evaluation.summary(name, scored[name].metrics))
         elif name == "val":
-            console.say("val: no images, so nothing tells how right the model is; see --val")
+            console.say(
+                f"val: no {listing.noun}s, so nothing tells how right the model is; see --val"
+            )
     return scored
 
 

@@ -142,7 +142,7 @@ def _tell_probe(filled: Filled, progress: RunProgress) -> None:
         score = Score(crossed["log_loss"], crossed["accuracy"], crossed["n"])
         messages.probe(score, crossed["folds"], progress.console)
     elif probe is not None and filled.validation is not None:
-        messages.probe(probe_score(probe, len(filled.validation.rows)), 0, progress.console)
+        messages.probe(probe_score(probe, filled.validation.count), 0, progress.console)
 
 
 def _tell_stage(filled: Filled, number: int, progress: RunProgress) -> None:
@@ -151,7 +151,7 @@ def _tell_stage(filled: Filled, number: int, progress: RunProgress) -> None:
     if proof["kept"] and filled.planned.candidates:
         return
     line = filled.sources.at(number)[0].line
-    held_out = len(filled.validation.rows) if filled.validation else 0
+    held_out = filled.validation.count if filled.validation else 0
     count = len(filled.planned.recipe.stages)
     messages.stage(number + 1, count, line, proof, held_out, progress.console)
 
@@ -160,7 +160,7 @@ def _start_score(filled: Filled, progress: RunProgress) -> Score:
     """Returns the score that candidates must beat: the probe's, or that of a random head."""
     assert filled.validation is not None
     if progress.history:
-        return probe_score(progress.history[0], len(filled.validation.rows))
+        return probe_score(progress.history[0], filled.validation.count)
     model, source = filled.sources.at(-1)
     source.need(image_views_of(filled.listing.of("val")))
     return scoring.score(

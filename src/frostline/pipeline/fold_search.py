@@ -23,9 +23,10 @@ from frostline.pipeline import start_weights
 from frostline.pipeline.cross_validation import FoldedProbes, fold_probes
 from frostline.pipeline.examples import labelled, sorted_rows
 from frostline.pipeline.fill import Filled
-from frostline.pipeline.folds import Dealt, deal
+from frostline.pipeline.folds import FEW_HELD_OUT, Dealt, deal
 from frostline.pipeline.head_probe import put
-from frostline.pipeline.search import Found, with_stage
+from frostline.pipeline.refine import refine
+from frostline.pipeline.search import Found, leaves_nothing, with_stage
 from frostline.pipeline.search_record import CROSS_VALIDATED, SearchRecord, Trained
 from frostline.pipeline.stage_tasks import stage_task
 from frostline.planner.candidates import Candidate
@@ -63,14 +64,11 @@ def fold_start(filled: Filled, count: int) -> FoldStart:
     if recipe.head.start == "probe":
         folded = fold_probes(filled, count)
         logits = folded.found.logits.cpu()
-        score = scoring.score_logits(logits, folded.dealt.examples.targets, model.targets)
-        return FoldStart(folded.dealt, folded, score)
+        return FoldStart(folded.dealt, folded, _score(logits, folded.dealt, model.targets))
     dealt = deal(filled.listing, model, count, recipe.seed)
     source.need(dealt.views)
     logits = scoring.predict(model.trainable, source.fetch, dealt.examples, model.engine.device)
-    return FoldStart(
-        dealt, None, scoring.score_logits(logits, dealt.examples.targets, model.targets)
-    )
+    return FoldStart(dealt, None, _score(logits, dealt, model.targets))
 
 
 def search_by_folds(filled: Filled, run: RunFolder, start: FoldStart) -> Found:
@@ -86,23 +84,33 @@ def search_by_folds(filled: Filled, run: RunFolder, start: FoldStart) -> Found:
     Returns:
         The best one, still to be trained.
     """
-    candidates = filled.planned.candidates
-    record = SearchRecord(run, candidates, start.score, start.dealt.count)
+    planned, console = filled.planned, filled.planned.prepared.request.console
+    listed, folds = planned.candidates, start.dealt.count
+    record = SearchRecord(run, listed, start.score, folds)
     weights = start_weights.take(filled)
-    console, fits = filled.planned.prepared.request.console, len(candidates) * start.dealt.count
-    with console.bar(fits, "trying settings", "fit", TRY) as bar:
-        for number, candidate in enumerate(candidates):
-            if record.has(number, CROSS_VALIDATED):
-                bar.advance(start.dealt.count)
-                continue
+
+    def train(number: int, candidate: Candidate, bar: Bar) -> None:
+        if record.has(number, CROSS_VALIDATED):
+            bar.advance(folds)
+        else:
             found = _trained(filled, candidate, start, weights, bar)
             record.note(number, CROSS_VALIDATED, found)
-    chosen = record.choose()
+
+    def attempt(number: int, candidate: Candidate, _: int) -> None:
+        with console.bar(folds, "trying settings", "fit", TRY) as bar:
+            train(number, candidate, bar)
+
+    with console.bar(len(listed) * folds, "trying settings", "fit", TRY) as bar:
+        for number, candidate in enumerate(listed):
+            train(number, candidate, bar)
+    is_solved = leaves_nothing(record.winning_score(len(listed)), FEW_HELD_OUT)
+    every = refine(planned, record, run, is_solved, attempt)
+    chosen = record.choose(len(listed))
     record.tell(console)
     if chosen is None:
         return Found(None)
     # The few images of validation are not to overrule what all of them say.
-    best = candidates[chosen]
+    best = every[chosen]
     return Found(replace(best, stage=replace(best.stage, select="end")))
 
 
@@ -123,9 +131,13 @@ def _trained(
         joined[dealt.fold == number] = logits
         bar.advance(1, candidate.name)
     assert joined is not None
-    kind = filled.planned.prepared.model.targets
-    score = scoring.score_logits(joined, dealt.examples.targets, kind)
+    score = _score(joined, dealt, filled.planned.prepared.model.targets)
     return Trained(score, time.perf_counter() - begun)
+
+
+def _score(logits: Tensor, dealt: Dealt, kind: str) -> Score:
+    """Scores what was said of the images of all folds, [n, scores]; of sounds, their files."""
+    return scoring.score_logits(logits, dealt.examples.targets, kind, dealt.examples.files)
 
 
 def _logits(filled: Filled, candidate: Candidate, start: FoldStart, number: int) -> Tensor:

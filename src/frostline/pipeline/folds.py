@@ -16,6 +16,7 @@ from frostline.base.errors import RecipeError
 from frostline.images.listing import Listing, Row
 from frostline.model.classifier import Classifier
 from frostline.pipeline.examples import labelled, sorted_rows
+from frostline.sound import windows
 from frostline.training import folds as dealt
 from frostline.training.examples import Examples
 
@@ -84,8 +85,9 @@ def fold_count(listing: Listing, asked: int, usual: int) -> int:
     units = len(set(_groups(rows)))
     if asked == 1 or units < 2:
         return 0
-    few_held_out = len(listing.of("val")) < FEW_HELD_OUT and len(rows) < MANY
-    if not asked and len(rows) >= FEW and not few_held_out:
+    count = windows.file_count(rows)
+    few_held_out = windows.file_count(listing.of("val")) < FEW_HELD_OUT and count < MANY
+    if not asked and count >= FEW and not few_held_out:
         return 0
     return min(asked or usual, units)
 
@@ -99,7 +101,8 @@ def check(listing: Listing, asked: int) -> None:
     rows = _rows(listing)
     units = len(set(_groups(rows)))
     if asked > units:
-        what = "groups" if any(row.group for row in rows) else "images"
+        # Windows of a sound are a group, too.
+        what = "groups" if units < windows.file_count(rows) else f"{listing.noun}s"
         raise RecipeError(
             f"search.folds must be at most the number of {what} in train and val, which is "
             f"{units}, not {asked}."

@@ -19,7 +19,7 @@ from frostline.pipeline.folds import fold_count
 from frostline.training import probe, scoring
 from frostline.training.examples import Examples, Fetch, batches
 from frostline.training.features import gather
-from frostline.training.probe import Probe
+from frostline.training.probe import Probe, Split
 from frostline.training.scoring import Score
 
 
@@ -58,7 +58,9 @@ def fit_probe(filled: Filled, views: Sequence[View] = ()) -> dict[str, Any]:
     put(filled.sources.at(-1)[0], best.probe)
     record = _record(best)
     console = filled.planned.prepared.request.console
-    several = f", on {best.views} views of each image" if best.views > 1 else ""
+    several = (
+        f", on {best.views} views of each {filled.listing.nouns.row}" if best.views > 1 else ""
+    )
     console.detail(
         f"probe: logistic regression{several}, L2 penalty C = {best.probe.inverse_penalty:.3g} "
         f"(the best of {len(best.probe.tried)} on {_chosen_on(best.probe)}), {_told(record)}"
@@ -105,11 +107,10 @@ def _fit(filled: Filled, views: Sequence[View]) -> FittedProbe:
     source.need(image_views_of(listing.of("val")))
     device = model.engine.device
     ids = tuple(row_id(row.digest, view.name) for view in views for row in rows)
-    training = Examples(ids, torch.cat([center.targets] * len(views)))
-    train = (features(model, source.fetch, training, device), training.targets.to(device))
-    val = None
-    if validation:
-        val = (features(model, source.fetch, validation, device), validation.targets.to(device))
+    targets = torch.cat([center.targets] * len(views))
+    training = Examples(ids, targets, _files_of_views(center.files, len(views)))
+    train = _split(model, source.fetch, training, device)
+    val = _split(model, source.fetch, validation, device) if validation else None
     groups = [row.group or row.digest for row in rows] * len(views)
     # A few images of validation choose by chance, and tell more where they chose nothing.
     is_few = fold_count(listing, filled.planned.recipe.search.folds, probe.FOLDS) > 0
@@ -121,6 +122,18 @@ def _fit(filled: Filled, views: Sequence[View]) -> FittedProbe:
     put(model, found)
     score = scoring.score(model.trainable, source.fetch, validation, device, model.targets)
     return FittedProbe(found, len(views), score)
+
+
+def _files_of_views(files: Tensor | None, views: int) -> Tensor | None:
+    """Returns the files of all views, one after the other; another view is another file."""
+    if files is None:
+        return None
+    return torch.cat([files + view * (int(files.max()) + 1) for view in range(views)])
+
+
+def _split(model: Classifier, fetch: Fetch, examples: Examples, device: torch.device) -> Split:
+    held = features(model, fetch, examples, device)
+    return held, examples.targets.to(device), examples.files
 
 
 def put(model: Classifier, found: Probe) -> None:

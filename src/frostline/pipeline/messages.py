@@ -9,12 +9,12 @@ from frostline.frost import Line
 from frostline.images import listing as listings
 from frostline.images.augment import Policy, ViewPolicy
 from frostline.images.listing import Listing
-from frostline.images.medium import PICTURES
+from frostline.images.nouns import Nouns
 from frostline.model.classifier import Classifier
 from frostline.model.heads import describe
 from frostline.networks import weights
 from frostline.networks.record import OpenedBackbone
-from frostline.recipe import Stage
+from frostline.recipe import Recipe
 from frostline.scores.sentences import counted, percent
 from frostline.sound import policies as sounds
 from frostline.sound.policies import SoundPolicy
@@ -41,9 +41,8 @@ def _counted(listing: Listing) -> str:
     rows, names = listing.usable, listing.labels
     tags = [tag for row in rows for tag in listing.tags(row)]
     classes = f"{len(names)} class{'es' * (len(names) != 1)}"
-    noun = "picture" if listing.noun == PICTURES.noun else listing.noun
-    several = f", several for a {noun}" if listing.several else ""
-    return f"{len(rows):,} {noun}s in {classes}{several}: {counted(tags)}"
+    several = f", several for a {listing.nouns.plain}" if listing.several else ""
+    return f"{listing.nouns.many(len(rows))} in {classes}{several}: {counted(tags)}"
 
 
 def backbone(opened: OpenedBackbone, console: Console) -> None:
@@ -82,10 +81,12 @@ def images(listing: Listing, targets: str, console: Console) -> None:
     console.detail(f"{listing.noun}s: {counts}; {len(names)} classes{several}: {shown}")
 
 
-def views(policy: ViewPolicy, count: int, live: bool, refresh: float, console: Console) -> None:
+def views(
+    policy: ViewPolicy, count: int, live: bool, refresh: float, words: Nouns, console: Console
+) -> None:
     """Says how training images are varied: nothing is switched on or off silently."""
     if not policy.varies:
-        console.detail("views: 1 of each image, center; no augmentation")
+        console.detail(f"views: 1 of each {words.row}, center; no augmentation")
         return
     parts = [
         name if value is True else f"{name} {value:g}" if isinstance(value, float) else ""
@@ -93,22 +94,29 @@ def views(policy: ViewPolicy, count: int, live: bool, refresh: float, console: C
         if name != "fill" and value and not (name == "crop" and value == 1)
     ]
     what = ", ".join(part for part in parts if part)
-    many = "new ones in every epoch, computed live" if live else f"{count} of each training image"
+    each = f"{count} of each training {words.row}"
+    many = "new ones in every epoch, computed live" if live else each
     fresh = f"; {refresh:.0%} of them replaced in every epoch" if refresh and not live else ""
     console.detail(f"views: {many}{fresh}, varied by {what}; validation sees the center view")
 
 
 def way(
-    counts: Mapping[str, int], policy: ViewPolicy, views: int, seconds: float, console: Console
+    counts: Mapping[str, int],
+    policy: ViewPolicy,
+    views: int,
+    seconds: float,
+    console: Console,
+    windows: int = 0,
 ) -> None:
     """Says how training will go about it.
 
     Args:
-        counts: How many pictures each split has.
+        counts: How many pictures or sounds each split has.
         policy: How training pictures are varied.
         views: How many varied views of each; 0 for new ones in every epoch.
         seconds: What all of it takes; 0 where nobody measured.
         console: Where words go.
+        windows: How many windows of sounds there are; 0 where each file is one, or a picture.
     """
     parts = [f"{counts['train']:,} to learn from"]
     parts += [f"{counts['val']:,} kept aside to choose by"] if counts["val"] else []
@@ -117,8 +125,9 @@ def way(
     if policy.varies:
         many = f"{views} varied views" if views else "new views in every epoch"
         varied = f"; {many} of each: {', '.join(_changes(policy))} (see views.jpg)"
+    cut = f", in {windows:,} windows" if windows else ""
     told = f". About {duration(seconds)}" if seconds else ""
-    console.say(f"{', '.join(parts)}{varied}{told}")
+    console.say(f"{', '.join(parts)}{cut}{varied}{told}")
 
 
 def _changes(policy: ViewPolicy) -> list[str]:
@@ -137,12 +146,17 @@ def _changes(policy: ViewPolicy) -> list[str]:
     return [what for what, is_done in words.items() if is_done]
 
 
-def fixed(names: Sequence[str], stage: Stage, console: Console) -> None:
+def fixed(recipe: Recipe, console: Console) -> None:
     """Says what a search keeps to, since it was asked for; nothing where nothing was."""
+    names, stage, head = recipe.search.fixed, recipe.stages[0], recipe.head
     words = {
         "line": f"line {stage.line}",
         "epochs": f"{stage.epochs} epoch{'s' * (stage.epochs != 1)}",
         "lr": f"rate {stage.lr:g}",
+        "suffix_lr": f"suffix × {stage.suffix_lr:g}",
+        "weight_decay": f"weight decay {stage.weight_decay:g}",
+        "views": f"views {recipe.views.preset}",
+        "head": f"head {'of layers' if head.layers else head.spec}",
     }
     if names:
         told = ", ".join(words[name] for name in names)

@@ -20,4 +20,7 @@ def expected_s(planned: Planned) -> dict[str, float]:
     asked, tried = planned.recipe.search.folds, planned.candidates
     folds = fold_count(planned.prepared.listing, asked, OF_CANDIDATES)
     last = max((one.estimate_s for one in tried), default=0.0) if folds else 0.0
-    return {**seconds, TRY: candidates.total_s(tried, folds) - last, TRAIN: last}
+    total_s = candidates.total_s(tried, folds)
+    if planned.refining is not None:
+        total_s = max(total_s, planned.refining.budget_s)
+    return {**seconds, TRY: total_s - last, TRAIN: last}

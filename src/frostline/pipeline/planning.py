@@ -14,11 +14,12 @@ from frostline.base.errors import EngineError
 from frostline.frost import Line
 from frostline.model import classifier as classifiers
 from frostline.model.classifier import Classifier
-from frostline.pipeline import messages
+from frostline.pipeline import messages, refining
 from frostline.pipeline.folds import OF_CANDIDATES, fold_count
-from frostline.pipeline.prepare import Prepared, stage_lines, with_precision
+from frostline.pipeline.prepare import Prepared, stage_lines, with_head_of, with_precision
 from frostline.planner import Plan, candidates, measure
 from frostline.planner.candidates import Candidate, EpochCost, SearchLines
+from frostline.planner.refinements import Refining
 from frostline.recipe import Recipe, Stage
 from frostline.run.folder import RunFolder
 
@@ -40,12 +41,14 @@ class Planned:
         plan: What was measured and chosen.
         lines: Of each stage.
         candidates: What a search tries; none where there is no search.
+        refining: What it may refine the best of them with; None where it ends with them.
     """
 
     prepared: Prepared
     plan: Plan
     lines: tuple[Line, ...]
     candidates: tuple[Candidate, ...] = ()
+    refining: Refining | None = None
 
     @property
     def recipe(self) -> Recipe:
@@ -100,6 +103,7 @@ def recorded_or_new_plan(run: RunFolder, earlier: Recipe | None, prepared: Prepa
         return make_plan(prepared)
     facts = run.read_plan()
     prepared = _as_recorded(prepared, earlier)
+    prepared = with_head_of(prepared, earlier)
     recipe, model = prepared.request.recipe, prepared.model
     if recipe != earlier:
         # Stages may have been changed since; what is asked now is what going on looks for.
@@ -110,6 +114,7 @@ def recorded_or_new_plan(run: RunFolder, earlier: Recipe | None, prepared: Prepa
         Plan(earlier, facts),
         stage_lines(model, earlier),
         tuple(_candidate_from(one, model) for one in tried),
+        refining.read(facts.get("search", {}).get("refining"), model),
     )
 
 
@@ -154,12 +159,22 @@ def _plan_search(prepared: Prepared) -> Planned:
     if not tried and recipe.head.start != "probe":
         # A random head must be trained, however little time there is.
         tried = candidates.choose(base, lines, cost, math.inf, 1, fixed=fixed)
-    messages.fixed(recipe.search.fixed, base, request.console)
+    messages.fixed(recipe, request.console)
     request.console.detail(
         f"search: {len(tried)} candidates besides the probe{', cross-validated,' * bool(folds)} in "
         f"about {candidates.total_s(tried, folds):.0f} s of the {budget_s:.0f} s there are for them"
     )
-    return _plan_pass(prepared, tried, views, budget_s, folds)
+    planned = _plan_pass(prepared, tried, views, budget_s, folds)
+    return _with_refining(planned, cost, row_s, budget_s, folds)
+
+
+def _with_refining(
+    planned: Planned, cost: EpochCost, row_s: float, budget_s: float, folds: int
+) -> Planned:
+    found = refining.settle(planned.prepared, planned.plan, cost, row_s, budget_s, folds)
+    facts = planned.plan.facts
+    facts = {**facts, "search": {**facts["search"], "refining": refining.facts_of(found)}}
+    return replace(planned, plan=replace(planned.plan, facts=facts), refining=found)
 
 
 def _plan_pass(
@@ -236,11 +251,13 @@ def _facts_of(candidate: Candidate) -> dict[str, Any]:
     return {
         "stage": asdict(candidate.stage),
         "when": candidate.when,
-        "estimate_s": round(candidate.estimate_s, 3),
+        "estimate_s": candidate.estimate_s,
+        "changed": candidate.changed,
     }
 
 
 def _candidate_from(facts: dict[str, Any], model: Classifier) -> Candidate:
     stage = Stage(**facts["stage"])
     line = classifiers.find_line(model.traced, stage.line, model.top)
-    return Candidate(stage, line, facts["estimate_s"], facts.get("when", candidates.ALWAYS))
+    when, changed = facts.get("when", candidates.ALWAYS), tuple(facts.get("changed", ()))
+    return Candidate(stage, line, facts["estimate_s"], when, changed=changed)

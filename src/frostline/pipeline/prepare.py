@@ -22,7 +22,7 @@ from frostline.base.errors import (
 )
 from frostline.base.paths import user_path
 from frostline.frost import Line
-from frostline.images import level_rules, splits
+from frostline.images import feeding, level_rules, splits
 from frostline.images import listing as listings
 from frostline.images.listing import Listing
 from frostline.model import classifier as classifiers
@@ -158,6 +158,16 @@ def with_labels(prepared: Prepared, labels: Sequence[str]) -> Prepared:
     return replace(one, model=assemble(one.request, one.opened, one.precision, one.targets, labels))
 
 
+def with_head_of(prepared: Prepared, recipe: Recipe) -> Prepared:
+    """Returns the same with the head of a recipe that a search came to."""
+    if recipe.head.spec == prepared.request.recipe.head.spec:
+        return prepared
+    request = replace(prepared.request, head=head_spec_of(recipe))
+    one = replace(prepared, request=request)
+    model = assemble(request, one.opened, one.precision, one.targets, one.model.labels)
+    return replace(one, model=model)
+
+
 def with_precision(prepared: Prepared, precision: torch.dtype) -> Prepared:
     """Returns the same, computed in another type."""
     one = replace(prepared, precision=precision)
@@ -288,6 +298,7 @@ def fed_with(
 
     Raises:
         BackboneError: Where a network that hears is to see.
+        ListingError: Where no picture has as many channels as the network takes.
         RecipeError: Where the levels do not hold.
     """
     own, name = opened.record.preprocessing, opened.record.name
@@ -298,6 +309,7 @@ def fed_with(
     else:
         most_px = listings.most_px_of(data)
         fed, notes = level_rules.preprocessing_for(own, listing, data.levels, most_px, console)
+        notes += feeding.check_channels(listing, fed, name)
     return replace(opened, record=replace(opened.record, preprocessing=fed)), notes
 
 
@@ -326,7 +338,7 @@ def refuse_paths_inside_images(photos: Path, written: Mapping[str, Path]) -> Non
             continue
         if not any(part.startswith(".") for part in real.relative_to(root).parts):
             raise RunError(
-                f"{option}: {path} lies inside {photos}, and the folder of pictures is never "
+                f"{option}: {path} lies inside {photos}, and what is trained on is never "
                 "written to. Name a folder elsewhere."
             )
 
@@ -336,6 +348,6 @@ def refuse_unreadable(listing: Listing, strict: bool) -> None:
     if listing.problems and strict:
         first, count = listing.problems[0], len(listing.problems)
         raise ListingError(
-            f"{listing.root}: {count} image{'s' * (count != 1)} cannot be read (--strict), "
-            f"the first: {first.path}: {first.problem}."
+            f"{listing.root}: {count} {listing.noun}{'s' * (count != 1)} cannot be read "
+            f"(--strict), the first: {first.path}: {first.problem}."
         )

@@ -97,10 +97,10 @@ def earlier(run: RunFolder, wanted: Recipe, listing: Listing, console: Console) 
         )
     if facts.get("listing") != digest(listing):
         raise RunError(
-            f"{run.path}: was made from other pictures than these: {_changes(run, listing)}. "
-            + _keep_both(run)
+            f"{run.path}: was made from other {listing.nouns.plain}s than these: "
+            f"{_changes(run, listing)}. " + _keep_both(run)
         )
-    console.say(f"{run.path}: already finished with this recipe and these pictures")
+    console.say(f"{run.path}: already finished with this recipe and these {listing.nouns.plain}s")
     return recorded
 
 
@@ -205,7 +205,8 @@ def _changes(run: RunFolder, listing: Listing) -> str:
         (moved, "moved to another split"),
     ]
     said = ", ".join(f"{count} {words}" for count, words in parts if count)
-    return f"of the images {said}" if said else "images changed"
+    term = listing.noun
+    return f"of the {term}s {said}" if said else f"{term}s changed"
 
 
 def digest(listing: Listing) -> str:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from frostline import recipe as recipes
-from frostline.activations.cut_network import prefix_digest
 from frostline.base import files
 from frostline.base.ahead import FINISH
 from frostline.base.console import Console
@@ -24,6 +23,7 @@ from frostline.recipe import Recipe
 from frostline.run import folder as run_folder
 from frostline.run import places
 from frostline.run.folder import RunFolder
+from frostline.sound import windows
 from frostline.training.progress import checkpoint_binding
 
 
@@ -73,14 +73,13 @@ def train(
         if console.log is not None:
             console.log.write_to(run.log)
 
-        frozen = prefix_digest(sources.base)
         begun = time.perf_counter()
         filled = fill(planned, sources, run)
         trained = fit(filled, run, bound, found)
         took_s = time.perf_counter() - begun
         others = _repeat(trained.filled.planned.recipe, request, run)
         with console.step("Scoring", FINISH):
-            finish(trained, run, frozen, content, took_s, others)
+            finish(trained, run, content, took_s, others)
     return run
 
 
@@ -89,11 +88,14 @@ def _tell_way(planned: Planned, console: Console) -> None:
     seconds = expected_s(planned)
     console.ahead.expect(seconds)
     listing, policy = planned.prepared.listing, policy_of(planned.recipe)
-    counts = {name: len(listing.of(name)) for name in listings.SPLITS}
+    counts = {name: windows.file_count(listing.of(name)) for name in listings.SPLITS}
+    # Of sounds in windows: where each is one window, nothing needs to be said.
+    rows = len(listing.usable)
+    cut = rows if rows > sum(counts.values()) else 0
     is_live, trained = planned.recipe.views.live, planned.recipe.stages or planned.candidates
     shown = policy if trained else Policy()
     views = 0 if is_live else planned.recipe.views.count
-    messages.way(counts, shown, views, sum(seconds.values()), console)
+    messages.way(counts, shown, views, sum(seconds.values()), console, cut)
 
 
 def _repeat(settled: Recipe, request: Request, run: RunFolder) -> dict[int, Any]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from frostline import planner
 from frostline.activations import engines
 from frostline.base import signals as interrupt
 from frostline.base.ahead import TRY
@@ -23,9 +24,12 @@ from frostline.base.console import Bar
 from frostline.base.errors import LossError
 from frostline.pipeline import start_weights
 from frostline.pipeline.fill import Filled
+from frostline.pipeline.prepare import head_spec_of
+from frostline.pipeline.refine import refine
 from frostline.pipeline.search_record import FINAL, HALF, SearchRecord, Trained
 from frostline.pipeline.stage_tasks import stage_task
 from frostline.planner.candidates import Candidate, survivor_count, taking_part
+from frostline.recipe import Recipe
 from frostline.run.folder import RunFolder
 from frostline.training import checkpoint, stages
 from frostline.training.checkpoint import Checkpoint, CheckpointClock
@@ -66,10 +70,15 @@ def is_solved(filled: Filled, probe: Score, least: int = LEAST_VALIDATION) -> bo
         least: On how many images it must be for that.
     """
     has_time = filled.planned.recipe.budget.time_min is not None
-    few_errors = probe.accuracy >= NEARLY_ALL and probe.count >= least
-    is_sure = probe.scaled_loss is not None and probe.scaled_loss < SURE_LOSS
-    none_wrong = probe.accuracy == 1 and is_sure and probe.count >= LEAST_SURE
-    return (few_errors or none_wrong) and not has_time
+    return leaves_nothing(probe, least) and not has_time
+
+
+def leaves_nothing(score: Score, least: int = LEAST_VALIDATION) -> bool:
+    """Says whether a score on at least so many images is one that nothing could be told from."""
+    few_errors = score.accuracy >= NEARLY_ALL and score.count >= least
+    is_sure = score.scaled_loss is not None and score.scaled_loss < SURE_LOSS
+    none_wrong = score.accuracy == 1 and is_sure and score.count >= LEAST_SURE
+    return few_errors or none_wrong
 
 
 def with_stage(filled: Filled, candidate: Candidate | None) -> Filled:
@@ -80,9 +89,25 @@ def with_stage(filled: Filled, candidate: Candidate | None) -> Filled:
         stages=(candidate.stage,) if candidate else (),
         search=replace(planned.recipe.search, enabled=False),
     )
-    lines = (candidate.line,) if candidate else ()
+    lines, sources = (candidate.line,) if candidate else (), filled.sources
+    if candidate is not None:
+        recipe = _with_views(recipe, candidate)
+        sources = sources.with_lines(lines, recipe.views.live)
+    if candidate is not None and candidate.head:
+        recipe = replace(recipe, head=replace(recipe.head, spec=candidate.head, start="random"))
+        sources = sources.with_head(head_spec_of(recipe), recipe.seed)
     planned = replace(planned, plan=replace(planned.plan, recipe=recipe), lines=lines)
-    return replace(filled, planned=planned, sources=filled.sources.with_lines(lines))
+    return replace(filled, planned=planned, sources=sources)
+
+
+def _with_views(recipe: Recipe, candidate: Candidate) -> Recipe:
+    if candidate.views:
+        recipe = planner.with_preset(recipe, candidate.views)
+    if not candidate.live:
+        return recipe
+    # Views that are new in every epoch are not kept; the others are, where that is possible.
+    compute = replace(recipe.compute, cache="auto")
+    return replace(recipe, compute=compute, views=replace(recipe.views, live=True))
 
 
 def search(filled: Filled, run: RunFolder, probe: Score) -> Found:
@@ -98,30 +123,41 @@ def search(filled: Filled, run: RunFolder, probe: Score) -> Found:
     Raises:
         Interrupted: After a checkpoint, where a signal asked to end.
     """
-    candidates = filled.planned.candidates
-    record = SearchRecord(run, candidates, probe)
-    trials = [_Trial(filled, run, number, one) for number, one in enumerate(candidates)]
+    planned, console = filled.planned, filled.planned.prepared.request.console
+    listed = planned.candidates
+    record = SearchRecord(run, listed, probe)
     start = start_weights.take(filled)
-    console = filled.planned.prepared.request.console
-    with console.bar(_epoch_count(candidates), "trying settings", "epoch", TRY) as bar:
 
-        def train(number: int, when: str) -> None:
-            if not record.has(number, when):
-                epochs = candidates[number].stage.epochs
-                record.note(number, when, trials[number].train(_until(epochs, when), bar))
-                start_weights.put_back(filled, start)
+    def train(number: int, candidate: Candidate, when: str, bar: Bar) -> None:
+        if not record.has(number, when):
+            trial = _Trial(filled, run, number, candidate)
+            record.note(number, when, trial.train(_until(candidate.stage.epochs, when), bar))
+            start_weights.put_back(filled, start)
 
-        is_raced = len(trials) > 1
-        numbers = _halves(candidates, record, train) if is_raced else range(len(trials))
+    def attempt(number: int, candidate: Candidate, winner: int) -> None:
+        with console.bar(candidate.stage.epochs, "trying settings", "epoch", TRY) as bar:
+            train(number, candidate, HALF, bar)
+            if record.goes_on(number, winner):
+                train(number, candidate, FINAL, bar)
+
+    with console.bar(_epoch_count(listed), "trying settings", "epoch", TRY) as bar:
+
+        def train_listed(number: int, when: str) -> None:
+            train(number, listed[number], when, bar)
+
+        is_raced = len(listed) > 1
+        numbers = _halves(listed, record, train_listed) if is_raced else range(len(listed))
         for number in numbers:
-            train(number, FINAL)
-    chosen = record.choose()
+            train_listed(number, FINAL)
+    is_solved = leaves_nothing(record.winning_score(len(listed)))
+    every = refine(planned, record, run, is_solved, attempt)
+    chosen = record.choose(len(listed))
     record.tell(console)
     if chosen is None:
         return Found(None)
     found = checkpoint.read(run.candidate(chosen))
     assert found is not None
-    return Found(candidates[chosen], found, tuple(found.facts["history"]))
+    return Found(every[chosen], found, tuple(found.facts["history"]))
 
 
 def _epoch_count(candidates: Sequence[Candidate]) -> int:
@@ -150,7 +186,7 @@ def _halves(
     numbers = taking_part(candidates, is_ahead=record.is_ahead(0, HALF))
     for number in numbers:
         train(number, HALF)
-    return record.best_at(HALF, survivor_count(len(numbers)))
+    return record.best_at(HALF, survivor_count(len(numbers)), numbers)
 
 
 @dataclass(frozen=True)
@@ -177,7 +213,7 @@ class _Trial:
         state = checkpoint.unpack(found, task.model.trainable, optimizer) if found else TrainState()
         history = list(found.facts["history"]) if found else []
         if state.epoch > until or state.finished:
-            return Trained(_last_score(history, task), 0.0)
+            return Trained(state.last or _last_score(history, task), 0.0)
         with interrupt.deferred() as request, stages.dropouts_kept(task):
             clock = CheckpointClock()
             try:
@@ -194,7 +230,7 @@ class _Trial:
             except LossError as error:
                 path.unlink(missing_ok=True)
                 return Trained(None, time.perf_counter() - begun, str(error))
-        return Trained(_last_score(history, task), time.perf_counter() - begun)
+        return Trained(state.last or _last_score(history, task), time.perf_counter() - begun)
 
     def _lines(
         self, task: StageTask, optimizer: Any, state: TrainState, bar: Bar
@@ -227,6 +263,6 @@ def _last_score(history: list[dict[str, Any]], task: StageTask) -> Score | None:
     return Score(
         last["val_loss"],
         last["val_accuracy"],
-        len(task.validation.rows),
+        task.validation.count,
         last["val_scaled_loss"],
     )

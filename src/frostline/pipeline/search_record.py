@@ -7,7 +7,7 @@ from typing import Any
 from frostline.base import files
 from frostline.base.console import Console
 from frostline.pipeline import messages
-from frostline.planner.candidates import Candidate
+from frostline.planner.candidates import REFINING, Candidate
 from frostline.run.folder import RunFolder
 from frostline.training import scoring
 from frostline.training.scoring import Score
@@ -57,16 +57,13 @@ class SearchRecord:
             "scored_on": "cross-validation" if folds else "val",
             "folds": folds,
             "probe": vars(probe),
-            "candidates": [
-                {
-                    "name": one.name,
-                    "line": one.line.name,
-                    "when": one.when,
-                    "estimate_s": round(one.estimate_s, 3),
-                }
-                for one in candidates
-            ],
+            "candidates": [_facts_of(one) for one in candidates],
         }
+
+    def add(self, number: int, candidate: Candidate, of: int) -> None:
+        """Adds a refinement of another candidate, or finds it there."""
+        if number == len(self.facts["candidates"]):
+            self.facts["candidates"].append({**_facts_of(candidate), "of": of})
 
     def has(self, number: int, when: str) -> bool:
         """Says whether a candidate was scored, or has diverged, by then."""
@@ -95,9 +92,9 @@ class SearchRecord:
             facts["failure"] = trained.failure
         files.write_json(self._path, self.facts)
 
-    def best_at(self, when: str, count: int) -> list[int]:
+    def best_at(self, when: str, count: int, among: Sequence[int]) -> list[int]:
         """Returns the positions of the best ones, best first; diverged ones are left out."""
-        scores = self._scores(when)
+        scores = self._scores(when, among)
         ranked: list[int] = []
         while scores and len(ranked) < count:
             numbers = list(scores)
@@ -106,14 +103,64 @@ class SearchRecord:
             del scores[best]
         return ranked
 
-    def choose(self) -> int | None:
-        """Returns the best of the finished candidates; None for the probe."""
-        finished = self._scores(self._last)
-        at = scoring.best_of([self._probe, *finished.values()])
-        chosen = None if at == 0 else list(finished)[at - 1]
+    def tried(self, listed: int) -> list[int]:
+        """Returns which of the first `listed` candidates were tried, to their half at least."""
+        return [at for at in range(listed) if "seconds" in self.facts["candidates"][at]]
+
+    def is_finished(self, number: int) -> bool:
+        """Says whether a candidate came to its end; one that diverged or was ended did not."""
+        return self.score(number, self._last) is not None
+
+    def goes_on(self, number: int, winner: int) -> bool:
+        """Says whether a refinement at its half is not far behind the winner at its own."""
+        mine, other = self.score(number, HALF), self.score(winner, HALF)
+        return mine is not None and (other is None or not scoring.is_far_behind(mine, other))
+
+    def best_finished(self, listed: int) -> int | None:
+        """Returns the best of the first `listed` candidates; None where none came to its end."""
+        best = self.best_at(self._last, 1, range(listed))
+        return best[0] if best else None
+
+    def winning_score(self, listed: int) -> Score:
+        """Returns the best score, the probe's among them, of the first `listed` candidates."""
+        best = self._best_listed(listed)
+        score = None if best is None else self.score(best, self._last)
+        return score or self._probe
+
+    def takes_over(self, number: int, tries: int) -> bool:
+        """Says whether a refinement wins, and notes it.
+
+        Args:
+            number: Of the refinement.
+            tries: How many refinements there were so far, this one counted.
+        """
+        listed = number - tries + 1
+        before = [at for at in range(listed, number) if self.facts["candidates"][at].get("won")]
+        best = before[-1] if before else self._best_listed(listed)
+        score = self.score(number, self._last)
+        other = self._probe if best is None else self.score(best, self._last)
+        assert other is not None
+        won = score is not None and scoring.is_beyond_luck(score, other, tries)
+        self.facts["candidates"][number]["won"] = won
+        return won
+
+    def choose(self, listed: int) -> int | None:
+        """Returns the winner; None for the probe.
+
+        Args:
+            listed: How many candidates there were before refinements, which come after them.
+        """
+        every = range(listed, len(self.facts["candidates"]))
+        won = [at for at in every if self.facts["candidates"][at].get("won")]
+        chosen = won[-1] if won else self._best_listed(listed)
         self.facts["chosen"] = "probe" if chosen is None else chosen
         files.write_json(self._path, self.facts)
         return chosen
+
+    def _best_listed(self, listed: int) -> int | None:
+        finished = self._scores(self._last, range(listed))
+        at = scoring.best_of([self._probe, *finished.values()])
+        return None if at == 0 else list(finished)[at - 1]
 
     @property
     def all_diverged(self) -> bool:
@@ -159,17 +206,30 @@ class SearchRecord:
             score = self.score(chosen, self._last)
             assert score is not None
             surer = ", surer" if score.accuracy == self._probe.accuracy else ""
+            best = tried[chosen]
+            # What a refinement changed is beyond the usual settings.
+            what = best["name"].removeprefix(f"{best['line']}, ")
+            which = f" ({what})" if best["when"] == REFINING else ""
             console.say(
-                f"Layers above {tried[chosen]['line']} too, best of {settings}: "
+                f"Layers above {best['line']} too, best of {settings}{which}: "
                 f"{messages.right(score)}{surer}"
             )
 
-    def _scores(self, when: str) -> dict[int, Score]:
+    def _scores(self, when: str, among: Sequence[int]) -> dict[int, Score]:
         return {
             number: score
-            for number in range(len(self.facts["candidates"]))
+            for number in sorted(among)
             if (score := self.score(number, when)) is not None
         }
+
+
+def _facts_of(candidate: Candidate) -> dict[str, Any]:
+    return {
+        "name": candidate.name,
+        "line": candidate.line.name,
+        "when": candidate.when,
+        "estimate_s": round(candidate.estimate_s, 3),
+    }
 
 
 def _shown(score: Score | None) -> str:

@@ -5,15 +5,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from torch import nn
+
 from frostline import planner
 from frostline.activations import sources
-from frostline.activations.cut_network import row_bytes
+from frostline.activations.cut_network import prefix_digest, row_bytes
 from frostline.activations.sources import Source
 from frostline.frost import Line
 from frostline.model import classifier as classifiers
 from frostline.model.classifier import Classifier
+from frostline.model.heads import HeadSpec
 from frostline.pipeline import messages
 from frostline.pipeline.planning import Planned
+from frostline.pipeline.prepare import with_seed
 
 
 class StageSources:
@@ -32,7 +36,9 @@ class StageSources:
         self._plan, self._cache, self._console = planned.plan, request.cache, request.console
         model = planned.prepared.model
         self._top, self._lines = model, planned.lines
-        self._made: dict[int, tuple[Classifier, Source]] = {}
+        self._made: dict[tuple[int, bool], tuple[Classifier, Source]] = {}
+        self._is_live = planned.recipe.views.live
+        self._head: tuple[HeadSpec, nn.Module] | None = None
         self._checked: dict[str, str] = {}
         self.base = model
         earliest = min(planned.all_lines, key=lambda line: line.index, default=model.top)
@@ -43,12 +49,31 @@ class StageSources:
         else:
             self.base = planner.with_engine(self.base, planned.recipe.compute.engine, request.cache)
         self._kept = sources.from_pixels(self.base, request.cache, request.console)
+        self._first, self.frozen = self.base, prefix_digest(self.base)
         messages.frozen_line(self.base, row_bytes(self.base), request.console)
 
-    def with_lines(self, lines: Sequence[Line]) -> "StageSources":
-        """Returns the same cuts and sources for stages at other lines."""
+    def with_lines(self, lines: Sequence[Line], live: bool | None = None) -> "StageSources":
+        """Returns the same cuts and sources for stages at other lines.
+
+        Args:
+            lines: Of the stages. One below the earliest gets a pass over the pixels of its own;
+                nothing above it may have been trained yet.
+            live: Whether stages get new views in every epoch; None for as before.
+        """
         other = copy.copy(self)
         other._lines = tuple(lines)
+        other._is_live = self._is_live if live is None else live
+        lowest = min(lines, key=lambda line: line.index, default=self.base.line)
+        if lowest.index < self.base.line.index:
+            other.base = other._at_line(lowest)[0]
+            other.frozen = prefix_digest(other.base)
+        return other
+
+    def with_head(self, spec: HeadSpec, seed: int) -> "StageSources":
+        """Returns the same cuts and sources under a new head, whose weights the seed decides."""
+        other = copy.copy(self)
+        with with_seed(seed, self._top.engine.device):
+            other._head = spec, classifiers.new_head(self._top, spec)
         return other
 
     def at(self, number: int) -> tuple[Classifier, Source]:
@@ -64,17 +89,20 @@ class StageSources:
         return [source.facts() for _, source in self._made.values()]
 
     def _at_line(self, line: Line) -> tuple[Classifier, Source]:
-        if line.index not in self._made:
-            self._made[line.index] = self._make(line)
-        return self._made[line.index]
+        key = line.index, self._is_live
+        if key not in self._made:
+            self._made[key] = self._make(line)
+        model, source = self._made[key]
+        return (classifiers.with_head(model, *self._head) if self._head else model), source
 
     def _make(self, line: Line) -> tuple[Classifier, Source]:
         keep, compute = self._plan.keep, self._plan.recipe.compute
-        is_live = self._plan.recipe.views.live
-        model, kept = self.base, self._kept
-        if line.index != self.base.line.index:
-            model = classifiers.recut(self.base, line)
-            derive = keep and compute.derive
+        is_live, kept = self._is_live, self._kept
+        model = self._first
+        if line.index != model.line.index:
+            model = classifiers.recut(model, line)
+            # What lies below all that is kept is computed from the pixels.
+            derive = keep and compute.derive and line.index > self._first.line.index
             if derive:
                 kept = sources.derived(model, self._kept, self._console)
             if not derive or is_live:

@@ -3,7 +3,14 @@
 from frostline.planner.make import DEFAULT_LINE, Plan, make
 from frostline.planner.options import MOST_VIEWS
 from frostline.planner.throughput import AUTO, row_seconds, with_engine
-from frostline.planner.views import epochs_before, policy_of, view_count, view_of, views_of
+from frostline.planner.views import (
+    epochs_before,
+    policy_of,
+    view_count,
+    view_of,
+    views_of,
+    with_preset,
+)
 
 __all__ = [
     "AUTO",
@@ -18,4 +25,5 @@ __all__ = [
     "view_of",
     "views_of",
     "with_engine",
+    "with_preset",
 ]

@@ -16,8 +16,8 @@ from frostline.frost import Line
 from frostline.recipe import Stage
 
 # When a candidate is tried: in any case, or where the first one is better than the probe at its
-# half, or where it is not.
-ALWAYS, AHEAD, BEHIND = "always", "ahead", "behind"
+# half, or where it is not; or where these are done and time is left.
+ALWAYS, AHEAD, BEHIND, REFINING = "always", "ahead", "behind", "refining"
 # Shares of the work below the lines that are tried: the recipe's own, lower ones, one higher.
 MAIN, LOWER, HIGHER = 0.65, (0.45, 0.25), 0.85
 # A stage of fewer epochs than this learns too little for its line.
@@ -38,20 +38,30 @@ class Candidate:
         stage: Its settings, with the line's name in them.
         line: Where the network is cut.
         estimate_s: Seconds to train it to its end.
-        when: `always`, or only where the first candidate is `ahead` of the probe, or `behind`.
+        when: `always`, or only where the first candidate is `ahead` of the probe, or `behind`;
+            `refining` where it is the winner with one thing changed.
+        views: The preset of its views; empty for the recipe's own.
+        live: Whether it gets new views in every epoch, none kept.
+        head: The specification of its head; empty for the recipe's own.
+        changed: What else is not as in the recipe, in words.
     """
 
     stage: Stage
     line: Line
     estimate_s: float
     when: str = ALWAYS
+    views: str = ""
+    live: bool = False
+    head: str = ""
+    changed: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """What a person calls it."""
         stage = self.stage
-        views = "" if stage.augment else ", center views only"
-        return f"{stage.line}, rate {stage.lr:g}, {stage.epochs} epochs{views}"
+        views = () if stage.augment else ("center views only",)
+        epochs = f"{stage.epochs} epoch{'s' * (stage.epochs != 1)}"
+        return ", ".join([stage.line, f"rate {stage.lr:g}", epochs, *views, *self.changed])
 
 
 @dataclass(frozen=True)
@@ -111,8 +121,8 @@ def choose(
         budget_s: Seconds for all of them.
         most: At most so many; 0 for as many as fit.
         folds: Of the cross-validation that compares them; 0 where validation does.
-        fixed: What stays as it is in `base`, of `epochs` and `lr`. A line that `base` names does
-            anyway.
+        fixed: What stays as it is in `base`, of `epochs`, `lr` and `views`. A line that `base`
+            names does anyway.
 
     Returns:
         None at all where not even a short one fits; of fixed length there is always one.
@@ -131,7 +141,8 @@ def choose(
 
 
 def _keeps(candidate: Candidate, base: Stage, fixed: Collection[str]) -> bool:
-    return all(getattr(candidate.stage, name) == getattr(base, name) for name in fixed)
+    fields = ["augment" if name == "views" else name for name in fixed if name != "head"]
+    return all(getattr(candidate.stage, name) == getattr(base, name) for name in fields)
 
 
 def _fitting(
@@ -141,7 +152,7 @@ def _fitting(
     for candidate in others:
         if most and len(chosen) == most:
             break
-        if _cost_s([*chosen, candidate], folds) <= budget_s:
+        if cost_s([*chosen, candidate], folds) <= budget_s:
             chosen.append(candidate)
     return tuple(chosen)
 
@@ -164,12 +175,13 @@ def total_s(candidates: Sequence[Candidate], folds: int = 0) -> float:
     all folds but one in turn, and the best of them, at worst the longest, once more.
     """
     return max(
-        _cost_s([candidates[at] for at in taking_part(candidates, is_ahead)], folds)
+        cost_s([candidates[at] for at in taking_part(candidates, is_ahead)], folds)
         for is_ahead in (True, False)
     )
 
 
-def _cost_s(candidates: Sequence[Candidate], folds: int = 0) -> float:
+def cost_s(candidates: Sequence[Candidate], folds: int = 0) -> float:
+    """Returns the seconds of candidates that are all tried; see `total_s`."""
     if not candidates:
         return 0.0
     costs = sorted((one.estimate_s for one in candidates), reverse=True)
@@ -198,7 +210,7 @@ def _first(
     has_length, has_rate = "epochs" in fixed, "lr" in fixed
     epochs = base.epochs if has_length else scaled_epochs(base.epochs, cost.images)
     if lines.higher is not None and cost.images < FEW_IMAGES:
-        lr = base.lr if has_rate else _rate(0.3 * base.lr)
+        lr = base.lr if has_rate else two_digits(0.3 * base.lr)
         small = _made(replace(base, lr=lr), lines.higher, epochs, cost)
         return small if has_length or small.estimate_s <= budget_s else None
     if has_length:
@@ -209,7 +221,7 @@ def _first(
     if longest >= enough or lines.higher is None:
         return _fitted(base, main, min(epochs, longest), cost)
     longest = int(budget_s / max(cost.at(lines.higher), 1e-9))
-    lr = base.lr if has_rate else _rate(3 * base.lr)
+    lr = base.lr if has_rate else two_digits(3 * base.lr)
     return _fitted(replace(base, lr=lr), lines.higher, min(epochs, longest), cost)
 
 
@@ -224,13 +236,13 @@ def _gentler(
 ) -> Iterator[Candidate]:
     """Yields what to try where the first one unlearns what the probe knows."""
     epochs, lr = first.stage.epochs, first.stage.lr
-    yield _made(replace(base, lr=_rate(0.3 * lr)), first.line, epochs, cost)
+    yield _made(replace(base, lr=two_digits(0.3 * lr)), first.line, epochs, cost)
     if cost.images < FEW_IMAGES:
         return
     if lines.higher is not None and lines.higher != first.line:
-        yield _made(replace(base, lr=_rate(0.3 * lr)), lines.higher, epochs, cost)
-    yield _made(replace(base, lr=_rate(0.3 * lr), augment=False), first.line, epochs, cost)
-    yield _made(replace(base, lr=_rate(0.1 * lr)), first.line, epochs, cost)
+        yield _made(replace(base, lr=two_digits(0.3 * lr)), lines.higher, epochs, cost)
+    yield _made(replace(base, lr=two_digits(0.3 * lr), augment=False), first.line, epochs, cost)
+    yield _made(replace(base, lr=two_digits(0.1 * lr)), first.line, epochs, cost)
 
 
 def _bolder(
@@ -244,10 +256,11 @@ def _bolder(
     for line in lines.lower:
         yield _made(replace(base, lr=lr), line, epochs, cost)
         yield _made(replace(base, lr=lr), line, 2 * epochs, cost)
-    yield _made(replace(base, lr=lr, mixup=0.2), first.line, 2 * epochs, cost)
+    mixed = _made(replace(base, lr=lr, mixup=0.2), first.line, 2 * epochs, cost)
+    yield replace(mixed, changed=("mixup",))
 
 
-def _rate(rate: float) -> float:
+def two_digits(rate: float) -> float:
     """Returns a rate with two digits, so that a recipe reads well."""
     return float(f"{rate:.2g}")
 

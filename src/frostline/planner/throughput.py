@@ -206,7 +206,8 @@ def check_engine(case: PlanInputs, base: Classifier) -> None:
             f"float32 by {found.turn:.2g} across and {found.scale:.2g} along them (at most "
             f"{limit.turn:g} and {limit.scale:g}). {advice}"
         )
+    most = engines.TOLERANCE[base.engine.compute].turn
     case.console.detail(
         f"engine {base.engine.name}: agrees with float32 to {found.turn:.1%} on "
-        f"{len(batch)} images (at most {engines.TOLERANCE[base.engine.compute].turn:.0%})"
+        f"{len(batch)} {case.listing.nouns.row}s (at most {most:.0%})"
     )

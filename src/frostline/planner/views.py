@@ -2,11 +2,13 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 from frostline.base import files
 from frostline.images import augment
 from frostline.images.augment import CENTER, View, ViewPolicy
 from frostline.recipe import Recipe, Stage
+from frostline.recipe.schema import OF_PICTURES, OF_SOUNDS
 from frostline.sound import policies
 from frostline.training import examples
 
@@ -16,6 +18,14 @@ def policy_of(recipe: Recipe) -> ViewPolicy:
     if recipe.data.sound:
         return replace(policies.preset(recipe.views.preset), **recipe.views.policy())
     return replace(augment.preset(recipe.views.preset), **recipe.views.policy())
+
+
+def with_preset(recipe: Recipe, preset: str) -> Recipe:
+    """Returns a recipe with the views of a preset, every value written out."""
+    unset: dict[str, Any] = dict.fromkeys((*OF_PICTURES, *OF_SOUNDS))
+    plain = replace(recipe, views=replace(recipe.views, preset=preset, **unset))
+    values: dict[str, Any] = dict(vars(policy_of(plain)))
+    return replace(plain, views=replace(plain.views, **values))
 
 
 def view_of(content: str, epoch: int, recipe: Recipe, policy: ViewPolicy, before: int = 0) -> View:

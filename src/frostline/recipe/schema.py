@@ -25,7 +25,7 @@ OF_PICTURES = ("flip", "rotate", "shift", "shear", "zoom", "crop", "color", "fil
 OF_SOUNDS = ("shift", "gain", "noise", "masks")
 DEFAULT = "thaw"
 # What a search may be told to leave as it is.
-FIXED = ("line", "epochs", "lr")
+FIXED = ("line", "epochs", "lr", "suffix_lr", "weight_decay", "views", "head")
 TRACKERS = (
     "tensorboard",
     "aim",
@@ -275,7 +275,8 @@ class Search:
         candidates: At most so many, the probe not counted; 0 for as many as the time allows.
         folds: Of the cross-validation by which the probe is scored and candidates are compared,
             over the images of train and val; 0 for one where these are few, 1 for none.
-        fixed: What of the stage all candidates have in common: any of `line`, `epochs` and `lr`.
+        fixed: What all candidates have as the recipe has it: any of `line`, `epochs`, `lr`,
+            `suffix_lr` and `weight_decay` of the stage, `views` and `head`.
     """
 
     enabled: bool = False

@@ -38,17 +38,22 @@ def compose(
         name: A recipe's name or file; None for the default recipe.
         settings: As for `load`.
         given: As for `load`.
-        stage: Values of the recipe's only stage. A search keeps to what they say of its line, its
-            epochs and its learning rate, and varies the rest.
+        stage: Values of the recipe's only stage.
+
+    A search keeps to what is given of line, epochs, rates, weight decay, views and head, and varies
+    the rest.
 
     Raises:
         RecipeError: If `stage` has any keys and the recipe has no stage or several, or the recipe
             is not valid.
     """
-    if not stage:
-        return load(name or DEFAULT, settings, given)
     values, where = _values_of(name or DEFAULT)
-    _set_stage(values, where, stage)
+    if stage:
+        _set_stage(values, where, stage)
+    parts = [_PARTS[key] for key in given or {} if key in _PARTS]
+    fixed = [name for name in FIXED if name in parts or name in (stage or {})]
+    if fixed and values.get("search", {}).get("enabled"):
+        values["search"]["fixed"] = fixed
     return _with_settings(values, where, settings, given)
 
 
@@ -63,9 +68,6 @@ def _set_stage(values: dict[str, Any], where: str, stage: Mapping[str, Any]) -> 
             f"Write --set stages.0.{first}=VALUE."
         )
     stages[0] |= stage
-    fixed = [name for name in FIXED if name in stage]
-    if fixed and values.get("search", {}).get("enabled"):
-        values["search"]["fixed"] = fixed
 
 
 def load(name: str, settings: Iterable[str] = (), given: Mapping[str, Any] | None = None) -> Recipe:
@@ -313,4 +315,11 @@ def _list(item: Any, value: Any, at: str, problems: list[str]) -> tuple[Any, ...
     return tuple(item() if part is None else part for part in built)
 
 
+# What a search keeps to where a key is given.
+_PARTS = {
+    "views.preset": "views",
+    "head.spec": "head",
+    "head.pooling": "head",
+    "head.on": "head",
+}
 _TYPES = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}

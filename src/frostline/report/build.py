@@ -13,6 +13,7 @@ from frostline import recipe
 from frostline.base.errors import RunError
 from frostline.images import listing as listings
 from frostline.images.listing import Listing
+from frostline.images.nouns import Nouns, nouns_of
 from frostline.images.rows import shown_label
 from frostline.report import examples, facts, page, search
 from frostline.report.names import short_names
@@ -102,8 +103,11 @@ def notes_of(listing: Listing, names: Mapping[str, str]) -> list[str]:
 def _page(run: RunFolder) -> Page:
     scores, found = run.read_scores(), run.read_metrics()
     made = recipe.read(run.recipe)
+    nouns, tried = nouns_of(made.data.sound), search.count(run.read_search())
     plan, history = run.read_plan(), run.read_history()
-    listing = _with_notes(listings.read_csv(run.listing), plan.get("pictures", {}))
+    listing = _with_notes(
+        replace(listings.read_csv(run.listing), noun=nouns.term), plan.get("pictures", {})
+    )
     rows = read_rows(run.predictions)
     about = run_about.read(run)
     names = short_names([*(row.path for row in listing.rows), *(row["path"] for row in rows)])
@@ -117,17 +121,18 @@ def _page(run: RunFolder) -> Page:
     return Page(
         title=run.path.resolve().name,
         byline=facts.byline(about),
-        besides=_besides(found),
+        besides=_besides(found, nouns),
         parts=parts_of(scores, rows, names, listing.several),
         mistakes=examples.mistakes(rows, names, listing.several),
-        warnings=[*prices(stages, counts["val"]), *worrying],
-        remarks=[*choices(stages, counts, search.count(run.read_search())), *harmless],
+        warnings=[*prices(stages, counts["val"], nouns.plain), *worrying],
+        remarks=[*choices(stages, counts, tried, nouns.plain), *harmless],
         stages=stages,
         search=run.read_search(),
         history=history,
         trained=Counter(tag for row in listing.of("train") for tag in listing.tags(row)),
         views=run.views.read_bytes() if run.views.is_file() else b"",
         is_varied=_is_varied(made.views),
+        nouns=nouns,
         facts=facts.of_run(made, listing, plan, found, about),
     )
 
@@ -139,10 +144,10 @@ def _with_notes(listing: Listing, told: Mapping[str, Any]) -> Listing:
     return known.with_notes(told.get("notes", ()))
 
 
-def _besides(found: Mapping[str, Any]) -> list[str]:
+def _besides(found: Mapping[str, Any], nouns: Nouns) -> list[str]:
     crossed = found.get("cross_validation")
     return [
-        *([cross_validated(crossed)] if crossed else []),
+        *([cross_validated(crossed, nouns.term)] if crossed else []),
         *over_seeds(found.get("seeds", {"seeds": []})),
     ]
 

@@ -6,6 +6,7 @@ from typing import Any
 from frostline import recipe
 from frostline.base.files import write_text
 from frostline.base.paths import without_folders
+from frostline.images.nouns import nouns_of
 from frostline.networks import folder_config
 from frostline.networks.folder_config import ModelFolder
 from frostline.report import facts
@@ -15,7 +16,7 @@ from frostline.scores.sentences import doubts, has_several, verdict
 _USE = """\
 ## Use
 
-    frostline predict PATH picture.jpg
+    frostline predict PATH {what}
 """
 _TIMM = """\
     model = timm.create_model("local-dir:PATH", pretrained=True).eval()
@@ -45,12 +46,15 @@ def write(run: RunFolder) -> None:
     made = recipe.read(run.recipe)
     labels = folder.config["label_names"]
     licence = folder.licence
-    front = ["---", f"library_name: {folder.kind}", "pipeline_tag: image-classification"]
+    task = "audio" if made.data.sound else "image"
+    front = ["---", f"library_name: {folder.kind}", f"pipeline_tag: {task}-classification"]
     front += [f"license: {licence}"] if licence else []
     scores = run.read_scores()
     several = folder.block.get("targets") == "multilabel" or any(map(has_several, scores.values()))
     told = "Says which of" if several else "Tells"
-    which = "classes are in a picture" if several else "classes apart"
+    nouns = nouns_of(made.data.sound)
+    use = _USE.format(what=nouns.plain.upper())
+    which = f"classes are in a {nouns.plain}" if several else "classes apart"
     lines = [
         *front,
         "---",
@@ -67,11 +71,11 @@ def write(run: RunFolder) -> None:
         "",
         "## Scores",
         "",
-        *_sentences(scores),
+        *_sentences(scores, nouns.plain),
         "",
-        *_scores(scores, several),
+        *_scores(scores, several, nouns.term),
     ]
-    lines += ["", "The head was chosen on `val`; only `test` is free of that choice.", "", _USE]
+    lines += ["", "The head was chosen on `val`; only `test` is free of that choice.", "", use]
     lines.append(_use(folder))
     write_text(run.model / "README.md", "\n".join(lines))
 
@@ -84,16 +88,16 @@ def _use(folder: ModelFolder) -> str:
     return _MODULE.format(library=folder.kind, bare=note)
 
 
-def _sentences(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _sentences(scores: Mapping[str, Mapping[str, Any]], noun: str) -> list[str]:
     return [
-        f"On `{split}`: {' '.join([verdict(found), *doubts(found)])}"
+        f"On `{split}`: {' '.join([verdict(found), *doubts(found, noun=noun)])}"
         for split, found in scores.items()
     ]
 
 
-def _scores(scores: Mapping[str, Mapping[str, Any]], several: bool) -> list[str]:
+def _scores(scores: Mapping[str, Mapping[str, Any]], several: bool, term: str) -> list[str]:
     """Returns the table of scores as lines of Markdown."""
-    heads = ["split", "images", "exact match" if several else "accuracy", "95 % interval"]
+    heads = ["split", f"{term}s", "exact match" if several else "accuracy", "95 % interval"]
     heads += ["mAP"] if several else []
     rows = [[*heads, "log-loss", "macro F1"]]
     rows.append(["---"] * len(rows[0]))

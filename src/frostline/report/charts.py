@@ -167,6 +167,7 @@ def reliability_chart(
     bins: Sequence[Mapping[str, Any]],
     *,
     title: str,
+    of: str = "images",
     width_px: int = WIDTH_PX,
     height_px: int = 400,
 ) -> str:
@@ -178,6 +179,7 @@ def reliability_chart(
     Args:
         bins: What `frostline.scores.metrics.calibration` returns.
         title: What the chart shows, read out by screen readers.
+        of: What is counted.
         width_px: Width of the drawing.
         height_px: Height of the drawing.
 
@@ -197,9 +199,9 @@ def reliability_chart(
         _label(strip.left - 8, strip.top + 8, f"{most}", "end", "num"),
         _label(strip.left - 8, strip.bottom, "0", "end", "num"),
         _label((strip.left + strip.right) / 2, strip.bottom + 22, "confidence", "middle"),
-        _upright((strip.top + strip.bottom) / 2, "images"),
+        _upright((strip.top + strip.bottom) / 2, of),
     ]
-    told = "; ".join(_bin_told(row) for row in full) or "No images."
+    told = "; ".join(_bin_told(row) for row in full) or f"No {of}."
     return _svg(title, told, "".join(parts), width_px, height_px)
 
 

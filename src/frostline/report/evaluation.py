@@ -10,6 +10,7 @@ from pathlib import Path
 from frostline.base.errors import RunError
 from frostline.base.files import write_json, write_text
 from frostline.images.listing import Listing
+from frostline.images.nouns import PICTURES, Nouns
 from frostline.report import build, examples, facts, matrix, page
 from frostline.report.names import short_names
 from frostline.report.page import Page
@@ -79,13 +80,14 @@ def write(folder: Path, scored: ScoredSplit, listing: Listing, judge: Judge) -> 
     worrying, harmless = build.sorted_notes(build.notes_of(listing, names))
     html = page.render(
         Page(
-            title=f"{Path(listing.root).name or 'pictures'}, judged by {judge.name}",
+            title=f"{Path(listing.root).name or listing.nouns.plain + 's'}, judged by {judge.name}",
             byline=facts.byline(judge.about),
             parts=build.parts_of({split: scored.metrics}, rows, names, scored.several),
             mistakes=wrong,
-            warnings=[*seen_before(scored, judge), *worrying],
+            warnings=[*seen_before(scored, judge, listing.nouns), *worrying],
             remarks=harmless,
             trained=judge.counts,
+            nouns=listing.nouns,
             facts=_facts(scored, listing, judge),
         )
     )
@@ -95,13 +97,13 @@ def write(folder: Path, scored: ScoredSplit, listing: Listing, judge: Judge) -> 
     return folder / "report.html"
 
 
-def seen_before(scored: ScoredSplit, judge: Judge) -> list[str]:
+def seen_before(scored: ScoredSplit, judge: Judge, nouns: Nouns = PICTURES) -> list[str]:
     """Warns of pictures that the model was trained on: they say nothing of new ones."""
     count = sum(row.digest in judge.trained for row in scored.rows)
     if not count:
         return []
     were = "was" if count == 1 else "were"
-    said = f"{count:,} of these {len(scored.rows):,} pictures {were} trained on"
+    said = f"{count:,} of these {nouns.many(len(scored.rows))} {were} trained on"
     return [f"{said}: on new ones the model will be less right than this."]
 
 
@@ -117,7 +119,7 @@ def _facts(scored: ScoredSplit, listing: Listing, judge: Judge) -> list[tuple[st
     found = [
         ("command", facts.command(judge.about.command)),
         ("model", judge.name),
-        ("pictures", f"{len(scored.rows):,} ({scored.split})"),
+        (f"{listing.nouns.plain}s", f"{len(scored.rows):,} ({scored.split})"),
         ("left out", f"{left_out:,} file{'s' * (left_out != 1)}"),
         ("made with", facts.versions(judge.about)),
         ("files beside this page", "wrong.csv, predictions.csv, confusion as PNG and SVG"),

@@ -8,13 +8,11 @@ from frostline import recipe
 from frostline.base.paths import without_folders
 from frostline.images import listing as listings
 from frostline.images.listing import Listing
+from frostline.images.nouns import nouns_of
 from frostline.report.text import date
 from frostline.run.about import RunAbout
 
-_BESIDE = (
-    "predictions.csv (every picture), results.csv (every epoch), confusion and curves as PNG and "
-    "SVG, views.jpg"
-)
+_BESIDE = "results.csv (every epoch), confusion and curves as PNG and SVG, views.jpg"
 
 
 def of_run(
@@ -35,21 +33,22 @@ def of_run(
     """
     counts = [f"{len(listing.of(name)):,} {name}" for name in listings.SPLITS if listing.of(name)]
     took_s = plan.get("measured", {}).get("total_s")
+    noun = nouns_of(made.data.sound).plain
     facts = [
         ("command", _command(about)),
-        ("pictures", ", ".join(counts)),
+        (f"{noun}s", ", ".join(counts)),
         ("left out", _files(len(listing.problems))),
         ("recipe", made.about),
         ("network", without_folders(made.backbone.name)),
         ("head", f"{head(made.head)}, from {made.head.start}"),
         ("frost line", f"{plan['line']}: {plan['share_below']:.0%} of the work lies below it"),
         ("frozen layers unchanged", _frozen(plan, found)),
-        ("views", _views(made.views)),
+        ("views", _views(made.views, noun)),
         ("time for passes and epochs", f"{took_s:,.0f} s" if took_s is not None else ""),
         ("passes below the line", f"{plan['rows_computed']:,}"),
         ("engine", plan["engine"]),
         ("made with", versions(about)),
-        ("files beside this page", _BESIDE),
+        ("files beside this page", f"predictions.csv (every {noun}), {_BESIDE}"),
     ]
     return [(name, value) for name, value in facts if value]
 
@@ -87,10 +86,10 @@ def _files(count: int) -> str:
     return f"{count:,} file{'s' * (count != 1)}"
 
 
-def _views(views: recipe.Views) -> str:
+def _views(views: recipe.Views, noun: str) -> str:
     if views.live:
-        return "new ones of each training picture in every epoch"
-    return f"{views.count} of each training picture" if views.count > 1 else "center alone"
+        return f"new ones of each training {noun} in every epoch"
+    return f"{views.count} of each training {noun}" if views.count > 1 else "center alone"
 
 
 def _frozen(plan: Mapping[str, Any], found: Mapping[str, Any]) -> str:

@@ -1,5 +1,7 @@
 """The result of a run in a few plain sentences, from the run folder alone."""
 
+from frostline import recipe
+from frostline.images.nouns import nouns_of
 from frostline.images.rows import shown_label
 from frostline.report import build, examples
 from frostline.report.names import short_names
@@ -17,16 +19,16 @@ def result(run: RunFolder) -> list[str]:
         RunError: Where the run is unfinished or damaged.
     """
     rows, found = build.read_rows(run.predictions), run.read_metrics()
-    lines = []
+    lines, noun = [], nouns_of(recipe.read(run.recipe).data.sound).plain
     for split, scores in run.read_scores().items():
         several = "mean_average_precision" in scores
         truths = [row["label"] for row in rows if row["split"] == split]
         guess = guess_of(shown_label(label, several) for label in truths)
         lines.append(f"{_NAMED[split]}: {verdict(scores, guess)}")
-        lines += doubts(scores, guess)
+        lines += doubts(scores, guess, noun)
     images = found["val"]["n"] if "val" in found else 0
     several_seeds = over_seeds(found["seeds"]) if "seeds" in found else []
-    return [*lines, *prices(build.stages_of(run), images), *several_seeds]
+    return [*lines, *prices(build.stages_of(run), images, noun), *several_seeds]
 
 
 def mistakes(run: RunFolder) -> tuple[int, str]:

@@ -133,7 +133,7 @@ def _bars(axes: "Axes", counts: np.ndarray, labels: list[str]) -> None:
     axes.set_yticks(places, labels)
     axes.invert_yaxis()
     axes.xaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
-    axes.set_xlabel("pictures")
+    axes.set_xlabel("how many")
     axes.grid(False, axis="y")
     below = -0.45 / _frame(labels, several=True).height
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, below), ncols=3)

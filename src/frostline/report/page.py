@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from frostline.base import files
+from frostline.images.nouns import PICTURES, SOUNDS, Nouns
 from frostline.images.thumbnails import inline
 from frostline.report import gallery
 from frostline.report.charts import reliability_chart
@@ -62,6 +63,7 @@ class Page:
         trained: How many training pictures each class has; None where nothing tells.
         views: A sheet of what the network was fed, as a JPEG; empty where there is none.
         is_varied: Whether training saw the pictures in varied views.
+        nouns: What those that are classified are called.
         facts: What the run was made of, as names and values, in the order to show them.
     """
 
@@ -78,6 +80,7 @@ class Page:
     trained: Mapping[str, int] | None = None
     views: bytes = b""
     is_varied: bool = True
+    nouns: Nouns = PICTURES
     facts: Sequence[tuple[str, str]] = ()
 
 
@@ -86,12 +89,13 @@ def render(page: Page) -> str:
 
     It loads nothing; pictures that cannot be read are said to be missing.
     """
-    doubtful = [doubt for part in page.parts for doubt in doubts(part.scores, part.guess)]
+    noun = page.nouns.plain
+    doubtful = [doubt for part in page.parts for doubt in doubts(part.scores, part.guess, noun)]
     sections = [
         ("mistakes", "What it gets wrong", _mistakes(page)),
         *(part for split in page.parts for part in _split_sections(page, split)),
         ("training", "How training went", training(page.history, page.stages, page.search)),
-        ("views", "What the network was shown", _views(page.views, page.is_varied)),
+        ("views", "What the network was shown", _views(page.views, page.is_varied, page.nouns)),
         ("facts", "Facts", _facts(page)),
     ]
     sections = [one for one in sections if one[2]]
@@ -192,9 +196,9 @@ def _navigation(sections: Sequence[tuple[str, str, str]]) -> str:
 def _mistakes(page: Page) -> str:
     n = sum(int(part.scores["n"]) for part in page.parts)
     if not page.mistakes:
-        return f"<p>Nothing: all {n:,} pictures are right.</p>" if n else ""
+        return f"<p>Nothing: all {page.nouns.many(n)} are right.</p>" if n else ""
     count = len(page.mistakes)
-    many = "1 picture" if count == 1 else f"{count:,} pictures"
+    many = page.nouns.many(count)
     first = ", those it is surest of first" if count > 1 else ""
     hint = "Where the model is very sure, look at the label too."
     return f"<p>{many} of {n:,}{first}. {hint}</p>\n{gallery.mistakes(page.mistakes)}"
@@ -207,25 +211,27 @@ def _split_sections(page: Page, part: SplitPart) -> list[tuple[str, str, str]]:
     heading = "What is missed, and what is said wrongly" if several else "What is taken for what"
     classes = ""
     if scores.get("per_class"):
-        classes = by_class(scores["per_class"], page.trained)
+        classes = by_class(scores["per_class"], page.trained, page.nouns.plain)
         if part.by_class:
-            classes += "\n<h3>Pictures of each class</h3>\n"
+            classes += f"\n<h3>{page.nouns.plain.capitalize()}s of each class</h3>\n"
             classes += gallery.classes(part.by_class, scores["per_class"])
     return [
-        (f"confusion-{name}", heading + on, _confusion(part, several)),
+        (f"confusion-{name}", heading + on, _confusion(part, several, page.nouns)),
         (f"classes-{name}", f"Class by class{on}", classes),
     ]
 
 
-def _confusion(part: SplitPart, several: bool) -> str:
+def _confusion(part: SplitPart, several: bool, nouns: Nouns) -> str:
     scores, shown = part.scores, ""
     if scores.get("confusion") and several:
-        shown = by_label(scores["confusion"], scores["labels"])
+        shown = by_label(scores["confusion"], scores["labels"], nouns.plain)
     elif scores.get("confusion"):
-        shown = confusion(dense_confusion(scores["confusion"]), list(scores["labels"]))
+        counts = dense_confusion(scores["confusion"])
+        shown = confusion(counts, list(scores["labels"]), nouns.plain)
     if not scores.get("calibration"):
         return shown
-    drawn = reliability_chart(scores["calibration"], title=f"Reliability on {part.name}")
+    title = f"Reliability on {part.name}"
+    drawn = reliability_chart(scores["calibration"], title=title, of=f"{nouns.term}s")
     return (
         f'<div class="row"><div>{shown}</div><div class="chart">'
         f"<h3>Can its percentages be believed?</h3><figure>{drawn}</figure>"
@@ -234,15 +240,26 @@ def _confusion(part: SplitPart, several: bool) -> str:
     )
 
 
-def _views(jpeg: bytes, is_varied: bool) -> str:
+_CAN_TELL = {
+    PICTURES: "Can a person tell the classes on these pictures? If not, the network cannot either.",
+    SOUNDS: "These are spectrograms: time runs to the right, pitch upwards, and what is loud is "
+    "bright. What tells the classes must be seen on them.",
+}
+_CHANGES = {
+    PICTURES: "turned, mirrored or cropped",
+    SOUNDS: "of sounds (time runs to the right, pitch upwards) moved, masked or drowned in noise",
+}
+
+
+def _views(jpeg: bytes, is_varied: bool, nouns: Nouns) -> str:
     if not jpeg:
         return ""
-    told = "Pictures of each class, as they are judged"
-    said = "Can a person tell the classes on these pictures? If not, the network cannot either."
+    told = f"{nouns.plain.capitalize()}s of each class, as they are judged"
+    said = _CAN_TELL[nouns]
     if is_varied:
         told += " and as they were varied in training"
         said = (
-            "Is anything on these pictures turned, mirrored or cropped in a way that makes it "
+            f"Is anything on these pictures {_CHANGES[nouns]} in a way that makes it "
             "another class, or hides what tells it? Then vary less: <code>--augment light</code>."
         )
     return (
@@ -294,6 +311,6 @@ def _measures(parts: Sequence[SplitPart]) -> str:
         for part in parts
     ]
     low_is_good = ", ".join(name for key, name in measures if key in _LOW_IS_GOOD)
-    caption = "Intervals are Wilson's, at 95 %; where pictures have groups, by group."
+    caption = "Intervals are Wilson's, at 95 %; where there are groups, by group."
     caption += f" Lower is better: {low_is_good}." if low_is_good else ""
     return make_table(heads, rows, caption)

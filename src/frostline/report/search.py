@@ -7,6 +7,11 @@ from frostline.report.tables import make_table
 from frostline.report.text import escape, number
 from frostline.scores.sentences import percent
 
+_REFINED = (
+    "After the list, the best so far with one thing changed takes its place only where it is "
+    "better by more than the luck of so many tries."
+)
+
 
 def candidates(found: Mapping[str, Any] | None) -> str:
     """Shows the probe and every candidate with its scores; nothing where none was tried.
@@ -30,6 +35,8 @@ def candidates(found: Mapping[str, Any] | None) -> str:
         heads, rows = _without_half([heads])[0], _without_half(rows)
     rule = str(found.get("rule", ""))
     caption = f"Which is taken: {rule}." if rule else ""
+    if any("of" in one for one in found["candidates"]):
+        caption += f" {_REFINED}"
     return f"<h3>What was tried</h3>\n{make_table(heads, rows, caption)}"
 
 

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
+from frostline.images.nouns import PICTURES, Nouns
 from frostline.model.predict import Prediction
 from frostline.report import text
 from frostline.report.examples import SURE
@@ -18,7 +19,11 @@ _SIDE_PX = 200
 
 
 def render(
-    said: Sequence[Prediction], title: str, byline: Sequence[str] = (), unsure: float = SURE
+    said: Sequence[Prediction],
+    title: str,
+    byline: Sequence[str] = (),
+    unsure: float = SURE,
+    nouns: Nouns = PICTURES,
 ) -> str:
     """Returns the page: the unsure pictures first, then class by class, the least sure first.
 
@@ -27,6 +32,7 @@ def render(
         title: The heading, such as the name of the run.
         byline: When and with what it was made, a few words each.
         unsure: Below this sureness, a picture is unsure.
+        nouns: What those that are classified are called.
 
     Returns:
         The page. It loads nothing; pictures that cannot be read are said to be missing.
@@ -45,12 +51,12 @@ def render(
     sections += sorted(by_class.items(), key=lambda item: (-len(item[1]), item[0]))
     sections = [section for section in sections if section[1]]
     left = len(ranked) - len(shown)
-    cut = f"<p>The {left:,} surest pictures are left out here.</p>" if left else ""
+    cut = f"<p>The {left:,} surest {nouns.plain}s are left out here.</p>" if left else ""
     byline_html = f'<p class="byline">{" · ".join(map(escape, byline))}</p>' if byline else ""
     lead = sentence(summary_of([one.labels for one in read], _unsure(read, unsure), unsure))
     body = [
         f"<header><h1>{escape(title)}</h1>{byline_html}",
-        f'<p class="lead"><b>{len(said):,} picture{"s" * (len(said) != 1)}</b> {lead}</p>{cut}',
+        f'<p class="lead"><b>{nouns.many(len(said))}</b> {lead}</p>{cut}',
         _navigation(sections),
         "</header><main>",
         *(_section(number, *section, names) for number, section in enumerate(sections)),

@@ -103,12 +103,13 @@ def _stage(
     )
 
 
-def prices(stages: Sequence[StageResult], n: int) -> list[str]:
+def prices(stages: Sequence[StageResult], n: int, noun: str = "picture") -> list[str]:
     """Names the stages that were kept though their probabilities are worse than before.
 
     Args:
         stages: From `results`.
         n: How many pictures validation has.
+        noun: What one of them is called.
     """
     found = []
     for one in stages:
@@ -116,7 +117,7 @@ def prices(stages: Sequence[StageResult], n: int) -> list[str]:
         if not one.kept or None in losses or one.loss_after <= _WORSE * one.loss_before:  # type: ignore[operator]
             continue
         more = round(((one.after or 0) - (one.before or 0)) * n)
-        gain = f"{more} more of {n:,} pictures right" if more > 0 else "no more pictures right"
+        gain = f"{more} more of {n:,} {noun}s right" if more > 0 else f"no more {noun}s right"
         found.append(
             f"{one.name.capitalize()} was kept for {gain}, but its probabilities got worse "
             f"(log-loss {one.loss_before:.3f} before, {one.loss_after:.3f} after): "
@@ -126,7 +127,10 @@ def prices(stages: Sequence[StageResult], n: int) -> list[str]:
 
 
 def choices(
-    stages: Sequence[StageResult], images: Mapping[str, int], candidates: int = 0
+    stages: Sequence[StageResult],
+    images: Mapping[str, int],
+    candidates: int = 0,
+    noun: str = "picture",
 ) -> list[str]:
     """Says what was chosen on which pictures, and which score is free of it.
 
@@ -134,6 +138,7 @@ def choices(
         stages: From `results`.
         images: How many pictures each split has.
         candidates: How many a search tried beside the probe.
+        noun: What one of them is called.
     """
     fit, said = "the penalty of the first fit", []
     on_val = [fit] if _probed_on(stages, "val") else []
@@ -142,13 +147,13 @@ def choices(
     if any(one.number and one.scored_on for one in stages):
         on_val += ["the epoch taken of each stage", "whether a stage is kept"]
     if _probed_on(stages, "cv"):
-        said.append(f"Chosen by cross-validation among the training pictures: {fit}.")
+        said.append(f"Chosen by cross-validation among the training {noun}s: {fit}.")
     if on_val and images.get("val"):
         said.append(
-            f"Chosen on the {images['val']:,} val pictures: {', '.join(on_val)}. "
+            f"Chosen on the {images['val']:,} val {noun}s: {', '.join(on_val)}. "
             "Their score is therefore a little too kind."
         )
-        free = "Nothing was chosen on the test pictures: their score is free of that."
+        free = f"Nothing was chosen on the test {noun}s: their score is free of that."
         keep = "A score free of that needs a test set: --test 0.2, or a folder test/."
         said.append(free if images.get("test") else keep)
     return said

@@ -75,6 +75,7 @@ max-height:10rem;white-space:nowrap;overflow:hidden;text-overflow:ellipsis;displ
 figure{margin:0}figcaption{font-size:.875rem;line-height:1.4}
 .thumbs{display:grid;grid-template-columns:repeat(auto-fill,minmax(10.5rem,1fr));
 gap:1.25rem 1rem;margin:1rem 0;padding:0;list-style:none}
+audio{display:block;width:100%;min-width:0;height:2rem;margin-top:.25rem}
 .thumbs b{color:var(--ink)}.chance{white-space:nowrap}.name{font-size:.8rem}
 .thumbs img,.thumbs .missing{display:block;width:100%;height:auto;aspect-ratio:1;
 object-fit:contain;background:var(--soft);margin-bottom:.4rem}

@@ -22,7 +22,9 @@ _SHARES_SHOWN = 8
 
 
 def by_class(
-    per_class: Mapping[str, Mapping[str, Any]], trained: Mapping[str, int] | None = None
+    per_class: Mapping[str, Mapping[str, Any]],
+    trained: Mapping[str, int] | None = None,
+    noun: str = "picture",
 ) -> str:
     """Shows each class's numbers, the worst class first.
 
@@ -30,6 +32,7 @@ def by_class(
         per_class: As in `metrics.json`. Where the classes have an average precision, that says
             which is worst, and their f1 otherwise.
         trained: How many training pictures each class has; left out where None.
+        noun: What one of those that are counted is called.
     """
     ranked = any("average_precision" in row for row in per_class.values())
     parts = ["average_precision"] if ranked else []
@@ -53,38 +56,42 @@ def by_class(
     heads = ["class", *seen, "found", "recall", "95 % interval"]
     heads += [part.replace("_", " ") for part in reversed(parts[:-1])]
     words = (
-        "Recall: the share of a class's pictures that are found. Precision: how often it is right "
+        f"Recall: the share of a class's {noun}s that are found. Precision: how often it is right "
         "where it says this class."
     )
-    words += " n/a: no such picture, or never predicted." if "n/a" in str(rows) else ""
+    words += f" n/a: no such {noun}, or never predicted." if "n/a" in str(rows) else ""
     return make_table(heads, rows, words, tall=True)
 
 
-def by_label(counts: Sequence[Sequence[Sequence[int]]], labels: Sequence[str]) -> str:
+def by_label(
+    counts: Sequence[Sequence[Sequence[int]]], labels: Sequence[str], noun: str = "picture"
+) -> str:
     """Shows how often each of several labels is right and wrong, the most mistaken first.
 
     Args:
         counts: `[c, 2, 2]`, for each label `[[tn, fp], [fn, tp]]`.
         labels: The names of the c labels.
+        noun: What one of those that are counted is called.
     """
     rows = []
     for name, ((tn, fp), (fn, tp)) in zip(labels, counts, strict=True):
         rows.append((fn + fp, [escape(name), *map(number, (tp, fn, fp, tn))]))
     rows.sort(key=operator.itemgetter(0), reverse=True)
     heads = ["class", "found", "missed", "said wrongly", "rightly not said"]
-    words = "Pictures. Those that show the class are found or missed."
+    words = f"{noun.capitalize()}s. Those of the class are found or missed."
     return make_table(heads, [cells for _, cells in rows], words, tall=True)
 
 
-def confusion(counts: np.ndarray[Any, Any], labels: list[str]) -> str:
+def confusion(counts: np.ndarray[Any, Any], labels: list[str], noun: str = "picture") -> str:
     """Shows how often each class is taken for each, as a matrix or a list of the worst.
 
     Args:
         counts: `[c, c]`, rows the truth, columns the prediction.
         labels: The names of the c classes.
+        noun: What one of those that are counted is called.
     """
     if len(labels) > MATRIX_CLASSES:
-        return _worst_confusions(counts, labels)
+        return _worst_confusions(counts, labels, noun)
     upright = len(labels) > 6 or max(map(len, labels)) > 12
     heads = "".join(
         f'<th scope="col" title="{escape(name)}">'
@@ -99,7 +106,8 @@ def confusion(counts: np.ndarray[Any, Any], labels: list[str]) -> str:
         )
         rows.append(f'<tr><th scope="row" title="{escape(name)}">{escape(name)}</th>{cells}</tr>')
     kind = "matrix many" if len(labels) > 12 else "matrix"
-    return '<p class="dim">Pictures: a row is the truth, a column what it is taken for.</p>' + _box(
+    said = f"{noun.capitalize()}s: a row is the truth, a column what it is taken for."
+    return f'<p class="dim">{said}</p>' + _box(
         f'<table class="{kind}"><thead><tr><td></td>{heads}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table>",
         "Confusion matrix",
@@ -118,7 +126,7 @@ def _cell(count: int, total: int, is_right: bool, classes: int) -> str:
     return f'<td class="{kind}" style="--a:{shade:.2f}">{count}{small}</td>'
 
 
-def _worst_confusions(counts: np.ndarray[Any, Any], labels: list[str]) -> str:
+def _worst_confusions(counts: np.ndarray[Any, Any], labels: list[str], noun: str) -> str:
     wrong = counts.copy()
     np.fill_diagonal(wrong, 0)
     if not wrong.any():
@@ -135,7 +143,7 @@ def _worst_confusions(counts: np.ndarray[Any, Any], labels: list[str]) -> str:
         for i, j in pairs
     ]
     words = f"The {len(rows)} most frequent of {np.count_nonzero(wrong)} confusions."
-    heads = ["truth", "taken for", "pictures", "of its class"]
+    heads = ["truth", "taken for", f"{noun}s", "of its class"]
     return make_table(heads, rows, words, text_columns=2)
 
 

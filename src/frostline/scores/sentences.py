@@ -86,11 +86,12 @@ def verdict(found: Mapping[str, Any], guess: Guess | None = None) -> str:
     return f"{said}."
 
 
-def cross_validated(found: Mapping[str, Any]) -> str:
+def cross_validated(found: Mapping[str, Any], term: str = "image") -> str:
     """Says how right the probe is where every picture was held out once, named for what it is.
 
     Args:
         found: What `metrics.json` holds under `cross_validation`.
+        term: What one of its files is called.
 
     Returns:
         Such as "10-fold cross-validation of the probe over all 60 images of train and val: 56
@@ -101,7 +102,7 @@ def cross_validated(found: Mapping[str, Any]) -> str:
     right = "with every label right" if found["several"] else "right"
     by_group = f", by {found['groups']:,} groups" if "groups" in found else ""
     return (
-        f"{found['folds']}-fold cross-validation of the {found['of']} over all {n:,} images of "
+        f"{found['folds']}-fold cross-validation of the {found['of']} over all {n:,} {term}s of "
         f"train and val: {round(accuracy * n):,} {right}, {percent(accuracy)} ({low} to "
         f"{high}{by_group})"
     )
@@ -122,15 +123,19 @@ def over_seeds(found: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def doubts(found: Mapping[str, Any], guess: Guess | None = None) -> list[str]:
+def doubts(
+    found: Mapping[str, Any], guess: Guess | None = None, noun: str = "picture"
+) -> list[str]:
     """Returns what a person must know before believing a score; nothing where all is well.
 
     Args:
         found: The scores of one split, as `metrics.json` holds them.
         guess: What a constant answer would come to; by default as `guess_from` finds it.
+        noun: What one of those that were scored is called.
     """
     guess = guess or guess_from(found)
-    return [*_against_guessing(found, guess), *_never_found(found.get("per_class", {}))]
+    missed = _never_found(found.get("per_class", {}), noun)
+    return [*_against_guessing(found, guess, noun), *missed]
 
 
 def _right(found: Mapping[str, Any]) -> str:
@@ -141,7 +146,7 @@ def _quoted(answer: str) -> str:
     return f"'{answer}'" if answer else "nothing"
 
 
-def _against_guessing(found: Mapping[str, Any], guess: Guess | None) -> list[str]:
+def _against_guessing(found: Mapping[str, Any], guess: Guess | None, noun: str) -> list[str]:
     # Where there is one answer only, always giving it is the whole task.
     if guess is None or guess.share == 1:
         return []
@@ -149,21 +154,21 @@ def _against_guessing(found: Mapping[str, Any], guess: Guess | None) -> list[str
     if found["accuracy"] <= guess.share:
         return [f"No better than guessing: {always} would be right as often or more."]
     if found["accuracy_ci95"][0] <= guess.share:
-        return [f"With {found['n']:,} pictures this cannot be told from guessing by {always}."]
+        return [f"With {found['n']:,} {noun}s this cannot be told from guessing by {always}."]
     return []
 
 
-def _never_found(per_class: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _never_found(per_class: Mapping[str, Mapping[str, Any]], noun: str) -> list[str]:
     missed = [(name, row["n"]) for name, row in per_class.items() if row["n"] and not row["recall"]]
     if not missed:
         return []
     if len(missed) == 1:
         name, count = missed[0]
-        many = f"None of the {count} pictures" if count > 1 else "The only picture"
+        many = f"None of the {count} {noun}s" if count > 1 else f"The only {noun}"
         return [f"{many} of {name!r} was {'not ' if count == 1 else ''}recognised."]
     shown = ", ".join(f"{name!r} ({count})" for name, count in missed[:_NAMED])
     more = f" and {len(missed) - _NAMED} more" if len(missed) > _NAMED else ""
-    return [f"Of {len(missed)} classes no picture was recognised: {shown}{more}."]
+    return [f"Of {len(missed)} classes no {noun} was recognised: {shown}{more}."]
 
 
 def counted(labels: Sequence[str], most: int = 8) -> str:

@@ -6,11 +6,12 @@ and the samples of a part do not depend on what else is read.
 """
 
 import math
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,17 @@ _AUDIBLE = 1e-8
 # Where MP3 is entered, mpg123 complains on standard error of what it lacks of the frames before,
 # though what comes out is right; so near the beginning it reads through.
 _READ_THROUGH_S = 10.0
+# Fewer or more samples a second are no sound, but a damaged header.
+_LOWEST_HZ, _HIGHEST_HZ = 100, 1_000_000
+# More would fill memory, a second of each at a time.
+_MOST_CHANNELS = 64
+# No codec stores more samples in a byte, not even of silence.
+_MOST_IN_A_BYTE = 8192
+# What writes WAV as a stream says that it has so many bytes, or more: nobody knew.
+_STREAMED_BYTES = 0x7FFF_0000
+_MOST_CHUNKS = 64
+# Sizes in headers are off by a little where nothing is missing.
+_SPARED_BYTES = 1024
 # libsndfile says so of a stream whose length nobody knows.
 _UNKNOWN = 1 << 60
 _CONVERT = "convert it to FLAC or WAV (ffmpeg -i {} out.flac)"
@@ -117,6 +129,8 @@ def read(path: str, start_s: float, count: int, rate_hz: int, is_lenient: bool =
     if own_hz == rate_hz:
         return mono
     resampled: Samples = soxr.resample(mono, own_hz, rate_hz, quality="HQ")
+    if not is_lenient and not np.isfinite(resampled).all():
+        raise Unreadable("holds values far too large for a sound")
     skipped = margin * rate_hz // own_hz
     return np.ascontiguousarray(resampled[skipped : skipped + count])
 
@@ -146,13 +160,21 @@ def _header(path: str) -> Header:
     soundfile, _ = _libraries()
     with Path(path).open("rb") as stream:
         _refuse(stream.read(512))
+        _refuse_cut(stream)
+        size = stream.seek(0, os.SEEK_END)
     with _opened(soundfile, path) as file:
-        frames, rate_hz = int(file.frames), int(file.samplerate)
+        frames, rate_hz, channels = int(file.frames), int(file.samplerate), int(file.channels)
         mode = f"{file.format}/{file.subtype}/{file.channels}"
     if frames <= 0:
         raise Unreadable("holds no samples")
     if frames >= _UNKNOWN:
         raise Unreadable("does not say how long it is: convert it to FLAC or WAV")
+    if channels > _MOST_CHANNELS:
+        raise Unreadable(f"has {channels} channels, and at most {_MOST_CHANNELS} are mixed")
+    if not _LOWEST_HZ <= rate_hz <= _HIGHEST_HZ:
+        raise Unreadable(f"damaged: its header says a rate of {rate_hz} Hz")
+    if frames > _MOST_IN_A_BYTE * size:
+        raise Unreadable(f"damaged: its {size:,} bytes cannot hold the {frames:,} samples it says")
     if frames / rate_hz < SHORTEST_S:
         told = "1 sample" if frames == 1 else f"{frames} samples"
         raise Unreadable(
@@ -173,6 +195,28 @@ def _refuse(start: bytes) -> None:
         raise Unreadable("a web page and not a sound: the download went wrong; fetch it again")
     if not (start.startswith((*_KNOWN_STARTS, _W64)) or _is_mpeg_frame(start)):
         raise Unreadable("not a sound that is read: convert it to FLAC or WAV")
+
+
+def _refuse_cut(stream: BinaryIO) -> None:
+    """Stops at a WAV file that ends before its samples do, of which libsndfile says nothing."""
+    stream.seek(0)
+    head, at = stream.read(12), 12
+    if head[:4] != b"RIFF" or head[8:] != b"WAVE":
+        return
+    size = stream.seek(0, os.SEEK_END)
+    for _ in range(_MOST_CHUNKS):
+        stream.seek(at)
+        chunk = stream.read(8)
+        length = int.from_bytes(chunk[4:], "little")
+        if len(chunk) < 8:
+            return
+        if chunk[:4] == b"data":
+            missing = at + 8 + length - size
+            if length < _STREAMED_BYTES and missing > _SPARED_BYTES:
+                told = f"{missing:,} of the {length:,} bytes of its samples are missing"
+                raise Unreadable(f"damaged or cut short: {told}")
+            return
+        at += 8 + length + length % 2
 
 
 def _is_mpeg_frame(start: bytes) -> bool:

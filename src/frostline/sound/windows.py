@@ -10,14 +10,10 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from frostline.base import files
 from frostline.images.rows import Listing, Row
 from frostline.images.spectrogram import Spectrogram
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 # A file that is longer by less than this share of a window is not worth another window.
 _SPARED = 0.1
@@ -101,27 +97,35 @@ def joined(windows: Listing, listing: Listing) -> Listing:
     return replace(windows, rows=tuple(rows), notes=tuple(notes))
 
 
-def pooled(
-    rows: Sequence[Row], probabilities: "Tensor", listing: Listing
-) -> "tuple[tuple[Row, ...], Tensor]":
-    """Returns files with the means over their windows, in the order of their first ones.
+def file_numbers(rows: Sequence[Row]) -> list[int] | None:
+    """Returns the number of each row's file, from 0 in the order of their first rows.
+
+    None where each row is a file of its own, as pictures are.
+    """
+    numbers: dict[str, int] = {}
+    found = [numbers.setdefault(window_of(row.path).path, len(numbers)) for row in rows]
+    return found if len(numbers) < len(rows) else None
+
+
+def file_count(rows: Sequence[Row]) -> int:
+    """Returns how many files windows are of."""
+    return len({window_of(row.path).path for row in rows})
+
+
+def files_of_rows(rows: Sequence[Row], listing: Listing) -> tuple[Row, ...]:
+    """Returns the files of windows, in the order of their first ones, with their split.
 
     Args:
         rows: Windows, or pictures, each of which is a file of its own.
-        probabilities: [n, classes].
         listing: The files.
     """
-    places: dict[str, list[int]] = {}
-    for at, row in enumerate(rows):
-        places.setdefault(window_of(row.path).path, []).append(at)
-    if list(places) == [row.path for row in rows]:
-        return tuple(rows), probabilities
+    firsts: dict[str, Row] = {}
+    for row in rows:
+        firsts.setdefault(window_of(row.path).path, row)
+    if list(firsts) == [row.path for row in rows]:
+        return tuple(rows)
     whole = {row.path: row for row in listing.rows}
-    found = [replace(whole[path], split=rows[own[0]].split) for path, own in places.items()]
-    means = probabilities.new_empty(len(places), probabilities.shape[1])
-    for at, own in enumerate(places.values()):
-        means[at] = probabilities[own].mean(0)
-    return tuple(found), means
+    return tuple(replace(whole[path], split=row.split) for path, row in firsts.items())
 
 
 def _windows(row: Row, window_s: float) -> Iterator[Row]:

@@ -32,6 +32,7 @@ SHARE = 0.005
 # Names in the file that differ from those of `TrainState`, which were once the same.
 _WEIGHTS = {"kept": "best_weights", "averaged": "averaged"}
 _IN_FILE = {"correct": "right"}
+_SCORES = ("first", "best", "last")
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def pack(
         for item in dataclasses.fields(state)
         if item.name not in _WEIGHTS.values()
     }
-    for name in ("first", "best"):
+    for name in _SCORES:
         scalars[name] = dataclasses.asdict(scalars[name]) if scalars[name] else None
     trained = [name for name, value in trainable.named_parameters() if value.requires_grad]
     return {"state": scalars, "trained": trained}, tensors
@@ -182,8 +183,8 @@ def unpack(
     optimizer.load_state_dict({**optimizer.state_dict(), "state": states})
     names = {in_file: name for name, in_file in _IN_FILE.items()}
     scalars = {names.get(key, key): value for key, value in found.facts["state"].items()}
-    for name in ("first", "best"):
-        scalars[name] = Score(**scalars[name]) if scalars[name] else None
+    for name in _SCORES:
+        scalars[name] = Score(**scalars[name]) if scalars.get(name) else None
     # Where they are compared with and loaded into what lies on the device.
     device = next(trainable.parameters()).device
     weights = {

@@ -58,6 +58,7 @@ def cross_validate(
     folds: int = 10,
     groups: Sequence[Hashable] | None = None,
     seed: int = 0,
+    files: Tensor | None = None,
 ) -> CrossValidated:
     """Says of each image what a probe that never saw it says.
 
@@ -72,6 +73,8 @@ def cross_validate(
         folds: How many; classes are spread evenly over them.
         groups: What images stay together; None for none.
         seed: Of the folds.
+        files: [n], on the CPU, the number of each row's file, where files are scored; they must
+            stay together.
 
     Raises:
         TrainingError: Where there are fewer images or groups than folds, or fewer than two folds,
@@ -79,7 +82,7 @@ def cross_validate(
     """
     fold = dealt.assign(targets, folds, groups, seed)
     with penalties.own_cores(targets.device) as cores:
-        examples = LabelledFeatures(sources.of(features), targets, kind, classes, cores)
+        examples = LabelledFeatures(sources.of(features), targets, kind, classes, cores, files)
         pairs = penalties.pairs_of(examples, fold)
         logits: dict[float, list[Tensor]] = {}
         rows: dict[float, list[Tried]] = {}

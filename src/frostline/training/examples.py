@@ -7,15 +7,30 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from frostline.scores import pooling
+
 Fetch = Callable[[Sequence[bytes]], Tensor]
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Row ids, and for each its target."""
+    """Row ids, and for each its target.
+
+    Attributes:
+        rows: n of them.
+        targets: [n] or [n, c].
+        files: [n], the number of the file that each row is a part of, as windows of sounds are;
+            None where each row is a file of its own.
+    """
 
     rows: tuple[bytes, ...]
     targets: Tensor
+    files: Tensor | None = None
+
+    @property
+    def count(self) -> int:
+        """How many files are scored."""
+        return pooling.count(len(self.rows), self.files)
 
 
 def batches(

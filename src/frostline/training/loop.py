@@ -90,6 +90,7 @@ class TrainState:
         averaged: The moving average of the weights; empty for none.
         finished: Whether the stage is over.
         scoring_s: What the last scoring on validation took.
+        last: The score after the last epoch that is done.
     """
 
     epoch: int = 1
@@ -106,6 +107,7 @@ class TrainState:
     averaged: dict[str, Tensor] = field(default_factory=dict)
     finished: bool = False
     scoring_s: float = 0.0
+    last: Score | None = None
 
 
 def step_count(images: int, settings: TrainSettings) -> int:
@@ -344,6 +346,7 @@ def _close(run: _Run, validation: Examples | None, state: TrainState) -> dict[st
             raise _loss_error(run, state)
         line |= {"val_loss": now.loss, "val_accuracy": now.accuracy}
         line |= {"val_scaled_loss": now.scaled_loss}
+        state.last = now
         is_end, select = state.step >= run.steps, settings.select
         is_due = select == "best" or is_end
         if is_due and (select == "end" or now.better_than(state.best)):

@@ -44,6 +44,15 @@ def loss(
     return each.mean()
 
 
+def losses(logits: Tensor, targets: Tensor, kind: str) -> Tensor:
+    """Returns the plain loss of each image, [n]; their mean is that of `loss`."""
+    if kind == "multiclass":
+        return functional.cross_entropy(logits, targets, reduction="none")
+    wanted = targets.to(logits.dtype).reshape(logits.shape)
+    each = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+    return each.reshape(len(logits), -1).mean(1)
+
+
 def correct(logits: Tensor, targets: Tensor, kind: str) -> int:
     """Returns how many images are classified rightly; with several labels, all of them."""
     if kind == "multiclass":

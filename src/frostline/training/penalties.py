@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from frostline.activations.engines.devices import threads
+from frostline.scores import pooling
 from frostline.training import features as sources
 from frostline.training import folds as dealt
 from frostline.training import logistic, objectives
@@ -56,6 +57,7 @@ class LabelledFeatures:
         kind: Of the targets; see `objectives`.
         classes: How many there are.
         cores: How many to use.
+        files: [n], on the CPU, the number of each row's file; None where each is one of its own.
     """
 
     features: Features
@@ -63,11 +65,17 @@ class LabelledFeatures:
     kind: str
     classes: int
     cores: int
+    files: Tensor | None = None
 
     @property
     def scores(self) -> int:
         """How many a model gives for an image."""
         return 1 if self.kind == "binary" else self.classes
+
+    @cached_property
+    def count(self) -> int:
+        """How many files are scored."""
+        return pooling.count(len(self.targets), self.files)
 
     def only(self, mask: Tensor) -> "LabelledFeatures":
         """Returns those that a mask [n], on the CPU, chooses; held in memory where they are few."""
@@ -75,20 +83,23 @@ class LabelledFeatures:
         if math.prod(chosen.shape) * 4 <= sources.FLOAT32_BYTES:
             chosen = Held(sources.read(chosen))
         targets = self.targets[mask.to(self.targets.device)]
-        return replace(self, features=chosen, targets=targets)
+        files = None if self.files is None else self.files[mask]
+        return replace(self, features=chosen, targets=targets, files=files)
 
     @cached_property
     def part(self) -> "LabelledFeatures":
-        """A part of them with all classes alike; all where they are few."""
+        """A part of them with all classes alike, in whole files; all where they are few."""
         count, width = self.features.shape
         wanted = min(max(_PART, _OF_EACH_CLASS * self.classes), _MOST_PART)
         most = min(wanted, max(1, sources.FLOAT32_BYTES // (4 * width)))
-        if count <= most:
+        parts = min(math.ceil(count / most), self.count)
+        if parts < 2:
             return self
         targets = self.targets
         if targets.ndim == 2:
             targets = (targets.argmax(1) + 1) * targets.any(1)
-        return self.only(dealt.assign(targets, math.ceil(count / most)) == 0)
+        files = None if self.files is None else self.files.tolist()
+        return self.only(dealt.assign(targets, parts, files) == 0)
 
     def space(self) -> Space:
         """Returns the coordinates of the weights."""
@@ -220,14 +231,14 @@ def pairs_of(examples: LabelledFeatures, fold: Tensor) -> list[Pair]:
 
 
 def pooled(rows: Sequence[Tried], pairs: Sequence[Pair], without: int | None = None) -> Tried:
-    """Returns what came of a C over the images of all folds together.
+    """Returns what came of a C over the images, or files, of all folds together.
 
     Args:
         rows: Of each fold.
         pairs: The folds.
         without: A fold that does not count.
     """
-    counts = [0 if k == without else len(out.targets) for k, (_, out) in enumerate(pairs)]
+    counts = [0 if k == without else out.count for k, (_, out) in enumerate(pairs)]
     total = sum(counts)
     loss = math.fsum(n * row.loss for n, row in zip(counts, rows, strict=True)) / total
     right = math.fsum(n * row.accuracy for n, row in zip(counts, rows, strict=True)) / total
@@ -253,8 +264,12 @@ def score(path: Path, c: float, examples: LabelledFeatures) -> Tried:
 def scored(c: float, said: Iterable[Tensor], examples: LabelledFeatures) -> Tried:
     """Scores logits that come block by block, in order; see `score`."""
     loss, right, start = 0.0, 0, 0
+    truths = pooling.first(examples.targets, examples.files)
+    if examples.files is not None:
+        said = [pooling.logits(torch.cat(list(said)), examples.files, examples.kind)]
+        truths = truths.cpu()
     for block in said:
-        targets = examples.targets[start : start + len(block)]
+        targets = truths[start : start + len(block)]
         start += len(block)
         loss += objectives.loss(block, targets, examples.kind).item() * len(block)
         right += objectives.correct(block, targets, examples.kind)

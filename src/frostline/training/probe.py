@@ -21,7 +21,8 @@ FOLDS = 5
 # With more images than this, one fold is held out instead of each in turn.
 _MOST_IN_FOLDS = 5_000
 
-Split = tuple[Tensor | Features, Tensor]
+# Features, targets, and the numbers of the rows' files, as `LabelledFeatures` has them.
+Split = tuple[Tensor | Features, Tensor] | tuple[Tensor | Features, Tensor, Tensor | None]
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ def fit(
 
     Args:
         train: Features [n, d], of any float type, in memory or block by block, and targets, as
-            the kind asks.
+            the kind asks; and where C is chosen by the scores of files, the number of each
+            row's, [n], on the CPU.
         val: Likewise; None chooses C by cross-validation within `train` instead.
         classes: How many there are.
         kind: Of the targets; see `objectives`.
@@ -77,16 +79,21 @@ def fit(
         TrainingError: Where a feature is not finite.
     """
     with penalties.own_cores(train[1].device) as cores:
-        examples = LabelledFeatures(sources.of(train[0]), train[1], kind, classes, cores)
+        examples = _labelled(train, kind, classes, cores)
         path = examples.path(examples.space())
         if inverse_penalty is not None:
             return Probe(*path.at(inverse_penalty), inverse_penalty, (), "")
         if val is None:
             best, tried, chosen_on = _cross_validated(examples, groups)
         else:
-            held_out = LabelledFeatures(sources.of(val[0]), val[1], kind, classes, cores)
+            held_out = _labelled(val, kind, classes, cores)
             (best, tried), chosen_on = _validated(path, examples, held_out), "val"
         return Probe(*path.at(best), best, tuple(sorted(tried)), chosen_on)
+
+
+def _labelled(split: Split, kind: str, classes: int, cores: int) -> LabelledFeatures:
+    features, targets, *files = split
+    return LabelledFeatures(sources.of(features), targets, kind, classes, cores, *files)
 
 
 def _validated(
@@ -114,10 +121,10 @@ def _cross_validated(
 ) -> tuple[float, Sequence[Tried], str]:
     """Chooses C by cross-validation, of many images on one fold; tells all, and on what, too."""
     first = penalties.first_step(examples.features.shape[1])
-    units = len(set(groups)) if groups is not None else len(examples.targets)
+    units = len(set(groups)) if groups is not None else examples.count
     if units < 2:
         only = Tried(penalties.c_of(first), 0.0, 0.0)
-        return only.inverse_penalty, [only], "no images:"
+        return only.inverse_penalty, [only], "nothing:"
     folds = min(FOLDS, units)
     fold = dealt.assign(examples.targets, folds, groups)
     if len(fold) > _MOST_IN_FOLDS:

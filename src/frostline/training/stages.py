@@ -140,7 +140,7 @@ def _train_epochs(
             scores_next = False
             if parts.most != least:
                 least = parts.most
-                progress.console.say(f"Memory ran out: {least} pictures at a time, added up")
+                progress.console.say(f"Memory ran out: {least} at a time, added up")
             if line is None:
                 mean = state.loss_sum / state.seen
                 bar.advance(1, f"loss {mean:.4f}, accuracy {state.correct / state.seen:.4f}")

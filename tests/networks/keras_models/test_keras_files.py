@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from frostline.base.errors import BackboneError, WeightsError
+from frostline.networks.keras import labels
 from frostline.networks.keras.files import open_file
 from keras_twin import BOUND, keras, keras_says, shaken
 
@@ -99,6 +100,24 @@ def test_every_kind_of_file_gives_what_keras_gives(
     assert network.preprocessing.mean == (0.0, 0.0, 0.0)
     assert [note.split()[0] for note in network.notes] == ["RandomFlip"]
     assert network.module.get_submodule("sep.depthwise") is not None
+
+
+def test_a_table_of_classes_is_read_in_the_order_of_its_index(tmp_path: Path) -> None:
+    path = tmp_path / "yamnet_class_map.csv"
+    path.write_text('index,mid,display_name\n1,/m/1,"Speech, of a child"\n0,/m/0,Bark\n')
+    assert labels.beside(tmp_path / "yamnet.tflite") == path
+    assert labels.beside(tmp_path / "yamnets.tflite") is None
+    assert labels.read(path) == ("Bark", "Speech, of a child")
+    for text, message in (
+        ("index,display_name\n0,a\n2,b\n", "index must count from 0, each number once"),
+        ("mid,name\n0,a\n", "must have the columns index and display_name"),
+        ("index,display_name\n0\n", "must have the columns index and display_name"),
+        ("index,display_name\nx,a\n", "must have the columns index and display_name"),
+        ("", "index must count from 0"),
+    ):
+        path.write_text(text)
+        with pytest.raises(BackboneError, match=message):
+            labels.read(path)
 
 
 def test_labels_come_along_where_they_lie_beside(model: Any, tmp_path: Path) -> None:

@@ -2,10 +2,13 @@
 
 import argparse
 import collections
+import io
 import pickle
 import random
+import re
 import shutil
 import struct
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -143,15 +146,55 @@ _EXTREMES = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 1 << 24, 0x7FFFFFFF, 0xFFFFFFFF)
 _LONG_EXTREMES = (1 << 32, 1 << 40, (1 << 63) - 1, 1 << 63, (1 << 64) - 1)
 
 
+# What a name from a file might be, to lead elsewhere or to be run.
+_HOSTILE = (
+    "../../../../../../tmp/frostline-hostile",
+    "/etc/passwd",
+    "file:///etc/passwd",
+    "x'); __import__('os').system('touch /tmp/frostline-hostile') #",
+    'x"]; open("/tmp/frostline-hostile", "w") #',
+    "cos\nsystem\n(S'touch /tmp/frostline-hostile'\ntR.",
+    "\n\nin a line of its own",
+    "%s{0}{x.__class__}",
+)
+_NAME = re.compile(rb"[\w./:-]{4,}")
+_WAYS = ("flip", "flip", "cut", "number", "number", "long", "zero", "drop", "twice", "swap")
+
+
 def _mutated(data: bytes, random_: random.Random) -> tuple[str, bytes]:
+    if data[:4] == b"PK\3\4" and random_.random() < 0.5:
+        return _with_member(data, random_)
+    if random_.random() < 0.15 and (names := list(_NAME.finditer(data))):
+        return _with_name(data, random_.choice(names), random_)
+    return _with_bytes(data, random_)
+
+
+def _with_member(data: bytes, random_: random.Random) -> tuple[str, bytes]:
+    """Damages what one file in an archive holds, so that its checksum holds."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(made, "w") as new:
+        chosen = random_.choice([one for one in old.infolist() if one.file_size])
+        for one in old.infolist():
+            held = old.read(one)
+            if one is chosen:
+                done, held = _mutated(held, random_)
+            new.writestr(one, held)
+    return f"{chosen.filename}: {done}", made.getvalue()
+
+
+def _with_name(data: bytes, old: re.Match[bytes], random_: random.Random) -> tuple[str, bytes]:
+    """Puts a hostile name in a name's place, as long as it was: lengths beside it hold."""
+    name = random_.choice(_HOSTILE).encode()[: len(old[0])].ljust(len(old[0]), b"x")
+    return f"{old[0]!r} becomes {name!r}", data[: old.start()] + name + data[old.end() :]
+
+
+def _with_bytes(data: bytes, random_: random.Random) -> tuple[str, bytes]:
     held = bytearray(data)
     at = random_.randrange(len(held))
     # Headers come first, or last: half of all hits go there.
     edge = min(256, len(held))
     at = random_.choice((at, random_.randrange(edge), len(held) - 1 - random_.randrange(edge)))
-    way = random_.choice(
-        ("flip", "flip", "cut", "number", "number", "long", "zero", "drop", "twice")
-    )
+    way = random_.choice(_WAYS)
     if way == "flip":
         for _ in range(random_.choice((1, 1, 2, 8))):
             held[min(len(held) - 1, at + random_.randrange(16))] ^= 1 << random_.randrange(8)
@@ -165,6 +208,10 @@ def _mutated(data: bytes, random_: random.Random) -> tuple[str, bytes]:
         held[at : at + random_.randrange(1, 64)] = bytes(random_.randrange(1, 64))
     elif way == "drop":
         del held[at : at + random_.randrange(1, 32)]
+    elif way == "swap":
+        size, other = random_.choice((4, 16, 64)), random_.randrange(len(held))
+        first, second = held[at : at + size], held[other : other + size]
+        held[at : at + size], held[other : other + size] = second, first
     else:
         held[at:at] = held[max(0, at - random_.randrange(1, 64)) : at]
     return f"{way} at {at}", bytes(held)

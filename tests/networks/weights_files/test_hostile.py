@@ -1,18 +1,22 @@
 """Damaged and hostile files of every format are refused or read: no code, no hang, no way out."""
 
 import json
+import os
 import random
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from frostline.base.errors import WeightsError
+from frostline.networks import catalog
 from frostline.networks.weights_files import guarded, look
-from networks.weights_files.makers import IN_HDF5, MAKERS, make, mutants
+from networks.weights_files import bounded, openers
+from networks.weights_files.makers import FILES, IN_HDF5, MAKERS, make, mutants
 
 READING = Path(__file__).resolve().parent / "reading.py"
 MEMORY_BYTES = 768 << 20
@@ -80,6 +84,56 @@ def test_three_hundred_damaged_files_of_each_kind_are_refused_or_read(
     kind: str, tmp_path: Path
 ) -> None:
     print(kind, check(kind, tmp_path / "mutants", 300))  # noqa: T201
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sizes of processes are read from /proc")
+@pytest.mark.parametrize("kind", openers.NETWORKS)
+def test_thirty_damaged_networks_of_each_kind_are_refused_or_opened(
+    kind: str, tmp_path: Path
+) -> None:
+    work = openers.opener(kind)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(guarded, "check", look.inspect)
+        work(make(kind, tmp_path / "whole"))
+        made = list(mutants(kind, tmp_path / "mutants", 30, seed=1))
+        before = snapshot(tmp_path / "mutants")
+        done = bounded.run(work, [path for _, path in made])
+    for (what, _), one in zip(made, done, strict=True):
+        assert one.kind != "broke", f"{what}: {one.said}"
+        # A process apart is lost first, where the HDF5 library crashes.
+        assert one.kind != "died" or kind in IN_HDF5, f"{what}: {one.said}"
+        assert one.bytes < 1 << 30
+    assert snapshot(tmp_path / "mutants") == before
+    assert {"read", "refused"} <= {one.kind for one in done}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sizes of processes are read from /proc")
+def test_what_no_file_may_do_is_noticed(tmp_path: Path) -> None:
+    acts: dict[str, Callable[[Path], object]] = {
+        "broke: os.system": lambda path: os.system("true"),
+        "broke: opens /": lambda path: Path("/run/x").read_bytes(),
+        "broke: opens to write": lambda path: path.write_text("x"),
+        "broke: MemoryError": lambda path: bytearray(2 << 30),
+        "broke: Traceback": lambda path: 1 / 0,
+        "died: SIGKILL": lambda path: os.kill(os.getpid(), signal.SIGKILL),
+        "refused: bad file": lambda path: look.inspect(path / "bad\nfile"),
+        "read: ": lambda path: None,
+    }
+    for what, act in acts.items():
+        one, other = bounded.run(act, [tmp_path / "a", tmp_path / "b"])
+        kind, _, start = what.partition(": ")
+        assert one.kind == other.kind == kind, one
+        assert all(word in one.said for word in start.split()), one
+
+
+@pytest.mark.parametrize("name", ["model.h5", "model.keras"])
+def test_networks_in_hdf5_are_read_by_a_process_apart_first(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+    monkeypatch.setattr(guarded, "check", asked.append)
+    catalog.find(f"keras:{FILES / name}?mode=tf")
+    assert asked == [FILES / name]
 
 
 STRANGE = (

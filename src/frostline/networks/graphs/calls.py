@@ -144,7 +144,7 @@ def translate(
             if elsewhere is None:
                 told = str(error).removeprefix(f"{draft.where}: ") or type(error).__name__
                 raise UntranslatableError(
-                    f"{draft.where}: operation {node.name[:80]!r} ({node.op}): "
+                    f"{draft.where}: operation {node.name[:80]!r} ({' '.join(node.op.split())}): "
                     f"{' '.join(told.split())[:300]}"
                 ) from error
             _leave_holes(draft, node, values, title, elsewhere)
@@ -154,7 +154,9 @@ def translate(
 
 def counted(unknown: "Counter[str]") -> str:
     """Returns the names of operations with how often each is met."""
-    told = ", ".join(f"{op} ({count}×)" for op, count in unknown.most_common(_TOLD))
+    # Names from a file may hold line breaks.
+    counts = [(" ".join(op.split()), count) for op, count in unknown.most_common(_TOLD)]
+    told = ", ".join(f"{op} ({count}×)" for op, count in counts)
     return told + (f" and {len(unknown) - _TOLD} more" if len(unknown) > _TOLD else "")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from frostline.base.errors import BackboneError, WeightsError
-from frostline.networks.weights_files import formats
+from frostline.networks.weights_files import guarded
 from frostline.networks.weights_files.records import Tensor, WeightsFile
 
 Array = NDArray[Any]
@@ -90,7 +90,7 @@ def read(path: Path) -> KerasFile:
         BackboneError: Where it is another file.
         WeightsError: Where it is absent, damaged, or not safe to read.
     """
-    file = formats.open_file(path)
+    file = guarded.open_file(path)
     if file.format not in _FORMATS:
         raise BackboneError(
             f"{path}: must be a .keras archive, an .h5 file or a TF.js model.json of Keras; it is "

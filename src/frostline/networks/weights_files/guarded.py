@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from frostline.base.errors import WeightsError
+from frostline.networks.weights_files import formats
 from frostline.networks.weights_files.inspection import (
     DIGESTED_BYTES,
     Inspection,
     digest_of,
     from_json,
 )
+from frostline.networks.weights_files.records import WeightsFile
 
+_READ_BY_C = ("keras", "keras_h5")
 MEMORY_BYTES = 768 << 20
 TIME_S = 9
 # This very package answers, wherever it was imported from; what is installed beside it does not
@@ -76,6 +79,19 @@ def check(path: Path) -> None:
         WeightsError: Where it cannot be read within bounds, is damaged or not safe to read.
     """
     inspect(path, clock_s=20 * TIME_S)
+
+
+def open_file(path: Path) -> WeightsFile:
+    """Opens a weights file; where a library in C reads it, a process apart has read it before.
+
+    HDF5's library may crash on damaged files, and would take this process with it.
+
+    Raises:
+        WeightsError: Where it is absent, of no known format, damaged, or not safe to read.
+    """
+    if formats.format_of(path).name in _READ_BY_C:
+        check(path)
+    return formats.open_file(path)
 
 
 def _answer(path: Path, asked: dict[str, Any], time_s: int) -> dict[str, Any]:
