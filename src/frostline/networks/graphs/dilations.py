@@ -56,6 +56,7 @@ def joined(
         for name in node.inputs:
             readers.setdefault(name, []).append(node)
     changed: dict[str, Node] = {}
+    unread = set[str]()
     for gather in nodes:
         if gather.op != names.gather:
             continue
@@ -69,7 +70,8 @@ def joined(
             continue
         changed[conv.name] = replace(gaps, inputs=(spread.inputs[0], *conv.inputs[1:]))
         changed[gather.name] = replace(gather, op=names.hands_on, inputs=gather.inputs[:1])
-    return [changed.get(node.name, node) for node in nodes]
+        unread.add(spread.name)
+    return [changed.get(node.name, node) for node in nodes if node.name not in unread]
 
 
 def _chain(
