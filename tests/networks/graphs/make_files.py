@@ -1,6 +1,6 @@
 """Writes the small graphs of `files/` with TensorFlow and ONNX, and what these make of noise.
 
-    pip install tensorflow-cpu onnx && python tests/networks/graphs/make_files.py
+    pip install tensorflow-cpu onnx onnxruntime && python tests/networks/graphs/make_files.py
 
 The tests need neither: they read what was written here. `operations.*` compute one operation, or
 a few, for each output.
@@ -15,6 +15,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import numpy as np
 import onnx
+import onnxruntime
 import tensorflow as tf
 from google.protobuf import json_format
 from onnx import TensorProto, helper, numpy_helper
@@ -38,6 +39,12 @@ def rows(x):
 def flat(x):
     """[n, h·w·c]"""
     return tf.reshape(x, (-1, H * W * C))
+
+
+def in_batch(x, convolve):
+    """A convolution of 3 × 3 with gaps of 2, as TensorFlow 1 writes it."""
+    y = tf.space_to_batch(x, (2, 2), ((2, 2), (2, 4)))
+    return tf.batch_to_space(convolve(y), (2, 2), ((0, 0), (0, 2)))
 
 
 KERNEL, DEEP, STEPS = noise(3, 3, C, 5), noise(3, 2, C, 2), (1, 2, 2, 1)
@@ -118,6 +125,24 @@ OPERATIONS: dict[str, Callable] = {
     "deeper": lambda x: tf.squeeze(tf.expand_dims(x, 1) * 2.0, 1),
     "twice_as_large": lambda x: tf.image.resize(x, (2 * H, 3 * W), "nearest"),
     "smoothly": lambda x: tf.image.resize(x, (2 * H, 2 * W), "bilinear"),
+    "smoothly_else": lambda x: tf.image.resize(x, (5, 9), "bilinear"),
+    "nearest_else": lambda x: tf.image.resize(x, (5, 9), "nearest"),
+    "corners": lambda x: v1.image.resize_bilinear(x, (5, 9), align_corners=True),
+    "corners_nearest": lambda x: v1.image.resize_nearest_neighbor(x, (5, 9), align_corners=True),
+    "as_before": lambda x: v1.image.resize_bilinear(x, (2 * H, 9)),
+    "shallower": lambda x: tf.nn.depth_to_space(x, 2),
+    "deeper_maps": lambda x: tf.nn.space_to_depth(x, 2),
+    "repeated": lambda x: tf.tile(x, (1, 2, 1, 3)),
+    "waves": lambda x: tf.sin(x) + 2.0 * tf.cos(x),
+    "rounded": lambda x: tf.round(x * 3.0) + tf.sign(x),
+    "unit_length": lambda x: tf.nn.l2_normalize(x, -1, 1e-12),
+    "gaps": lambda x: in_batch(x, lambda y: nn.conv2d(y, KERNEL, 1, "VALID")),
+    "gaps_biased": lambda x: in_batch(
+        x, lambda y: nn.relu(nn.bias_add(nn.conv2d(y, KERNEL, 1, "VALID"), noise(5)))
+    ),
+    "gaps_depthwise": lambda x: in_batch(
+        x, lambda y: nn.depthwise_conv2d(y, noise(3, 3, C, 1), (1, 1, 1, 1), "VALID")
+    ),
 }
 # TensorFlow alone; TFLite has no such operation, or writes it as something else that is not known.
 NO_LITE = (
@@ -145,6 +170,15 @@ def outputs(x) -> dict:
     found["select"] = raw.Select(condition=x > 0.0, x=x, y=raw.OnesLike(x=x))
     found["default"] = v1.placeholder_with_default(3.0, ()) * raw.Inv(x=x + 9.0)
     found["old"] = raw.Div(x=raw.Add(x=x, y=x), y=tf.square(x) + 9.0)
+    found["bounded"] = tf.quantization.fake_quant_with_min_max_args(x, -0.5, 0.4, 16)
+    found["bounded_by"] = raw.FakeQuantWithMinMaxVars(inputs=x, min=-0.1, max=0.6, num_bits=16)
+    found["bounded_each"] = raw.FakeQuantWithMinMaxVarsPerChannel(
+        inputs=x, min=[-0.1, -0.2, -0.3, 0.0], max=[0.1, 0.2, 0.3, 0.4], num_bits=16
+    )
+    found["of_eight_bits"] = x * raw.FakeQuantWithMinMaxVars(inputs=noise(C), min=-0.4, max=0.9)
+    found["clipped"] = raw.ClipByValue(t=x, clip_value_min=-0.3, clip_value_max=0.7)
+    found["erf"] = tf.math.erf(x) + tf.math.rint(x)
+    found["products"] = tf.einsum("nic,njc->nij", rows(x), rows(x) * 0.5)
     found["local_norm"] = nn.local_response_normalization(x, 1, 1.5, 0.3, 0.7)
     return found
 
@@ -320,6 +354,60 @@ ONNX: dict[str, tuple] = {
         nearest_mode="floor",
     ),
     "smoothly": node("Resize", "images _ scales", mode="linear"),
+    # Of these onnxruntime tells what they give.
+    **(
+        FURTHER := {
+            "corners": node(
+                "Resize",
+                "images _ _ sizes",
+                mode="linear",
+                axes=[2, 3],
+                coordinate_transformation_mode="align_corners",
+            ),
+            "smaller": node("Resize", "images _ _ sizes", mode="nearest", axes=[2, 3]),
+            "smaller_ceil": node(
+                "Resize",
+                "images _ _ sizes",
+                mode="nearest",
+                axes=[2, 3],
+                coordinate_transformation_mode="asymmetric",
+                nearest_mode="ceil",
+            ),
+            "from_edge": node(
+                "Resize",
+                "images _ _ sizes",
+                mode="linear",
+                axes=[2, 3],
+                coordinate_transformation_mode="asymmetric",
+            ),
+            "sine": node("Sin"),
+            "cosine": node("Cos"),
+            "sign": node("Sign"),
+            "round": node("Round"),
+            "hard_sigmoid_else": node("HardSigmoid", alpha=0.3, beta=0.4),
+            "lengths": node("ReduceL2", "images axes_1"),
+            "sizes_1": node("ReduceL1", "images axes_23", keepdims=0),
+            "deeper": node("SpaceToDepth", blocksize=2),
+            "shallower": node("DepthToSpace", blocksize=2),
+            "shuffled": node("DepthToSpace", blocksize=2, mode="CRD"),
+            "by_instance": node("InstanceNormalization", "images b4 c4", epsilon=0.01),
+            "by_group": node("GroupNormalization", "images b2 c2", num_groups=2),
+            "sums_of_products": node("Einsum", "images images", equation="nchw,ndhw->ncd"),
+            "mixed": node("Einsum", "images mixing", equation="nchw,cd->ndhw"),
+            "picked": node("GatherND", "by_place one_place"),
+            "tabled": node("Gather", "images table", axis=3),
+            "tiled": node("Tile", "images times"),
+            "with_constant": node("Concat", "maps images", axis=1),
+            "stretches": node("Col2Im", "columns image block", strides=[1, 2], pads=[1, 0, 1, 0]),
+            "triangle": node("Mul", "images triangles"),
+            "scattered": node("Mul", "images scattered_1"),
+            "of_kernel": node("Conv", "images normed_kernel"),
+            "of_constants": node("Mul", "images conved"),
+            "no_nan": node("Where", "is_nan zero roots"),
+            "by_height": node("Reshape", "images height_first"),
+            "all_places": node("Gather", "in_a_row row_places"),
+        }
+    ),
 }
 
 
@@ -336,6 +424,13 @@ def onnx_files(images: np.ndarray) -> None:
         "pads_small": [0, 0, 1, 2, 0, 0, 3, 1],
         "picks": [2, 0, 2],
         "big": [1, C, H, W],
+        "sizes": [5, 9],
+        "one_place": [1],
+        "table": [[0, 2], [5, 1]],
+        "times": [1, 2, 1, 3],
+        "image": [4, 16],
+        "block": [1, 2],
+        "spots": [[0], [3]],
     }
     numbers = {
         "zero": 0.0,
@@ -357,6 +452,15 @@ def onnx_files(images: np.ndarray) -> None:
         "g": noise(H * W * C, 5),
         "g_turned": noise(3, H * W * C),
         "m": noise(W, 3),
+        "b2": noise(2),
+        "c2": noise(2),
+        "mixing": noise(C, 3),
+        "constant_map": noise(1, 2, H, W),
+        "square": noise(H, W),
+        "rows_2": noise(2, W),
+        "plain_map": noise(1, C, H, W),
+        "k_same": noise(C, C, 1, 1),
+        "ones_4": np.ones(4, np.float32),
         "scales": np.array([1, 1, 2, 2], np.float32),
         **{name: np.array(value, np.float32) for name, value in numbers.items()},
         **{name: np.array(value, np.int64) for name, value in integers.items()},
@@ -388,13 +492,43 @@ def onnx_files(images: np.ndarray) -> None:
         helper.make_node("LessOrEqual", ["images", "zero"], ["is_low"]),
         helper.make_node("Or", ["is_low", "is_other"], ["either"]),
         helper.make_node("And", ["both", "either"], ["truth"]),
+        helper.make_node("Transpose", ["images"], ["by_place"], perm=[2, 0, 1, 3]),
+        helper.make_node("Reshape", ["images", "as_columns"], ["columns"]),
+        helper.make_node("Concat", ["count", "map_rest"], ["map_shape"], axis=0),
+        helper.make_node("Expand", ["constant_map", "map_shape"], ["maps"]),
+        helper.make_node("Trilu", ["square"], ["triangles"]),
+        helper.make_node("Sqrt", ["images"], ["roots"]),
+        helper.make_node("IsNaN", ["roots"], ["is_nan"]),
+        helper.make_node("Shape", ["images"], ["middle"], start=1, end=3),
+        helper.make_node("Concat", ["count", "middle", "last"], ["height_first"], axis=0),
+        helper.make_node("Reshape", ["images", "last"], ["in_a_row"]),
+        helper.make_node("Shape", ["in_a_row"], ["row_size"]),
+        helper.make_node("Squeeze", ["row_size", "zero_index"], ["row_count"]),
+        helper.make_node("Range", ["start_0", "row_count", "step_1"], ["row_numbers"]),
+        helper.make_node("Reshape", ["row_numbers", "as_rows"], ["row_places"]),
+        helper.make_node("ScatterND", ["square", "spots", "rows_2"], ["scattered_1"]),
+        helper.make_node(
+            "BatchNormalization",
+            ["k_same", "b4", "c4", "ones_4", "ones_4"],
+            ["normed_kernel", "normed_mean", "normed_variance"],
+            training_mode=1,
+        ),
+        helper.make_node("Conv", ["plain_map", "k_same"], ["conved"]),
     ]
     held |= {
         "bytes": np.arange(-8, 8, dtype=np.int8).reshape(1, C, 1, 4)[..., :1],
         "scales_4": np.array([0.1, 0.2, 0.3, 0.4], np.float32),
         "zeros_4": np.array([0, 1, -1, 2], np.int8),
     }
-    held |= {"zero_index": np.array([0]), "rest": np.array([-1, W])}
+    # [n, 2 · 1 · 2, 48]: two channels of stretches of 1 × 2.
+    held |= {"as_columns": np.array([0, 4, -1])}
+    held |= {
+        "zero_index": np.array([0]),
+        "rest": np.array([-1, W]),
+        "map_rest": np.array([2, H, W]),
+    }
+    held |= {"last": np.array([-1]), "as_rows": np.array([-1, H * W * C])}
+    held |= {"start_0": np.array(0), "step_1": np.array(1)}
     made = [helper.make_node(op, given, [name], **how) for name, (op, given, how) in ONNX.items()]
     # ONNX wants each operation after what it reads.
     late = [one for one in made if one.output[0] == "truths"]
@@ -411,8 +545,11 @@ def onnx_files(images: np.ndarray) -> None:
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
     onnx.save(model, FOLDER / "operations.onnx")
-    given = ReferenceEvaluator(model).run(names, {"images": images})
-    found = dict(zip(names, given, strict=True))
+    plain = [name for name in names if name not in FURTHER]
+    given = ReferenceEvaluator(model).run(plain, {"images": images})
+    found = dict(zip(plain, given, strict=True))
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    found |= dict(zip(FURTHER, session.run(list(FURTHER), {"images": images}), strict=True))
     # By the standard's own formula, from which the evaluator differs.
     around = np.pad(images**2, ((0, 0), (1, 1), (0, 0), (0, 0)))
     sums = around[:, :-2] + around[:, 1:-1] + around[:, 2:]

@@ -229,9 +229,10 @@ def test_a_process_that_ended_is_told_and_started_again(network: Any) -> None:
         np.testing.assert_allclose(opened.module(images).numpy(), scores, atol=1e-5)
 
 
-def onnx_file(path: Path, *nodes: bytes, opset: bytes = b"") -> Path:
+def onnx_file(path: Path, *nodes: bytes, opset: bytes = b"", count: str | int = "n") -> Path:
     """Writes a model with the input `x` [n, 3, 16, 16]."""
-    sizes = message((1, message((2, "n"))), *((1, message((1, n))) for n in (3, 16, 16)))
+    first = message((2, count) if isinstance(count, str) else (1, count))
+    sizes = message((1, first), *((1, message((1, n))) for n in (3, 16, 16)))
     kind = message((1, message((1, 1), (2, sizes))))
     graph = message(
         *((1, node) for node in nodes),
@@ -253,6 +254,38 @@ def constant(output: str, *numbers: int) -> bytes:
     raw = np.array(numbers, np.int64).tobytes()
     tensor = message((1, len(numbers)), (2, 7), (9, raw))
     return node("Constant", "", output, message((1, "value"), (5, tensor), (20, 4)))
+
+
+def test_a_file_for_one_picture_takes_any_number_where_they_stay_apart(tmp_path: Path) -> None:
+    file = onnx_file(
+        tmp_path / "a.onnx",
+        constant("rows", 48, 16),
+        constant("again", 1, 3, 16, 16),
+        node("Reshape", "x rows", "in_rows"),
+        node("Relu", "in_rows", "relu"),
+        node("Reshape", "relu again", "y"),
+        count=1,
+    )
+    opened = catalog.find(f"onnx:{file}?mode=tf")
+    images = torch.randn(3, 3, 16, 16)
+    torch.testing.assert_close(opened.module(images), images.relu())
+    assert not opened.notes
+
+
+def test_a_file_for_one_picture_that_mixes_several_is_refused(tmp_path: Path) -> None:
+    turn = message((1, "perm"), *((8, axis) for axis in (1, 0, 2, 3)), (20, 7))
+    file = onnx_file(
+        tmp_path / "a.onnx",
+        constant("rows", 3, 256),
+        constant("again", 3, 1, 16, 16),
+        node("Transpose", "x", "turned", turn),
+        node("Reshape", "turned rows", "in_rows"),
+        node("Relu", "in_rows", "relu"),
+        node("Reshape", "relu again", "back"),
+        node("Transpose", "back", "y", turn),
+        count=1,
+    )
+    assert "is made for 1 at a time, and mixes pictures" in refusal(f"onnx:{file}?mode=tf")
 
 
 def test_an_array_in_another_file_is_refused_wherever_it_is_named(tmp_path: Path) -> None:

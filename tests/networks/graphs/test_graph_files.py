@@ -113,7 +113,7 @@ def test_lines_have_the_names_of_tensors(in_process: None) -> None:
 
 def test_a_name_is_asked_for_where_a_file_has_several_outputs(in_process: None) -> None:
     told = refusal(f"onnx:{OPERATIONS / 'operations.onnx'}")
-    assert "operations.onnx: has 82 outputs (conv, conv_uneven," in told
+    assert "operations.onnx: has 112 outputs (conv, conv_uneven," in told
     assert told.endswith("…). Name one with ?output=NAME.")
     assert "Did you mean softmax?" in refusal(
         f"onnx:{OPERATIONS / 'operations.onnx'}?output=softmx"

@@ -8,6 +8,7 @@ computes; what lies above stays as translated, and can be trained.
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -44,22 +45,38 @@ class Drafted:
     notes: tuple[str, ...] = ()
 
 
-def drafted(source: GraphSource, input_px: tuple[int, int] | None) -> Drafted:
+def drafted(
+    source: GraphSource, input_px: tuple[int, int] | None, any_number: bool = True
+) -> Drafted:
     """Translates a file; where operations are not known, its own runtime runs what is below them.
+
+    A file that was written for a fixed number of pictures, and cannot be translated so, is tried
+    for any number of them; `draft.made_for` then says so. Whether pictures of a batch stay apart
+    in what comes out must be tried.
 
     Args:
         source: The file.
         input_px: Height and width of the input, where the file leaves them open.
+        any_number: Whether to try that.
 
     Raises:
         BackboneError: Where it cannot be translated, and the runtime is not installed, or cannot
             run it either; or what it gives does not depend on the picture.
     """
     try:
-        draft, values = _started(source, source.port, input_px)
-        translate(draft, source.nodes, values, source.table, source.title)
+        return _translated(source, input_px)
     except UntranslatableError as error:
+        if any_number and source.port.shape and source.port.shape[0]:
+            with suppress(UntranslatableError):
+                return _translated(source, input_px, any_number=True)
         return _with_runtime(source, input_px, error)
+
+
+def _translated(
+    source: GraphSource, input_px: tuple[int, int] | None, any_number: bool = False
+) -> Drafted:
+    draft, values = _started(source, source.port, input_px, any_number)
+    translate(draft, source.nodes, values, source.table, source.title)
     return Drafted(draft, simplify.prune(draft.graph(_given(source, values))))
 
 
@@ -73,15 +90,23 @@ def _with_runtime(
         raise UntranslatableError(
             f"{error} Or let {runtime.title} run what lies below them, frozen: {runtime.install}."
         ) from error
+    try:
+        return _run_somehow(source, input_px, source.run)
+    except BackboneError as other:
+        told = str(other).removeprefix(f"{source.where}: ")
+        raise UntranslatableError(f"{error} Nor could {runtime.title} help: {told}") from other
+
+
+def _run_somehow(source: GraphSource, input_px: tuple[int, int] | None, run: RunSource) -> Drafted:
     first, *sizes = source.port.shape or (None,)
     if first:
-        return _run_below(source, source.port, input_px, source.run, one_by_one=first == 1)
+        return _run_below(source, source.port, input_px, run, one_by_one=first == 1)
     try:
-        return _run_below(source, source.port, input_px, source.run, one_by_one=False)
+        return _run_below(source, source.port, input_px, run, one_by_one=False)
     except BackboneError:
         # Its operations may be made for one picture, whatever its input declares.
         single = replace(source.port, shape=(1, *sizes))
-        return _run_below(source, single, input_px, source.run, one_by_one=True)
+        return _run_below(source, single, input_px, run, one_by_one=True)
 
 
 def _run_below(
@@ -117,9 +142,9 @@ def _run_below(
 
 
 def _started(
-    source: GraphSource, port: Port, input_px: tuple[int, int] | None
+    source: GraphSource, port: Port, input_px: tuple[int, int] | None, any_number: bool = False
 ) -> tuple[Draft, dict[str, Operand]]:
-    draft, x = pictures.draft_for(port, source.layout, input_px, source.where)
+    draft, x = pictures.draft_for(port, source.layout, input_px, source.where, any_number)
     return draft, {**source.constants, source.input: x}
 
 

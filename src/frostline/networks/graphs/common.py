@@ -45,7 +45,7 @@ def identity(call: Call) -> Operand:
     return tensors.identity(call.draft, call.name, call[0])
 
 
-def shape(call: Call) -> Operand:
+def shape(call: Call) -> Array:
     """Translates the shape of a tensor."""
     return np.array(call[0].shape, np.int64)
 
@@ -157,12 +157,43 @@ def broadcast(call: Call) -> Operand:
     wide = for_one(call, shape)
     constants.bounded(math.prod(wide))
     if not isinstance(x, Value):
+        constants.bounded(math.prod(np.broadcast_shapes(x.shape, tuple(wide))))
         return np.ones(wide, x.dtype) * x
     wide = [1 if size == call.draft.batch else size for size in wide]
     if np.broadcast_shapes(x.shape, tuple(wide)) == x.shape:
         return tensors.identity(call.draft, call.name, x)
     ones: Array = np.ones(wide, np.float32)
     return tensors.elementwise(call.draft, call.name, "multiply", x, ones, trained=False)
+
+
+def blocks(call: Call, op: str, side: int) -> Operand:
+    """Translates `depth_to_space` and `space_to_depth`, as TensorFlow orders channels."""
+    settings: dict[str, object] = {"block": side}
+    if op == "depth_to_space":
+        settings["channels_last"] = True
+    return call.draft.add(call.name, op, [value(call[0])], settings)
+
+
+def resized(call: Call, linear: bool, corners: bool, centred: bool) -> Operand:
+    """Translates a change of a map's height and width to those of its second input.
+
+    Args:
+        call: The operation.
+        linear: Whether neighbours are mixed, or the nearest is taken.
+        corners: Whether the centres of the corners stay corners.
+        centred: Whether places are taken by their centres; else by their upper left ends.
+    """
+    x, size = value(call[0]), call.integers(1)
+    own = [x.shape[axis] for axis in tensors.geometry_axes(call.draft.layout)]
+    factor = [wanted / side for wanted, side in zip(size, own, strict=True)]
+    whole = all(number == int(number) >= 1 for number in factor)
+    if whole and not corners and (centred or not linear):
+        word = "bilinear" if linear else "nearest"
+        settings = {"factor": factor, "interpolation": word}
+        return call.draft.add(call.name, "upsample", [x], settings)
+    how = "align_corners" if corners else "half_pixel" if centred else "asymmetric"
+    rounding = "floor" if how == "asymmetric" else "round_prefer_ceil"
+    return tensors.resample(call.draft, call.name, x, size, linear, how, rounding)
 
 
 def value(x: Operand) -> Value:

@@ -38,10 +38,22 @@ def _gemm(call: Call) -> Operand:
 
 def _batch_norm(call: Call) -> Operand:
     if call.get("training_mode", 0):
-        raise BackboneError("it takes its mean from the batch: the graph is one for training.")
+        return _normalised(call)
     arrays = {"gamma": call[1], "beta": call[2], "mean": call[3], "variance": call[4]}
     eps = float(call.get("epsilon", 1e-5))
     return tensor_layers.batch_norm(call.draft, call.name, call[0], arrays, eps, 1)
+
+
+def _normalised(call: Call) -> Operand:
+    """Normalises a constant, such as a kernel, by its own mean and variance in each channel."""
+    x = call[0]
+    if isinstance(x, Value):
+        raise BackboneError("it takes its mean from the batch: the graph is one for training.")
+    others = tuple(axis for axis in range(x.ndim) if axis != 1)
+    mean, variance = x.mean(others, keepdims=True), x.var(others, keepdims=True)
+    along = [-1 if axis == 1 else 1 for axis in range(x.ndim)]
+    scale = call.array(1).reshape(along) / np.sqrt(variance + float(call.get("epsilon", 1e-5)))
+    return np.asarray((x - mean) * scale + call.array(2).reshape(along), x.dtype)
 
 
 def _layer_norm(call: Call) -> Operand:
@@ -319,7 +331,7 @@ OPERATIONS: Mapping[str, Translate] = {
     "Slice": _slice,
     "Pad": _pad,
     "Gather": _gather,
-    "Shape": common.shape,
+    "Shape": lambda call: common.shape(call)[call.get("start", 0) : call.get("end")],
     "Size": lambda call: np.array(np.prod(call[0].shape)),
     "Range": _range,
     "Expand": common.broadcast,

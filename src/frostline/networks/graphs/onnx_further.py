@@ -1,5 +1,6 @@
 """ONNX's operations that fewer networks have: tables of places, norms by group, resizing."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -16,7 +17,8 @@ def _gather_nd(call: Call) -> Operand:
     if call.get("batch_dims", 0):
         raise BackboneError("it takes other places of each picture.")
     if not isinstance(x, Value):
-        constants.bounded(places.size * x.size)
+        each = math.prod(x.shape[places.shape[-1] :])
+        constants.bounded(math.prod(places.shape[:-1]) * each)
         found = x[tuple(np.moveaxis(places, -1, 0))]
         return np.asarray(found)
     if places.shape[-1] == 1 and places.ndim == 2:
@@ -172,6 +174,7 @@ FURTHER: Mapping[str, Translate] = {
     "Resize": resize,
     "Upsample": resize,
     "HardSigmoid": hard_sigmoid,
+    "IsNaN": common.function("is_nan"),
     "Sin": common.function("sine"),
     "Cos": common.function("cosine"),
     "Sign": common.function("sign"),

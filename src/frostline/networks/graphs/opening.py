@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from frostline.base.errors import BackboneError, did_you_mean
 from frostline.networks.graphs import below, pictures
@@ -13,7 +14,7 @@ from frostline.networks.keras import labels
 from frostline.networks.translate import simplify
 from frostline.networks.translate.arrays import slots_of, to_state
 from frostline.networks.translate.build import Built, build
-from frostline.networks.translate.draft import Draft
+from frostline.networks.translate.draft import OPEN_BATCH, Draft
 from frostline.networks.translate.graph import Graph
 from frostline.networks.translate.network import (
     TranslatedNetwork,
@@ -26,6 +27,8 @@ from frostline.networks.weights import Match
 from frostline.networks.weights_files.records import Port
 
 _MOST_TOLD = 12
+# How far rounding takes apart what a picture gives in a batch and alone, as a share of the most.
+_SAME = 1e-3
 
 
 @dataclass(frozen=True)
@@ -109,13 +112,8 @@ def finished(
         BackboneError: Where it cannot be translated or run, gives nothing of a picture, or its
             labels are not as many as its scores.
     """
-    found = below.drafted(source, asked.input_px)
+    found, graph, built = _built(source, asked)
     draft = found.draft
-    graph = fuse_biases(draft, found.graph)
-    if len(draft.shape_of(graph.output)) == 2:
-        graph = simplify.without_scores(graph)
-    built = build(graph, draft.where)
-    _fill(built, graph, draft, asked.pretrained)
     classifier = classifier_of(graph, built.shapes)
     beside = asked.labels or (labels.beside(path) if classifier else None)
     named = labels.read(beside) if beside else None
@@ -134,6 +132,46 @@ def finished(
         digest=graph.digest,
         notes=found.notes,
         match=match,
+    )
+
+
+def _built(
+    source: GraphSource, asked: Asked, any_number: bool = True
+) -> tuple[below.Drafted, Graph, Built]:
+    """Returns what was drafted of a file, and the network with its weights."""
+    found = below.drafted(source, asked.input_px, any_number)
+    draft = found.draft
+    graph = fuse_biases(draft, found.graph)
+    if len(draft.shape_of(graph.output)) == 2:
+        graph = simplify.without_scores(graph)
+    built = build(graph, draft.where)
+    _fill(built, graph, draft, asked.pretrained)
+    fixed = draft.batch != OPEN_BATCH or draft.made_for
+    if not fixed or _keeps_apart(built.module, draft.input_shape):
+        return found, graph, built
+    if draft.made_for:
+        return _built(source, asked, any_number=False)
+    raise BackboneError(
+        f"{draft.where}: is made for {draft.batch} at a time, and mixes pictures of a batch. "
+        "Export it for any number of them."
+    )
+
+
+@torch.no_grad()
+def _keeps_apart(module: nn.Module, input_shape: tuple[int, int, int]) -> bool:
+    """Tells whether a network gives of a picture the same in a batch as alone."""
+    if any(one.is_meta for one in module.state_dict().values()):
+        return True
+    generator = torch.Generator().manual_seed(0)
+    pictures = torch.randn(3, *input_shape, generator=generator)
+    try:
+        together: Tensor = module(pictures)
+        alone = torch.cat([module(one[None]) for one in pictures])
+    except RuntimeError:
+        return False
+    most = float(alone.nan_to_num().abs().max())
+    return together.shape == alone.shape and torch.allclose(
+        together, alone, rtol=0.0, atol=_SAME * max(most, 1e-30), equal_nan=True
     )
 
 

@@ -12,7 +12,11 @@ _UINT8 = 255
 
 
 def draft_for(
-    port: Port, layout: str, input_px: tuple[int, int] | None, where: str
+    port: Port,
+    layout: str,
+    input_px: tuple[int, int] | None,
+    where: str,
+    any_number: bool = False,
 ) -> tuple[Draft, Operand]:
     """Starts a graph with its input.
 
@@ -23,6 +27,7 @@ def draft_for(
         layout: Where the source's maps hold channels.
         input_px: Height and width, where the file leaves them open or others are asked for.
         where: The file, for messages.
+        any_number: Whether it is to take any number of pictures, where it is written for one.
 
     Returns:
         The graph in the making, and the input with the axes of the source.
@@ -34,7 +39,8 @@ def draft_for(
         axes = "of unknown rank" if port.shape is None else f"of shape {list(port.shape)}"
         raise BackboneError(f"{where}: its input {port.name!r} is {axes}, and no picture.")
     first, *sizes = port.shape
-    batch = first or OPEN_BATCH
+    made_for = int(first or 0) if any_number else 0
+    batch = first if first and not any_number else OPEN_BATCH
     last = layout == "channels_last" or _is_channels_last(sizes)
     if len(sizes) == 3:
         c, h, w = (sizes[2], sizes[0], sizes[1]) if last else (sizes[0], sizes[1], sizes[2])
@@ -49,7 +55,7 @@ def draft_for(
         )
     if c is None or min(batch, c, h, w) < 1:
         raise BackboneError(f"{where}: its input {port.name!r} is of shape {_told(sizes)}.")
-    draft = Draft(where, layout, batch, (c, h, w))
+    draft = Draft(where, layout, batch, (c, h, w), made_for)
     plain = len(sizes) == 3 and last == (layout == "channels_last")
     x: Operand = draft.picture(port.name if plain else f"{port.name}/picture")
     if plain:

@@ -10,6 +10,7 @@ from frostline.networks.graphs import common
 from frostline.networks.graphs.calls import Call, Translate
 from frostline.networks.graphs.slices import Masks, strided_slice
 from frostline.networks.graphs.tf_flat import constant
+from frostline.networks.graphs.tf_further import FURTHER
 from frostline.networks.translate import constants, tensor_layers, tensors
 from frostline.networks.translate.draft import Operand, Value
 from frostline.networks.translate.tensor_layers import Padding, Window
@@ -178,12 +179,6 @@ def _range(call: Call) -> Operand:
     return np.arange(start, stop, step)
 
 
-def _tile(call: Call) -> Operand:
-    x, times = call.array(0), call.integers(1)
-    constants.bounded(x.size * int(np.prod(times, dtype=object)))
-    return np.tile(x, times)
-
-
 def _cast(call: Call) -> Operand:
     x = call[0]
     if isinstance(x, Value):
@@ -202,24 +197,6 @@ def _lrn(call: Call) -> Operand:
         "k": float(call.get("bias", 1.0)),
     }
     return call.draft.add(call.name, "local_response_norm", [common.value(call[0])], settings)
-
-
-def _resize(how: str) -> Translate:
-    def translate(call: Call) -> Operand:
-        x, size = common.value(call[0]), call.integers(1)
-        h, w = (x.shape[axis] for axis in tensors.geometry_axes(call.draft.layout))
-        centred = bool(call.get("half_pixel_centers", False))
-        if size[0] % h or size[1] % w or (how == "bilinear" and not centred):
-            raise BackboneError(
-                f"it resizes {h} × {w} to {size[0]} × {size[1]}; known are whole factors, bilinear "
-                "ones with half_pixel_centers."
-            )
-        if call.get("align_corners", False):
-            raise BackboneError("it resizes with align_corners, which is not known.")
-        settings = {"factor": [size[0] // h, size[1] // w], "interpolation": how}
-        return call.draft.add(call.name, "upsample", [x], settings)
-
-    return translate
 
 
 def _leaky(call: Call) -> Operand:
@@ -308,8 +285,6 @@ OPERATIONS: Mapping[str, Translate] = {
     **_names(_pad, "Pad", "PadV2"),
     "MirrorPad": _mirror_pad,
     **_names(_gather, "Gather", "GatherV2"),
-    "ResizeBilinear": _resize("bilinear"),
-    "ResizeNearestNeighbor": _resize("nearest"),
     "BroadcastTo": common.broadcast,
     "ZerosLike": common.function("zeros"),
     "OnesLike": common.function("ones"),
@@ -318,10 +293,10 @@ OPERATIONS: Mapping[str, Translate] = {
     "Size": lambda call: np.array(math.prod(call[0].shape)),
     "Fill": _fill,
     "Range": _range,
-    "Tile": _tile,
     "Cast": _cast,
     "Reshape": lambda call: tensors.reshape(call.draft, call.name, call[0], call.integers(1)),
     "ExpandDims": lambda call: tensors.expand(call.draft, call.name, call[0], call.integers(1)),
     "Squeeze": _squeeze,
     "Transpose": lambda call: tensors.transpose(call.draft, call.name, call[0], call.integers(1)),
+    **FURTHER,
 }

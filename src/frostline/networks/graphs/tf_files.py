@@ -17,6 +17,7 @@ from frostline.networks.graphs.tf_flat import (
     title,
     without_branches,
 )
+from frostline.networks.graphs.tf_further import with_dilations
 from frostline.networks.graphs.tf_program import PICTURE, TensorFlowParts
 from frostline.networks.runtimes.names import TENSORFLOW
 from frostline.networks.translate.draft import Operand
@@ -79,7 +80,7 @@ def open_file(path: Path, asked: Asked) -> TranslatedNetwork:
         port,
         source,
         output,
-        computed,
+        with_dilations(computed),
         values | held,
         OPERATIONS,
         lambda node: title(node.name),

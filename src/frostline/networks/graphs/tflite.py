@@ -1,16 +1,19 @@
 """The table from TensorFlow Lite's operations to ours; numbers are dequantised."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from frostline.base.errors import BackboneError
-from frostline.networks.graphs import common
+from frostline.networks.graphs import common, dilations
 from frostline.networks.graphs.calls import Call, Translate
+from frostline.networks.graphs.dilations import DilationNames, Sides
 from frostline.networks.graphs.slices import Masks, strided_slice
 from frostline.networks.translate import tensor_layers, tensors
-from frostline.networks.translate.draft import Operand
+from frostline.networks.translate.draft import Array, Operand
 from frostline.networks.translate.tensor_layers import Window
+from frostline.networks.weights_files.records import Node, Tensor
 
 _ACTIVATIONS = {
     "none": "",
@@ -179,6 +182,51 @@ def _prelu(call: Call) -> Operand:
     )
 
 
+def _resize(linear: bool) -> Translate:
+    def translate(call: Call) -> Operand:
+        corners, centred = call.get("align_corners", False), call.get("half_pixel_centers", False)
+        return common.resized(call, linear, bool(corners), bool(centred))
+
+    return translate
+
+
+def _unit_length(call: Call) -> Operand:
+    x = common.value(call[0])
+    length = tensors.reduce(call.draft, f"{call.name}/length", "l2", x, [-1], True)
+    # As its reference does, so that nought stays nought.
+    least = tensors.function(call.draft, f"{call.name}/least", length, "clamp", low=1e-6)
+    return _then(
+        call, lambda name: tensors.elementwise(call.draft, name, "divide", x, least, trained=False)
+    )
+
+
+def with_dilations(nodes: Sequence[Node], tensors_of: Mapping[str, Tensor]) -> list[Node]:
+    """Returns the operations with convolutions over a spread batch as such with gaps."""
+
+    def fixed(name: str) -> Array | None:
+        return tensors_of[name].values() if name in tensors_of else None
+
+    return dilations.joined(nodes, _DILATED, fixed, _with_gaps)
+
+
+def _with_gaps(conv: Node, gaps: tuple[int, int], sides: Sides) -> Node | None:
+    told = conv.attributes
+    steps = {told.get(key, 1) for key in ("stride_h", "stride_w", "dilation_h", "dilation_w")}
+    if steps != {1} or told.get("padding") != "valid":
+        return None
+    wide = {"dilation_h": gaps[0], "dilation_w": gaps[1], "padding": sides}
+    return replace(conv, attributes={**told, **wide})
+
+
+_DILATED = DilationNames(
+    "SPACE_TO_BATCH_ND",
+    "BATCH_TO_SPACE_ND",
+    ("CONV_2D", "DEPTHWISE_CONV_2D"),
+    ("ADD", "RELU", "RELU6"),
+    "QUANTIZE",
+)
+
+
 def _plain(how: str) -> Translate:
     return common.binary(how, trained=False)
 
@@ -262,4 +310,18 @@ OPERATIONS: Mapping[str, Translate] = {
     "CAST": common.identity,
     "QUANTIZE": common.identity,
     "DEQUANTIZE": common.identity,
+    "RESIZE_BILINEAR": _resize(True),
+    "RESIZE_NEAREST_NEIGHBOR": _resize(False),
+    "DEPTH_TO_SPACE": lambda call: common.blocks(
+        call, "depth_to_space", int(call.get("block_size", 1))
+    ),
+    "SPACE_TO_DEPTH": lambda call: common.blocks(
+        call, "space_to_depth", int(call.get("block_size", 1))
+    ),
+    "L2_NORMALIZATION": _unit_length,
+    "TILE": lambda call: tensors.tile(call.draft, call.name, call[0], call.integers(1)),
+    "SIN": common.function("sine"),
+    "COS": common.function("cosine"),
+    "ROUND": common.function("round"),
+    "SIGN": common.function("sign"),
 }

@@ -6,7 +6,7 @@ from frostline.base.errors import BackboneError
 from frostline.networks.graphs.calls import needed
 from frostline.networks.graphs.opening import Asked, finished, one_of
 from frostline.networks.graphs.source import GraphSource, RunSource
-from frostline.networks.graphs.tflite import OPERATIONS
+from frostline.networks.graphs.tflite import OPERATIONS, with_dilations
 from frostline.networks.runtimes.names import TFLITE
 from frostline.networks.translate.network import TranslatedNetwork
 from frostline.networks.weights_files import formats, guarded, tflite_file
@@ -41,7 +41,7 @@ def open_file(path: Path, asked: Asked) -> TranslatedNetwork:
         port,
         port.name,
         output,
-        nodes,
+        with_dilations(nodes, file.tensors),
         {name: one.values() for name, one in file.tensors.items() if name in read},
         OPERATIONS,
         _title,

@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -70,16 +71,14 @@ def load(program: Program, threads: int) -> TFLiteSession:
 
 
 def _interpreter() -> Any:
-    is_own = RUNTIMES[TFLITE].module() == "ai_edge_litert"
-    name = "ai_edge_litert" if is_own else "tensorflow.lite.python"
-    found = importlib.import_module(f"{name}.interpreter")
-
-    def make(**options: Any) -> Any:
-        # Without delegates, which compute several operations at once and keep nothing between.
-        plain = found.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-        return found.Interpreter(**options, experimental_op_resolver_type=plain)
-
-    return make
+    places = {
+        "ai_edge_litert": "ai_edge_litert.interpreter",
+        "tensorflow": "tensorflow.lite.python.interpreter",
+    }
+    found: Any = importlib.import_module(places[RUNTIMES[TFLITE].module()])
+    # Without delegates, which compute several operations at once and keep nothing between.
+    plain = found.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    return partial(found.Interpreter, experimental_op_resolver_type=plain)
 
 
 def _stored(pictures: Array, told: Mapping[str, Any]) -> Array:

@@ -57,6 +57,7 @@ FUNCTIONS: Mapping[str, Callable[..., Tensor]] = {
     "clamp": clamp,
     "erf": torch.erf,
     "floor": torch.floor,
+    "is_nan": torch.isnan,
     "log": torch.log,
     "logical_not": torch.logical_not,
     "negative": torch.neg,

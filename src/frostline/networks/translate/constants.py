@@ -47,6 +47,7 @@ FUNCTIONS: Mapping[str, Callable[..., Array]] = {
     "ceil": np.ceil,
     "exponential": np.exp,
     "floor": np.floor,
+    "is_nan": np.isnan,
     "log": np.log,
     "logical_not": np.logical_not,
     "negative": np.negative,

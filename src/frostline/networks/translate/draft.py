@@ -60,6 +60,8 @@ class Draft:
         layout: Where the source holds channels; see `graph.LAYOUTS`.
         batch: How many pictures the source's shapes speak of.
         input_shape: Channels, height and width of the picture.
+        made_for: How many pictures the source's own numbers speak of, where it was written for so
+            many and is translated for any number; else 0.
         nodes: Those so far.
         arrays: What the layers hold, by layer and role, with axes as PyTorch has them.
     """
@@ -68,6 +70,7 @@ class Draft:
     layout: str
     batch: int
     input_shape: tuple[int, int, int]
+    made_for: int = 0
     nodes: list[Node] = field(default_factory=list)
     arrays: dict[tuple[str, str], Tensor] = field(default_factory=dict)
     _held: dict[str, Tensor] = field(default_factory=dict)

@@ -1,14 +1,18 @@
 """Layers with kernels, windows and statistics, as graphs that compute with tensors state them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import torch
 
 from frostline.base.errors import BackboneError
-from frostline.networks.translate.draft import Array, Draft, Operand, Value
+from frostline.networks.translate import constants, geometry
+from frostline.networks.translate.draft import Array, Draft, Operand, Value, tensor_of
 from frostline.networks.translate.graph import Graph, Node
+from frostline.networks.translate.operators import OPERATORS
 from frostline.networks.translate.tensors import geometry_axes
 
 # `same`, `valid`, or rows and columns: what to pad before and after.
@@ -39,7 +43,7 @@ def conv2d(
     bias: Operand | None = None,
     window: Window = Window(),
     activation: str = "",
-) -> Value:
+) -> Operand:
     """Adds a convolution; one kernel a channel makes it depthwise.
 
     Args:
@@ -51,7 +55,7 @@ def conv2d(
         window: How it slides.
         activation: What follows at once; empty for nothing.
     """
-    x, kernel = _value(draft, name, x), _fixed(draft, name, kernel)
+    kernel = _fixed(draft, name, kernel)
     if kernel.ndim != 4 or len(x.shape) != 4:
         raise BackboneError(f"{draft.where}: {name!r} must be a convolution of a map.")
     channels = x.shape[-1 if draft.layout == "channels_last" else 1]
@@ -75,9 +79,9 @@ def conv2d(
         arrays["bias"] = _fixed(draft, name, bias).reshape(-1)
     if own == 1 and groups > 1:
         settings["multiplier"] = filters // channels
-        return draft.add(name, "depthwise_conv2d", [x], settings, arrays)
+        return _layer(draft, name, "depthwise_conv2d", x, settings, arrays)
     settings |= {"filters": filters, "groups": groups}
-    return draft.add(name, "conv2d", [x], settings, arrays)
+    return _layer(draft, name, "conv2d", x, settings, arrays)
 
 
 def dense(
@@ -136,7 +140,34 @@ def batch_norm(
         "scale": "gamma" in fixed,
         "center": "beta" in fixed,
     }
-    return draft.add(name, "batch_norm", [_value(draft, name, x)], settings, fixed)
+    return _layer(draft, name, "batch_norm", x, settings, fixed)
+
+
+def _layer(
+    draft: Draft,
+    name: str,
+    op: str,
+    x: Operand,
+    settings: Mapping[str, Any],
+    arrays: Mapping[str, Array],
+) -> Operand:
+    """Adds a layer; of a constant it is computed at once."""
+    if isinstance(x, Value):
+        return draft.add(name, op, [x], settings, arrays)
+    there = geometry.from_source(x.ndim, draft.layout) or tuple(range(x.ndim))
+    back = geometry.to_source(x.ndim, draft.layout) or tuple(range(x.ndim))
+    held = tensor_of(x.transpose(there))
+    constants.bounded(held.numel())
+    module = OPERATORS[op].build(settings, [tuple(held.shape)], draft.layout).eval()
+    own = module.state_dict()
+    for role, array in arrays.items():
+        part, tensor = OPERATORS[op].weights[role]
+        slot = f"{part}.{tensor}" if f"{part}.{tensor}" in own else tensor
+        own[slot].copy_(tensor_of(array).reshape(own[slot].shape))
+    with torch.no_grad():
+        given: Array = module(held).numpy()
+    constants.bounded(given.size)
+    return given.transpose(back)
 
 
 def fuse_biases(draft: Draft, graph: Graph) -> Graph:

@@ -32,16 +32,18 @@ def function(draft: Draft, name: str, x: Operand, which: str, **settings: Any) -
 
 def reshape(draft: Draft, name: str, x: Operand, shape: Sequence[int]) -> Operand:
     """Gives a tensor another shape; one size may be −1."""
-    target = _resolved(x.shape, [int(size) for size in shape])
+    wanted = [int(size) for size in shape]
     if not isinstance(x, Value):
-        return x.reshape(target)
+        return x.reshape(_resolved(x.shape, wanted))
+    target = _resolved(x.shape, _for_any_number(draft, x.shape, wanted))
     while draft.node(x).op in ("reshape", "flatten", "view"):
         (x,) = draft.read_by(x)
     if target == x.shape:
         return identity(draft, name, x)
     if len(x.shape) == 1 and target[0] == x.shape[0]:
         return draft.add(name, "view", [x], {"shape": [-1, *target[1:]]})
-    if target and target[0] == x.shape[0]:
+    further = any(size % OPEN_BATCH == 0 for size in target[1:])
+    if target and target[0] == x.shape[0] and not further:
         if len(target) == 2 and len(x.shape) == 4:
             return draft.add(name, "flatten", [x], {})
         return draft.add(name, "reshape", [x], {"shape": list(target[1:])})
@@ -118,10 +120,18 @@ def take(draft: Draft, name: str, x: Operand, numbers: Array, axis: int) -> Oper
     if not isinstance(x, Value):
         constants.bounded(numbers.size * math.prod(x.shape))
         return np.take(x, numbers, axis)
-    if numbers.ndim > 1:
-        raise BackboneError(f"{draft.where}: {name!r} takes places by a table of numbers.")
     axis %= len(x.shape)
+    wide = (*x.shape[:axis], *numbers.shape, *x.shape[axis + 1 :])
+    if x.shape[axis] % draft.batch == 0 and draft.batch == OPEN_BATCH:
+        # Some exports take all places in their order, pictures included.
+        size = x.shape[axis] // OPEN_BATCH * (draft.made_for or OPEN_BATCH)
+        if numbers.size != size or (numbers.reshape(-1) != np.arange(size)).any():
+            raise BackboneError(f"{draft.where}: {name!r} takes some pictures of a batch apart.")
+        return reshape(draft, name, x, wide)
     found = [int(n) % x.shape[axis] for n in numbers.reshape(-1)]
+    if numbers.ndim > 1:
+        row = draft.add(f"{name}/row", "take", [x], {"axis": axis, "numbers": found})
+        return reshape(draft, name, row, wide)
     taken: Operand = draft.add(name, "take", [x], {"axis": axis, "numbers": found})
     return squeeze(draft, f"{name}/squeezed", taken, [axis]) if numbers.ndim == 0 else taken
 
@@ -164,8 +174,10 @@ def _joined(draft: Draft, name: str, parts: Sequence[Operand], axis: int) -> Ope
 def tile(draft: Draft, name: str, x: Operand, times: Sequence[int]) -> Operand:
     """Repeats a tensor along its axes."""
     if not isinstance(x, Value):
-        constants.bounded(x.size * math.prod(times))
-        return np.tile(x, times)
+        # What is repeated for each picture meets any number of them.
+        once = [1 if count == OPEN_BATCH == draft.batch else count for count in times]
+        constants.bounded(x.size * math.prod(once))
+        return np.tile(x, once)
     if len(times) != len(x.shape) or times[0] != 1 or max(times) > _MOST_COPIES:
         raise BackboneError(f"{draft.where}: {name!r} repeats {list(x.shape)} {list(times)} times.")
     given: Operand = x
@@ -332,6 +344,29 @@ def _spread(array: Array, rank: int, layout: str) -> Array:
     spread = array.reshape((1,) * (rank - array.ndim) + array.shape)
     order = geometry.from_source(rank, layout)
     return spread if order is None else spread.transpose(order)
+
+
+def _for_any_number(draft: Draft, shape: Sequence[int], target: list[int]) -> list[int]:
+    """Returns a shape that was written for a fixed number of pictures, for any number of them.
+
+    The axis that has the pictures is the one that holds them where there are as many numbers before
+    it as before the pictures now. Where an axis has both the pictures and others, it is taken for
+    the pictures' outermost; whoever relies on it compares pictures in a batch and alone.
+    """
+    at = [axis for axis, size in enumerate(shape) if size % OPEN_BATCH == 0]
+    if not draft.made_for or len(at) != 1 or any(size % OPEN_BATCH == 0 for size in target):
+        return target
+    own = [*shape]
+    own[at[0]] = own[at[0]] // OPEN_BATCH * draft.made_for
+    found = list(_resolved(own, target))
+    before, wanted = 1, math.prod(shape[: at[0]])
+    for axis, size in enumerate(found):
+        ahead, rest = divmod(wanted, before)
+        if not rest and size % (ahead * draft.made_for) == 0:
+            found[axis] = size // draft.made_for * OPEN_BATCH
+            return found
+        before *= size
+    return target
 
 
 def _resolved(shape: Sequence[int], target: Sequence[int]) -> tuple[int, ...]:
