@@ -28,6 +28,7 @@ from frostline.networks.weights_files.records import Port
 # Pictures to find shapes with, where their number is open: what differs follows it.
 _TRIED = (2, 3)
 _SEED = 20261126
+OPENING_S, OPENING_BYTES, OPENING_BYTES_PER_S = 10, 1 << 30, 10_000_000
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,11 @@ def _shapes(
 ) -> dict[str, tuple[int, ...]]:
     """Runs noise through the file, and returns the shapes of all tensors that have a fixed one."""
     names = [name for node in source.nodes for name in node.outputs if name]
-    process, data = RuntimeProcess(), run.cut(names)
+    data = run.cut(names)
+    # What a file may take while it is only looked at follows its own size.
+    process = RuntimeProcess(
+        OPENING_BYTES + 4 * len(data), OPENING_S + len(data) // OPENING_BYTES_PER_S
+    )
     told = tuple(map(run.name, names))
     graph = RuntimeGraph(source.where, run.runtime, run.input, told, one_by_one)
     random = np.random.default_rng(_SEED)

@@ -4,9 +4,11 @@ It is asked in frames on standard input, and answers on standard output. Before 
 gives up what running one takes no need of.
 """
 
+import importlib
 import os
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import IO, Any
 
 from frostline.base.memory import is_out_of_memory
@@ -21,9 +23,14 @@ _NOWHERE = Path(__file__).resolve().parent
 def main() -> None:
     """Answers until the other side ends."""
     source, to = sys.stdin.buffer, _own_output()
-    asked, (program,) = frames.read(source)
+    asked, _ = frames.read(source)
     try:
-        session = _load(asked, program.tobytes())
+        runtime = _imported(asked["runtime"])
+        frames.write(to, {})
+        asked, (program,) = frames.read(source)
+        session = _load(runtime, asked, program.tobytes())
+    except EOFError:
+        return
     except Exception as error:
         frames.write(to, _reason(error))
         return
@@ -50,21 +57,21 @@ def _answer(to: IO[bytes], session: Session, asked: dict[str, Any], arrays: list
         frames.write(to, _reason(error))
 
 
-def _load(asked: dict[str, Any], program: bytes) -> Session:
-    runtime = asked["runtime"]
-    if runtime == "onnx":
-        from frostline.networks.runtimes import onnx_session as chosen
-    elif runtime == "tensorflow":
-        from frostline.networks.runtimes import tensorflow_session as chosen  # type: ignore
-    else:
-        from frostline.networks.runtimes import tflite_session as chosen  # type: ignore
+def _imported(runtime: str) -> ModuleType:
+    """Returns the module that makes sessions of a runtime, its libraries imported."""
+    chosen = importlib.import_module(f"frostline.networks.runtimes.{runtime}_session")
     chosen.prepare()
+    return chosen
+
+
+def _load(runtime: ModuleType, asked: dict[str, Any], program: bytes) -> Session:
     bounds.limit(asked["memory_bytes"])
     sys.addaudithook(bounds.watch(_NOWHERE))
-    return chosen.load(
+    session: Session = runtime.load(
         Program(program, asked["input"], tuple(asked["outputs"]), asked["one_by_one"]),
         asked["threads"],
     )
+    return session
 
 
 def _reason(error: Exception) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from frostline.networks.weights_files import guarded
 
 # What the process may take beyond what the libraries take.
 MEMORY_BYTES = 4 << 30
-# TensorFlow takes several seconds to import on a busy machine; no batch takes minutes.
+# No batch takes minutes, nor does the import of TensorFlow on a busy machine.
 TIME_S = 300
 _PROGRAM = (
     "import sys; sys.argv[1] in sys.path or sys.path.insert(0, sys.argv[1]); "
@@ -104,7 +104,7 @@ class RuntimeProcess:
             if self._process is None:
                 self._process = self._start(graph, data)
             asked = {"only_shapes": only_shapes}
-            return self._exchange(self._process, graph, asked, [pictures])
+            return self._exchange(self._process, graph, asked, [pictures], self._time_s)
 
     def _start(self, graph: RuntimeGraph, data: Callable[[], bytes]) -> "subprocess.Popen[bytes]":
         runtime, program = RUNTIMES[graph.runtime], data()
@@ -122,14 +122,15 @@ class RuntimeProcess:
         )
         weakref.finalize(self, _end, process)
         asked = {
-            "runtime": graph.runtime,
             "input": graph.input,
             "outputs": list(graph.outputs),
             "one_by_one": graph.one_by_one,
             "threads": machine.cores(),
             "memory_bytes": self._memory_bytes,
         }
-        self._exchange(process, graph, asked, [np.frombuffer(program, np.uint8)])
+        # The libraries are imported first: only what the file makes them do is timed closely.
+        self._exchange(process, graph, {"runtime": graph.runtime}, [], TIME_S)
+        self._exchange(process, graph, asked, [np.frombuffer(program, np.uint8)], self._time_s)
         return process
 
     def _exchange(
@@ -138,13 +139,14 @@ class RuntimeProcess:
         graph: RuntimeGraph,
         asked: Mapping[str, Any],
         arrays: Sequence[Array],
+        time_s: int,
     ) -> tuple[Mapping[str, Any], list[Array]]:
         """Asks, and reads the answer; a process that takes too long is ended."""
         assert process.stdin is not None
         assert process.stdout is not None
         title = RUNTIMES[graph.runtime].title
         late = threading.Event()
-        clock = threading.Timer(self._time_s, _stop, (process, late))
+        clock = threading.Timer(time_s, _stop, (process, late))
         clock.start()
         try:
             frames.write(process.stdin, asked, arrays)
@@ -152,7 +154,7 @@ class RuntimeProcess:
         except (OSError, EOFError, ValueError) as error:
             _end(process)
             self._process = None
-            reason = f"took more than {self._time_s} s" if late.is_set() else "ended"
+            reason = f"took more than {time_s} s" if late.is_set() else "ended"
             raise BackboneError(
                 f"{graph.where}: {title} {reason} in its own process. The file is damaged, made to "
                 "do harm, or too large for this machine."
