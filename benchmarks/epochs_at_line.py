@@ -160,7 +160,7 @@ def main() -> None:
     ]
     with workplace() as work:
         source = sources.from_pixels(model, work, QUIET)
-        source.need(sources.image_views_of((*train, *val)))
+        source.prepare(sources.image_views_of((*train, *val)))
         ways = {
             "frostline, from the cache": our_epochs(
                 model, source.fetch, examples(train, labels), args.batch_size

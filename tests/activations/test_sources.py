@@ -155,7 +155,7 @@ def test_what_is_derived_is_what_is_computed(photos: Path, tmp_path: Path) -> No
     base = sources.from_pixels(classifier.recut(model, "layer3"), tmp_path / "cache", QUIET)
     derived = sources.derived(model, base, QUIET)
     direct = sources.from_pixels(model, tmp_path / "cache", QUIET)
-    assert derived.need(items) == direct.need(items) == {}
+    assert derived.prepare(items) == direct.prepare(items) == {}
     one, other = derived.fetch(list(items)), direct.fetch(list(items))
     assert one.shape == other.shape == (72, 96)
     # The earlier line is kept in half precision.
@@ -177,11 +177,11 @@ def test_deriving_asks_the_line_below_only_for_what_is_missing(
         base = sources.from_pixels(classifier.recut(model, "layer3"), tmp_path / "cache", QUIET)
         return base, sources.derived(model, base, QUIET)
 
-    fresh()[1].need(some)
+    fresh()[1].prepare(some)
     base, derived = fresh()
-    derived.need(some)
+    derived.prepare(some)
     assert (base.cached, base.computed, derived.cached, derived.computed) == (0, 0, 10, 0)
-    derived.need(every)
+    derived.prepare(every)
     assert (base.cached, base.computed, derived.cached, derived.computed) == (0, 26, 10, 26)
     with pytest.raises(KeyError):
         base.fetch([b"none of these"])
@@ -199,10 +199,10 @@ def test_a_picture_that_cannot_be_read_is_told_by_every_source(
     want = {row for row, item in items.items() if item.path == str(bad)}
     assert len(want) == 2
     for source in (sources.derived(model, base, QUIET), sources.live_source(model, QUIET)):
-        found = source.need(items)
+        found = source.prepare(items)
         assert set(found) == want
         assert all("truncated" in reason for reason in found.values())
-        assert source.need(items) == found
+        assert source.prepare(items) == found
         good = [row for row in items if row not in want]
         assert len(source.fetch(good)) == 70
 
@@ -394,11 +394,11 @@ def test_mixed_and_kept_give_the_same_for_center_views(photos: Path, tmp_path: P
     )
     kept = sources.from_pixels(model, tmp_path / "cache", QUIET)
     mixed = sources.MixedSource(kept, sources.live_source(model, QUIET))
-    assert mixed.need({**centers, **views}) == {}
+    assert mixed.prepare({**centers, **views}) == {}
     assert torch.equal(mixed.fetch(list(centers)), kept.fetch(list(centers)))
     live = mixed.fetch(list(views))
     other = sources.from_pixels(model, tmp_path / "other", QUIET)
-    other.need(views)
+    other.prepare(views)
     assert torch.equal(live, other.fetch(list(views)))
     assert mixed.facts()["rows_computed"] == 72
 
@@ -455,11 +455,11 @@ def test_what_is_not_finite_is_not_kept(
     items = image_views_of(listings.scan(photos, QUIET).usable)
     kept = sources.from_pixels(model, tmp_path / "cache", QUIET)
     with pytest.raises(BackboneError, match="must be finite, and those of") as raised:
-        kept.need(items)
+        kept.prepare(items)
     assert str(raised.value).endswith(advice)
     assert not list((tmp_path / "cache").rglob("*.safetensors"))
     live = sources.live_source(model, QUIET)
-    assert live.need(items) == {}
+    assert live.prepare(items) == {}
     with pytest.raises(BackboneError, match="must be finite"):
         live.fetch(list(items))
 
@@ -479,7 +479,7 @@ def test_sources_of_one_run_look_at_each_picture_once(
     monkeypatch.setattr(extraction, "pixels", counting)
     checked: dict[str, str] = {}
     model = network("layer1")
-    found = [sources.live_source(model, QUIET, checked).need(items) for _ in range(2)]
+    found = [sources.live_source(model, QUIET, checked).prepare(items) for _ in range(2)]
     assert looked == [36]
     assert found[0] == found[1]
     assert len(found[0]) == 1
@@ -490,7 +490,7 @@ def test_what_is_derived_must_be_finite_too(photos: Path, tmp_path: Path) -> Non
     base = sources.from_pixels(classifier.recut(model, "pixels"), tmp_path / "cache", QUIET)
     items = image_views_of(listings.scan(photos, QUIET).usable)
     with pytest.raises(BackboneError, match="must be finite"):
-        sources.derived(model, base, QUIET).need(items)
+        sources.derived(model, base, QUIET).prepare(items)
 
 
 def test_a_sample_that_is_partly_gone_is_compared_all_the_same(
@@ -498,7 +498,7 @@ def test_a_sample_that_is_partly_gone_is_compared_all_the_same(
 ) -> None:
     items = image_views_of(listings.scan(photos, QUIET).usable[:6])
     source = sources.from_pixels(network("layer3"), tmp_path / "cache", QUIET)
-    source.need(items)
+    source.prepare(items)
     assert source.against_live(items) < 1e-3
     paths = [Path(item.path) for item in items.values()]
     paths[1].unlink()
@@ -518,13 +518,13 @@ def test_live_sources_forget_the_views_of_past_epochs(photos: Path, tmp_path: Pa
         (plain, plain),
         (mixed := sources.MixedSource(kept, sources.live_source(model, QUIET)), mixed.live),
     ):
-        source.need(centers)
+        source.prepare(centers)
         for epoch in range(4):
             varied = image_views_of(rows[6:], (View(epoch, POLICY),))
-            source.need(varied)
+            source.prepare(varied)
             assert len(source.fetch(list(varied))) == 30
             assert len(live.activations.views) <= 36
-        source.need(centers)
+        source.prepare(centers)
         assert len(source.fetch(list(centers))) == 6
 
 

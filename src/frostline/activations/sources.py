@@ -41,7 +41,7 @@ ImageViews = Mapping[bytes, ImageView]
 class Source(Protocol):
     """A source of the activations at one line."""
 
-    def need(self, views: ImageViews) -> dict[bytes, str]:
+    def prepare(self, views: ImageViews) -> dict[bytes, str]:
         """Prepares the activations of `views`, given by row id, for `fetch`.
 
         Returns:
@@ -140,8 +140,8 @@ class CachedSource:
     _in_memory: RowsInMemory | None = None
     _is_loaded: bool = False
 
-    def need(self, views: ImageViews) -> dict[bytes, str]:
-        """Computes those of `views` that are not cached; see `Source.need`."""
+    def prepare(self, views: ImageViews) -> dict[bytes, str]:
+        """Computes those of `views` that are not cached; see `Source.prepare`."""
         new = {row: view for row, view in views.items() if row not in self._views}
         if new:
             self._fill(new)
@@ -186,7 +186,7 @@ class CachedSource:
         inputs: Mapping[bytes, Any] = new
         if self.base is not None:
             missing = {row: new[row] for row in store.missing(new)}
-            self._problems |= self.base.need(missing)
+            self._problems |= self.base.prepare(missing)
             inputs = {row: row for row in new if row not in self._problems}
         words = self.model.preprocessing.nouns
         what = "deriving activations" if self.base else f"{words.perceiving} {words.plain}s"
@@ -247,8 +247,8 @@ class LiveSource:
     checked: dict[str, str] = field(default_factory=dict)
     computed: int = 0
 
-    def need(self, views: ImageViews) -> dict[bytes, str]:
-        """Checks that every image among `views` can be read; see `Source.need`."""
+    def prepare(self, views: ImageViews) -> dict[bytes, str]:
+        """Checks that every image among `views` can be read; see `Source.prepare`."""
         self.remember(views)
         paths = dict.fromkeys(view.path for view in views.values())
         new = [ImageView(path) for path in paths if path not in self.checked]
@@ -309,12 +309,12 @@ class MixedSource:
     cached: CachedSource
     live: LiveSource
 
-    def need(self, views: ImageViews) -> dict[bytes, str]:
-        """Caches `center` views, and prepares the others; see `Source.need`."""
+    def prepare(self, views: ImageViews) -> dict[bytes, str]:
+        """Caches `center` views, and prepares the others; see `Source.prepare`."""
         centers = {row: view for row, view in views.items() if view.view == CENTER}
         others = {row: view for row, view in views.items() if view.view != CENTER}
         self.live.remember(others)
-        return self.cached.need(centers)
+        return self.cached.prepare(centers)
 
     def fetch(self, rows: Sequence[bytes]) -> Tensor:
         """Returns the activations of `rows`, all cached or all live: [n, *shape]."""

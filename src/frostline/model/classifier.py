@@ -189,7 +189,7 @@ def top_of(traced: frost.TracedNetwork, head: HeadSpec, on: str = "") -> Line:
     return frost.top_map(traced.lines) if head.wants_map else traced.find(frost.POOLED)
 
 
-def as_it_is(
+def with_own_classes(
     opened: OpenedBackbone, line: str, device: torch.device, compute: torch.dtype
 ) -> Classifier:
     """Makes a classifier of a network with its own classes, cut at `line`.
@@ -297,7 +297,7 @@ def open_folder(path: Path, device: torch.device, precision: str = "recorded") -
             f"not {targets!r}."
         )
     if "head" not in facts:
-        return replace(as_it_is(opened, line, device, compute), flip=flip)
+        return replace(with_own_classes(opened, line, device, compute), flip=flip)
     spec = heads.from_facts(facts["head"], "frostline.head", str(path / CONFIG))
     on = str(facts.get("on", ""))
     labels = opened.record.classes
@@ -384,7 +384,9 @@ def save(classifier: Classifier, path: Path) -> None:
     block |= {"most_px": how.most_px} if how.most_px else {}
     block |= {"spectrogram": how.spectrogram.as_dict()} if how.spectrogram else {}
     layers = classifier.trainable.head
-    if classifier.head is not None and _take_over(module, classifier.head, layers, classifier):
+    if classifier.head is not None and _move_into_network(
+        module, classifier.head, layers, classifier
+    ):
         # One sigmoid became a softmax over two classes, which says the same.
         block["targets"] = "multilabel" if classifier.targets == "multilabel" else "multiclass"
     elif classifier.head is not None:
@@ -396,7 +398,7 @@ def save(classifier: Classifier, path: Path) -> None:
     model_folder.write_folder(path, module, classifier.record, classifier.labels, block)
 
 
-def _take_over(
+def _move_into_network(
     module: nn.Module, spec: HeadSpec, layers: nn.Module, classifier: Classifier
 ) -> bool:
     """Moves a linear head into the network's own classifier; says whether that could be done."""

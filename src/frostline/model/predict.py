@@ -161,7 +161,7 @@ def _opened(target: str, where: torch.device, precision: str, weights: Path | No
             "frostline train, or read the features off with frostline embed."
         )
     compute = engines.pick_precision("auto" if precision == "recorded" else precision, where)
-    return classifier.as_it_is(opened, "pooled", where, compute)
+    return classifier.with_own_classes(opened, "pooled", where, compute)
 
 
 def predict(

@@ -126,7 +126,7 @@ def of_target(
     if path is not None and not is_new:
         return _of_folder(target, path, line, image_px, depth)
     if as_is:
-        return _as_it_is(target, line, image_px, depth)
+        return _with_own_classes(target, line, image_px, depth)
     text = head or ("" if layers else "linear")
     tables = tuple(map(dict, layers))
     choice = recipe.HeadChoice(text or "linear", pooling or "avg", on=on, layers=tables)
@@ -192,7 +192,7 @@ def _of_folder(target: str, path: Path, line: str, image_px: int, depth: int) ->
     return _summarise(_parts_of(model, target, at), depth)
 
 
-def _as_it_is(target: str, line: str, image_px: int, depth: int) -> Summary:
+def _with_own_classes(target: str, line: str, image_px: int, depth: int) -> Summary:
     opened, traced = traced_of(target, None, image_px)
     top, record = traced.lines[-1], opened.record
     at = classifier.find_line(traced, line or classifier.TOP, top)

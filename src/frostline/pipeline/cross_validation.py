@@ -45,7 +45,7 @@ def fold_probes(filled: Filled, count: int) -> FoldedProbes:
     """
     model, source = filled.sources.at(-1)
     dealt = deal(filled.listing, model, count, filled.planned.recipe.seed)
-    source.need(dealt.views)
+    source.prepare(dealt.views)
     device = model.engine.device
     held = features(model, source.fetch, dealt.examples, device)
     targets = dealt.examples.targets.to(device)

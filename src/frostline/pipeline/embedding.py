@@ -104,7 +104,7 @@ def embed(
     found = _sources(models, cache, console)
     problems: dict[bytes, str] = {}
     for source in found.values():
-        problems |= source.need(image_views_of(listing.usable))
+        problems |= source.prepare(image_views_of(listing.usable))
     listing = listing.with_problems(problems_by_path(problems, listing))
     for words in listings.report_lines(listing):
         console.detail(words)
@@ -123,7 +123,7 @@ def _cut_at(
 ) -> list[Classifier]:
     """Returns the network cut at each line, in the order that was asked for."""
     first, *others = lines
-    model = classifiers.as_it_is(opened, first, device, precision)
+    model = classifiers.with_own_classes(opened, first, device, precision)
     made = [model, *(classifiers.recut(model, line) for line in others)]
     names = [one.line.name for one in made]
     for name in (name for name in names if names.count(name) > 1):

@@ -81,7 +81,7 @@ def _first_pass(
     wanted: dict[bytes, ImageView] = {}
     for row in listing.usable:
         wanted |= image_views_of([row], [CENTER, *views] if row.split == "train" else [CENTER])
-    problems = sources.first().need(wanted)
+    problems = sources.first().prepare(wanted)
     listing = listing.with_problems(problems_by_path(problems, listing))
     # Without what cannot be read, the split may be another.
     listing = listing if listing.has_splits else _without_splits(listing)

@@ -121,7 +121,7 @@ def _score(model: Classifier, source: Source, filled: Filled) -> dict[str, Score
         examples = labelled(rows, listing, model)
         if examples is not None:
             wanted = image_views_of(rows)
-            source.need(wanted)
+            source.prepare(wanted)
             logits = scoring.predict(model.trainable, source.fetch, examples, model.engine.device)
             logits = pooling.logits(logits, examples.files, model.targets)
             probabilities = classifiers.probabilities(logits, model.targets)

@@ -164,7 +164,7 @@ def _start_score(filled: Filled, progress: RunProgress) -> Score:
     if progress.history:
         return probe_score(progress.history[0], filled.validation.count)
     model, source = filled.sources.at(-1)
-    source.need(image_views_of(filled.listing.of("val")))
+    source.prepare(image_views_of(filled.listing.of("val")))
     return scoring.score(
         model.trainable, source.fetch, filled.validation, model.engine.device, model.targets
     )

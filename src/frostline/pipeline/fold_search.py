@@ -67,7 +67,7 @@ def fold_start(filled: Filled, count: int) -> FoldStart:
         logits = folded.found.logits.cpu()
         return FoldStart(folded.dealt, folded, _score(logits, folded.dealt, model.targets))
     dealt = deal(filled.listing, model, count, recipe.seed)
-    source.need(dealt.views)
+    source.prepare(dealt.views)
     logits = scoring.predict(model.trainable, source.fetch, dealt.examples, model.engine.device)
     return FoldStart(dealt, None, _score(logits, dealt, model.targets))
 

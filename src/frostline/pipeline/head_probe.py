@@ -129,8 +129,8 @@ def _fit(filled: Filled, views: Sequence[View]) -> FittedProbe:
     rows = sorted_rows(listing.of("train"))
     center = labelled(rows, listing, model)
     assert center is not None
-    source.need(image_views_of(listing.of("train"), views))
-    source.need(image_views_of(listing.of("val")))
+    source.prepare(image_views_of(listing.of("train"), views))
+    source.prepare(image_views_of(listing.of("val")))
     device = model.engine.device
     ids = tuple(row_id(row.digest, view.name) for view in views for row in rows)
     targets = torch.cat([center.targets] * len(views))

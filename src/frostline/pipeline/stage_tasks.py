@@ -31,15 +31,15 @@ def stage_task(filled: Filled, number: int) -> stages.StageTask:
         for row, view in zip(rows, views, strict=True):
             ids.append(row_id(row.digest, view.name))
             wanted[ids[-1]] = ImageView(row.path, row.digest, view)
-        source.need(wanted)
+        source.prepare(wanted)
         return Examples(tuple(ids), center.targets)
 
     if filled.validation is not None:
-        source.need(image_views_of(listing.of("val")))
+        source.prepare(image_views_of(listing.of("val")))
     sample = image_views_of((listing.of("val") or rows)[: stages.SAMPLE])
-    source.need(sample)
+    source.prepare(sample)
     if not recipe.views.refresh:
-        source.need(image_views_of(rows, planner.views_of(recipe, policy, number, len(rows))))
+        source.prepare(image_views_of(rows, planner.views_of(recipe, policy, number, len(rows))))
     return stages.StageTask(
         number=number,
         count=len(recipe.stages),
