@@ -1,7 +1,7 @@
 """Sources of activations at a line: cached from pixels, derived from an earlier line, or live.
 
-A stage announces what it will need (`need`) before it fetches it; only what is missing is computed.
-One pass over the pixels caches the earliest line of a recipe. Later lines are derived from it.
+A stage prepares what it will need before it fetches it; only what is missing is computed. One pass
+over the pixels caches the earliest line of a recipe. Later lines are derived from it.
 """
 
 import json

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from frostline.frost.liveness import GraphStep
-from frostline.frost.trace import TracedGraph
+from frostline.frost.traced_graph import TracedGraph
 from frostline.frost.tracer import is_leaf
 
 _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)

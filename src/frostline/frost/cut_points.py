@@ -12,7 +12,7 @@ from math import prod
 from torch import nn
 
 from frostline.frost.liveness import GraphStep, TensorSpec, alive
-from frostline.frost.trace import TracedGraph
+from frostline.frost.traced_graph import TracedGraph
 from frostline.frost.tracer import is_leaf
 
 # Several tensors are taken for an activation only where a larger share of the work than this lies

@@ -17,7 +17,7 @@ from frostline.frost.cut_points import (
 )
 from frostline.frost.lines import PIXELS, POOLED, Line
 from frostline.frost.liveness import GraphStep, alive
-from frostline.frost.trace import TracedGraph
+from frostline.frost.traced_graph import TracedGraph
 
 
 @dataclass(frozen=True)

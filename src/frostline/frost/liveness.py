@@ -13,7 +13,8 @@ from torch import fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from frostline.base.errors import LineError
-from frostline.frost.trace import TracedGraph, copy_sharing_tensors, first_line
+from frostline.frost.trace import copy_sharing_tensors, first_line
+from frostline.frost.traced_graph import TracedGraph
 
 # Two numbers of images; what differs between them follows the batch.
 FEW, MORE = 2, 3

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import fx, nn
 
 from frostline.base.errors import LineError
@@ -18,7 +17,8 @@ from frostline.frost.line_list import by_path
 from frostline.frost.lines import Line
 from frostline.frost.liveness import GraphStep, steps_of
 from frostline.frost.segment import segment
-from frostline.frost.trace import TracedGraph, trace_graph, without_unread_look_ups
+from frostline.frost.trace import trace_graph, without_unread_look_ups
+from frostline.frost.traced_graph import TracedGraph, have_equal_values
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def training_mode(
         return ModeGraph(training, steps, cut_points, differs)
     common = modes.evaluating.constants.keys() & training.constants.keys()
     if any(
-        not torch.equal(modes.evaluating.constants[name], training.constants[name])
+        not have_equal_values(modes.evaluating.constants[name], training.constants[name])
         for name in common
     ):
         return None
@@ -277,7 +277,7 @@ def _same(traced_graph: TracedGraph, other: TracedGraph) -> bool:
     ):
         return False
     return all(
-        torch.equal(traced_graph.constants[name], other.constants[name])
+        have_equal_values(traced_graph.constants[name], other.constants[name])
         for name in traced_graph.constants
     )
 

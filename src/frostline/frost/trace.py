@@ -5,7 +5,6 @@ import re
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,33 +12,15 @@ import torch
 from torch import fx, nn
 
 from frostline.base.errors import LineError
+from frostline.frost.fixed_values import with_fixed_values
 from frostline.frost.shape_values import ShapeValues
+from frostline.frost.traced_graph import TracedGraph
 from frostline.frost.tracer import ROOT, Tracer, Wrapper
 
 # Beyond so many modules that cannot be looked into, the network is not worth cutting.
 _MOST_OPAQUE = 64
 _NOT_THE_USERS = (Path(__file__).parent, Path(torch.__file__).parent)
 _LOOK_UPS = ("getattr", "getitem", "eq", "ne", "lt", "le", "gt", "ge", "mod", "floordiv", "mul")
-
-
-@dataclass(frozen=True)
-class TracedGraph:
-    """What a network does to its input in one mode, as a graph.
-
-    Attributes:
-        graph: Its targets are paths in the network itself; its names are those of the lines.
-        inputs: Module path to the name of the node that feeds it, the first call's.
-        outputs: Module path to what its calls give, one entry a call: the names of the nodes in
-            it, one for a tensor and several for a tuple, a list or a dict.
-        constants: Tensors that were made while tracing, by the name the graph knows them by.
-        containers: Paths of modules that give a tuple, a list or a dict.
-    """
-
-    graph: fx.Graph
-    inputs: dict[str, str] = field(default_factory=dict)
-    outputs: dict[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
-    constants: dict[str, torch.Tensor] = field(default_factory=dict)
-    containers: frozenset[str] = frozenset()
 
 
 def trace_graph(
@@ -51,7 +32,8 @@ def trace_graph(
     """Traces `net` in eval or training mode; neither its flags nor its tensors change.
 
     Where the code asks for a shape, the answer is that of `input_shape`. A module that cannot be
-    traced even so is taken as one piece, and the rest is traced around it.
+    traced even so is taken as one piece, and the rest is traced around it. What is made of the size
+    of the images alone is a tensor of the graph, as in eval (`fixed_values`).
 
     Args:
         net: A network of one input, a batch of images.
@@ -85,6 +67,7 @@ def trace_graph(
                 opaque.add(culprit)
         else:
             traced = _of_the_network(graph, tracer)
+            traced = with_fixed_values(traced, copy_sharing_tensors(net).eval(), input_shape)
             return without_unread_look_ups(traced) if follow_values else traced
 
 
