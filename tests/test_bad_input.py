@@ -634,7 +634,7 @@ def test_nothing_is_written_among_the_pictures(
 ) -> None:
     before = fingerprint(photos)
     line = refused(capsys, train(photos, photos / inside))
-    assert "and the folder of pictures is never written to. Name a folder elsewhere." in line
+    assert "and what is trained on is never written to. Name a folder elsewhere." in line
     line = refused(capsys, train(photos, tmp_path / "run", "--cache-dir", photos / inside))
     assert line.startswith("--cache-dir: ")
     (tmp_path / "link").symlink_to(photos)

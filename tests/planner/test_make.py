@@ -622,7 +622,9 @@ def test_what_an_engine_gives_on_the_sample_must_hold(
     if engine != "eager":
         own = base.engine.module
         assert own is not None
-        base = replace(base, engine=replace(base.engine, runner=lambda x: 1.1 * own(x)))
+        name = base.engine.name.replace("eager", engine, 1)
+        other = replace(base.engine, name=name, runner=lambda x: 1.1 * own(x))
+        base = replace(base, engine=other)
     policy = planner.policy_of(RECIPE)
     case = PlanInputs(
         model, listing, RECIPE, policy, cache_folder(), QUIET, DiskThroughput(1.0, 1.0)
