@@ -272,10 +272,11 @@ def test_a_file_for_one_picture_takes_any_number_where_they_stay_apart(tmp_path:
     assert not opened.notes
 
 
-def test_a_file_for_one_picture_that_mixes_several_is_refused(tmp_path: Path) -> None:
+def mixing(path: Path) -> Path:
+    """Writes a file for one picture, which puts channels where a batch would stand."""
     turn = message((1, "perm"), *((8, axis) for axis in (1, 0, 2, 3)), (20, 7))
-    file = onnx_file(
-        tmp_path / "a.onnx",
+    return onnx_file(
+        path,
         constant("rows", 3, 256),
         constant("again", 3, 1, 16, 16),
         node("Transpose", "x", "turned", turn),
@@ -285,7 +286,26 @@ def test_a_file_for_one_picture_that_mixes_several_is_refused(tmp_path: Path) ->
         node("Transpose", "back", "y", turn),
         count=1,
     )
-    assert "is made for 1 at a time, and mixes pictures" in refusal(f"onnx:{file}?mode=tf")
+
+
+def test_a_file_that_would_mix_several_pictures_is_run_one_by_one(tmp_path: Path) -> None:
+    need("onnx")
+    opened = catalog.find(f"onnx:{mixing(tmp_path / 'a.onnx')}?mode=tf")
+    images = torch.randn(3, 3, 16, 16)
+    torch.testing.assert_close(opened.module(images), images.relu())
+    (note,) = opened.notes
+    assert note.startswith("It is made for one picture: onnxruntime runs all below y")
+    traced = catalog.trace(opened)
+    assert [line.params_below for line in traced.lines] == [0] * len(traced.lines)
+
+
+def test_without_a_runtime_a_file_that_would_mix_pictures_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(names.RuntimeName, "is_installed", lambda self: False)
+    said = refusal(f"onnx:{mixing(tmp_path / 'a.onnx')}?mode=tf")
+    assert "is made for 1 at a time, and mixes pictures of a batch. Export it for any" in said
+    assert said.endswith("Or let onnxruntime run it, frozen: pip install 'frostline[onnx]'.")
 
 
 def test_an_array_in_another_file_is_refused_wherever_it_is_named(tmp_path: Path) -> None:

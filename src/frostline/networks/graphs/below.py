@@ -46,6 +46,26 @@ class Drafted:
     notes: tuple[str, ...] = ()
 
 
+def drafted_alone(source: GraphSource, input_px: tuple[int, int] | None) -> Drafted:
+    """Lets a file's runtime run it one picture at a time, up to a vector of the picture's own.
+
+    For files that were made for one picture and put its parts, such as a transformer's tokens,
+    where a batch would stand: what is translated of them would mix the pictures of a batch.
+
+    Args:
+        source: The file, whose input is one picture.
+        input_px: Height and width of the input, where the file leaves them open.
+
+    Raises:
+        BackboneError: Where the runtime is not installed, or cannot run it.
+    """
+    assert source.run is not None
+    runtime = RUNTIMES[source.run.runtime]
+    if not runtime.is_installed():
+        raise BackboneError(f"Or let {runtime.title} run it, frozen: {runtime.install}.")
+    return _run_below(source, source.port, input_px, source.run, one_by_one=True, is_whole=True)
+
+
 def drafted(
     source: GraphSource, input_px: tuple[int, int] | None, any_number: bool = True
 ) -> Drafted:
@@ -116,6 +136,7 @@ def _run_below(
     input_px: tuple[int, int] | None,
     run: RunSource,
     one_by_one: bool,
+    is_whole: bool = False,
 ) -> Drafted:
     draft, values = _started(source, port, input_px)
     x = values[source.input]
@@ -127,7 +148,7 @@ def _run_below(
     graph = simplify.prune(draft.graph(_given(source, values)))
     names = {one.node: name for name, one in values.items() if isinstance(one, Value)}
     part = _Part(graph, draft, x, names)
-    below = part.below()
+    below = part.up_to_vector() if is_whole else part.below()
     if not below:
         return Drafted(draft, graph)
     outputs = part.frontier(below)
@@ -135,10 +156,8 @@ def _run_below(
     unknown = Counter(
         str(node.settings["op"]) for node in graph.nodes if node.op == HOLE and node.name in below
     )
-    note = (
-        f"{counted(unknown)} cannot be translated: {RUNTIMES[run.runtime].title} runs all below "
-        f"{where}, which stays frozen."
-    )
+    why = "It is made for one picture" if is_whole else f"{counted(unknown)} cannot be translated"
+    note = f"{why}: {RUNTIMES[run.runtime].title} runs all below {where}, which stays frozen."
     return Drafted(draft, _joined(part, below, outputs, run, one_by_one), (note,))
 
 
@@ -252,6 +271,16 @@ class _Part:
                 )
             found |= self._before(readers) - kept
         return found
+
+    def up_to_vector(self) -> set[str]:
+        """Returns what leads to the lowest vector that the rest depends on, or to the output."""
+        kept = self._before({self.x.node})
+        for node in self.graph.nodes:
+            if len(self.draft.shape_of(node.name)) == 2 and self._passes(node.name):
+                found = self._before({node.name}) - kept
+                if found and self.frontier(found | kept) == [node.name]:
+                    return found
+        return self._before({self.graph.output}) - kept
 
     def frontier(self, below: set[str]) -> list[str]:
         """Returns the nodes among these that others read, or that give the output."""

@@ -135,36 +135,54 @@ def finished(
     )
 
 
-def _built(
-    source: GraphSource, asked: Asked, any_number: bool = True
-) -> tuple[below.Drafted, Graph, Built]:
+def _built(source: GraphSource, asked: Asked) -> tuple[below.Drafted, Graph, Built]:
     """Returns what was drafted of a file, and the network with its weights."""
-    found = below.drafted(source, asked.input_px, any_number)
+    for any_number in (True, False):
+        found = _filled(below.drafted(source, asked.input_px, any_number), asked)
+        draft, built = found[0].draft, found[2]
+        fixed = draft.batch != OPEN_BATCH or draft.made_for
+        if not fixed or _keeps_apart(built.module, draft.input_shape):
+            return found
+        if not draft.made_for:
+            break
+    refusal = (
+        f"{draft.where}: is made for {draft.batch} at a time, and mixes pictures of a batch. "
+        "Export it for any number of them."
+    )
+    if draft.batch != 1 or source.run is None:
+        raise BackboneError(refusal)
+    try:
+        found = _filled(below.drafted_alone(source, asked.input_px), asked)
+    except BackboneError as error:
+        told = str(error).removeprefix(f"{draft.where}: ")
+        raise BackboneError(f"{refusal} {told}") from error
+    if not _keeps_apart(found[2].module, found[0].draft.input_shape):
+        raise BackboneError(refusal)
+    return found
+
+
+def _filled(found: below.Drafted, asked: Asked) -> tuple[below.Drafted, Graph, Built]:
     draft = found.draft
     graph = fuse_biases(draft, found.graph)
     if len(draft.shape_of(graph.output)) == 2:
         graph = simplify.without_scores(graph)
     built = build(graph, draft.where)
     _fill(built, graph, draft, asked.pretrained)
-    fixed = draft.batch != OPEN_BATCH or draft.made_for
-    if not fixed or _keeps_apart(built.module, draft.input_shape):
-        return found, graph, built
-    if draft.made_for:
-        return _built(source, asked, any_number=False)
-    raise BackboneError(
-        f"{draft.where}: is made for {draft.batch} at a time, and mixes pictures of a batch. "
-        "Export it for any number of them."
-    )
+    return found, graph, built
 
 
 @torch.no_grad()
 def _keeps_apart(module: nn.Module, input_shape: tuple[int, int, int]) -> bool:
-    """Tells whether a network gives of a picture the same in a batch as alone."""
-    if any(one.is_meta for one in module.state_dict().values()):
-        return True
+    """Tells whether a network gives of a picture the same in a batch as alone.
+
+    Of one without values, whether it takes a batch at all.
+    """
+    has_values = not any(one.is_meta for one in module.state_dict().values())
     generator = torch.Generator().manual_seed(0)
     pictures = torch.randn(3, *input_shape, generator=generator)
     try:
+        if not has_values:
+            return bool(module(pictures.to("meta")).shape[0] == len(pictures))
         together: Tensor = module(pictures)
         alone = torch.cat([module(one[None]) for one in pictures])
     except RuntimeError:
