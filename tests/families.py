@@ -39,7 +39,8 @@ CUT_OF_TORCHVISION = (
 )
 # Those that ship, a user's own, and files that hold a graph.
 SMALL = (
-    *("builtin:small_cnn", "builtin:mnist_cnn", "builtin:efficientnet_lite0", "py:own"),
+    *("builtin:small_cnn", "builtin:mnist_cnn", "builtin:efficientnet_lite0"),
+    *("builtin:music_tagger_crnn", "py:own"),
     *("tf:tf1", "tf:saved_model", "onnx:model.onnx", "tflite:float.tflite"),
 )
 PX = {"alexnet": 64, "squeezenet1_1": 64, "inception_v3": 80, "maxvit_t": 224, "vit_b_32": 224}
