@@ -29,7 +29,7 @@ from frostline.pipeline.refine import refine
 from frostline.pipeline.search import Found, leaves_nothing, with_stage
 from frostline.pipeline.search_record import CROSS_VALIDATED, SearchRecord, Trained
 from frostline.pipeline.stage_tasks import stage_task
-from frostline.pipeline.valve import valve_of
+from frostline.pipeline.time_limit import time_limit_of
 from frostline.planner.candidates import Candidate
 from frostline.run.folder import RunFolder
 from frostline.training import probe, scoring, stages
@@ -88,30 +88,30 @@ def search_by_folds(filled: Filled, run: RunFolder, start: FoldStart) -> Found:
     planned, console = filled.planned, filled.planned.prepared.request.console
     listed, folds = planned.candidates, start.dealt.count
     record = SearchRecord(run, listed, start.score, folds)
-    valve = valve_of(filled, record)
+    time_limit = time_limit_of(filled, record)
     weights = start_weights.take(filled)
 
     def train(number: int, bar: Bar, pass_s: float = 0.0) -> bool:
         if record.has(number, CROSS_VALIDATED):
             bar.advance(folds)
-        elif not valve.admits(number, CROSS_VALIDATED, range(number), pass_s):
+        elif not time_limit.admits(number, CROSS_VALIDATED, range(number), pass_s):
             return False
         else:
-            candidate = valve.candidates[number]
+            candidate = time_limit.candidates[number]
             found = _trained(filled, candidate, start, weights, bar)
-            valve.epochs_done(number, candidate.stage.epochs * folds)
+            time_limit.epochs_done(number, candidate.stage.epochs * folds)
             record.note(number, CROSS_VALIDATED, found)
         return True
 
     def attempt(number: int, candidate: Candidate, _: int, pass_s: float) -> bool:
-        valve.add(number, candidate)
+        time_limit.add(number, candidate)
         with console.bar(folds, "trying settings", "fit", TRY) as bar:
             return train(number, bar, pass_s)
 
     with console.bar(len(listed) * folds, "trying settings", "fit", TRY) as bar:
         for number in range(len(listed)):
             train(number, bar)
-    planned = replace(planned, candidates=tuple(valve.candidates))
+    planned = replace(planned, candidates=tuple(time_limit.candidates))
     is_solved = leaves_nothing(record.best_score(before=len(listed)), FEW_HELD_OUT)
     every = refine(planned, record, run, is_solved, attempt)
     chosen = record.choose()

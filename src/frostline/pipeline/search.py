@@ -28,7 +28,7 @@ from frostline.pipeline.prepare import head_spec_of
 from frostline.pipeline.refine import refine
 from frostline.pipeline.search_record import FINAL, HALF, SearchRecord, Trained
 from frostline.pipeline.stage_tasks import stage_task
-from frostline.pipeline.valve import Valve, valve_of
+from frostline.pipeline.time_limit import TimeLimit, time_limit_of
 from frostline.planner.candidates import Candidate, survivor_count, taking_part
 from frostline.recipe import Recipe
 from frostline.run.folder import RunFolder
@@ -127,22 +127,22 @@ def search(filled: Filled, run: RunFolder, probe: Score) -> Found:
     planned, console = filled.planned, filled.planned.prepared.request.console
     listed = planned.candidates
     record = SearchRecord(run, listed, probe)
-    valve = valve_of(filled, record)
+    time_limit = time_limit_of(filled, record)
     start = start_weights.take(filled)
 
     def train(number: int, when: str, others: Sequence[int], bar: Bar, pass_s: float = 0.0) -> bool:
         if record.has(number, when):
             return True
-        if not valve.admits(number, when, others, pass_s):
+        if not time_limit.admits(number, when, others, pass_s):
             return False
-        candidate = valve.candidates[number]
-        trial = _Trial(filled, run, number, candidate, valve)
+        candidate = time_limit.candidates[number]
+        trial = _Trial(filled, run, number, candidate, time_limit)
         record.note(number, when, trial.train(_until(candidate.stage.epochs, when), bar))
         start_weights.put_back(filled, start)
         return True
 
     def attempt(number: int, candidate: Candidate, winner: int, pass_s: float) -> bool:
-        valve.add(number, candidate)
+        time_limit.add(number, candidate)
         with console.bar(candidate.stage.epochs, "trying settings", "epoch", TRY) as bar:
             if not train(number, HALF, (), bar, pass_s):
                 return False
@@ -159,7 +159,7 @@ def search(filled: Filled, run: RunFolder, probe: Score) -> Found:
         numbers = _halves(listed, record, train_listed) if is_raced else range(len(listed))
         for place, number in enumerate(numbers):
             train_listed(number, FINAL, numbers[:place])
-    planned = replace(planned, candidates=tuple(valve.candidates))
+    planned = replace(planned, candidates=tuple(time_limit.candidates))
     is_solved = leaves_nothing(record.best_score(before=len(listed)))
     every = refine(planned, record, run, is_solved, attempt)
     chosen = record.choose()
@@ -212,7 +212,7 @@ class _Trial:
     run: RunFolder
     number: int
     candidate: Candidate
-    valve: Valve
+    time_limit: TimeLimit
 
     def train(self, until: int, bar: Bar) -> Trained:
         """Trains from the start, or from its checkpoint, to the end of epoch `until`.
@@ -230,7 +230,7 @@ class _Trial:
         history = list(found.facts["history"]) if found else []
         if state.epoch > until or state.finished:
             return Trained(state.last or _last_score(history, task), 0.0)
-        self.valve.epoch_begins()
+        self.time_limit.epoch_begins()
         with interrupt.deferred() as request, stages.dropouts_kept(task):
             clock = CheckpointClock()
             try:
@@ -238,12 +238,15 @@ class _Trial:
                     for line in self._lines(task, optimizer, state, bar):
                         if line is not None:
                             history.append({"stage": 1, "kind": "train", **line})
-                            if self.valve.ends(self.number, line["epoch"]) and not state.finished:
+                            if (
+                                self.time_limit.ends(self.number, line["epoch"])
+                                and not state.finished
+                            ):
                                 loop.end_early(task.model.trainable, state)
                         is_over = line is not None and (state.epoch > until or state.finished)
                         if is_over or request.number or clock.is_due():
                             _save(path, task, optimizer, state, history, clock)
-                            self.valve.keep_clock()
+                            self.time_limit.keep_clock()
                         request.obey()
                         if is_over:
                             break

@@ -26,7 +26,7 @@ from frostline.pipeline.search_record import (
     SearchRecord,
     Trained,
 )
-from frostline.pipeline.valve import Valve
+from frostline.pipeline.time_limit import TimeLimit
 from frostline.planner import measure
 from frostline.planner.candidates import Candidate
 from frostline.planner.measure import StepCost
@@ -80,13 +80,13 @@ def candidates(*epochs: int) -> list[Candidate]:
 
 def made(
     folder: Path, hand: Hand, *epochs: int, until_s: float = 30.0, folds: int = 0, **more: Any
-) -> tuple[Valve, SearchRecord]:
-    """Returns the valve of a run of `until_s` and 10 s more."""
+) -> tuple[TimeLimit, SearchRecord]:
+    """Returns the time limit of a run of `until_s` and 10 s more."""
     tried = candidates(*epochs)
     record = SearchRecord(RunFolder(folder), tried, PROBE, folds)
     given_s = until_s + 10
     clock = RunClock(0.0, hand)
-    return Valve(record, tried, clock, given_s, until_s, QUIET, **more), record
+    return TimeLimit(record, tried, clock, given_s, until_s, QUIET, **more), record
 
 
 def written(folder: Path) -> list[dict[str, Any]]:
@@ -96,22 +96,22 @@ def written(folder: Path) -> list[dict[str, Any]]:
 
 def test_what_fits_is_trained_as_planned(tmp_path: Path) -> None:
     hand = Hand(5.0)
-    valve, record = made(tmp_path, hand, 10, 20)
-    assert valve.admits(0, HALF)
+    time_limit, record = made(tmp_path, hand, 10, 20)
+    assert time_limit.admits(0, HALF)
     hand.seconds += 5
-    valve.epochs_done(0, 5)
+    time_limit.epochs_done(0, 5)
     record.note(0, HALF, Trained(SOME, 5.0))
     # 10 s for its half and 10 s for the better of both to go on are just what is left.
-    assert valve.admits(1, HALF, [0])
+    assert time_limit.admits(1, HALF, [0])
     assert written(tmp_path) == []
-    assert [one.stage.epochs for one in valve.candidates] == [10, 20]
+    assert [one.stage.epochs for one in time_limit.candidates] == [10, 20]
 
 
 def test_a_late_run_shortens_its_only_candidate_and_stays_with_that(tmp_path: Path) -> None:
-    valve, record = made(tmp_path, Hand(22.0), 15)
-    assert valve.admits(0, FINAL)
-    assert valve.candidates[0].stage.epochs == 8
-    assert valve.candidates[0].estimate_s == 8.0
+    time_limit, record = made(tmp_path, Hand(22.0), 15)
+    assert time_limit.admits(0, FINAL)
+    assert time_limit.candidates[0].stage.epochs == 8
+    assert time_limit.candidates[0].estimate_s == 8.0
     assert written(tmp_path) == [{"candidate": 0, "what": "shortened", "epochs": 8}]
     assert record.facts["candidates"][0]["name"] == "main, rate 0.001, 8 epochs"
     # Gone on with in a process that took no time.
@@ -122,8 +122,8 @@ def test_a_late_run_shortens_its_only_candidate_and_stays_with_that(tmp_path: Pa
 
 
 def test_what_has_no_time_at_all_is_left_out_for_good(tmp_path: Path) -> None:
-    valve, _ = made(tmp_path, Hand(28.0), 15)
-    assert not valve.admits(0, FINAL)
+    time_limit, _ = made(tmp_path, Hand(28.0), 15)
+    assert not time_limit.admits(0, FINAL)
     assert written(tmp_path) == [{"candidate": 0, "what": "left out", "when": "final"}]
     again, record = made(tmp_path, Hand(0.0), 15)
     record.facts["clock"]["at_s"] = 0.0
@@ -133,15 +133,15 @@ def test_what_has_no_time_at_all_is_left_out_for_good(tmp_path: Path) -> None:
 
 def test_a_later_candidate_keeps_half_of_its_epochs_or_is_left_out(tmp_path: Path) -> None:
     hand = Hand(0.0)
-    valve, record = made(tmp_path, hand, 10, 20, 30)
-    assert valve.admits(0, HALF)
+    time_limit, record = made(tmp_path, hand, 10, 20, 30)
+    assert time_limit.admits(0, HALF)
     hand.seconds = 10.0
-    valve.epochs_done(0, 5)  # At half the rate that was planned.
+    time_limit.epochs_done(0, 5)  # At half the rate that was planned.
     record.note(0, HALF, Trained(SOME, 10.0))
-    assert valve.admits(1, HALF, [0])
+    assert time_limit.admits(1, HALF, [0])
     # The rate counts with the one that was planned, as of an epoch: 10.8 s for 5.8 of them.
-    assert valve.candidates[1].stage.epochs == 10
-    assert not valve.admits(2, HALF, [0, 1])
+    assert time_limit.candidates[1].stage.epochs == 10
+    assert not time_limit.admits(2, HALF, [0, 1])
     assert [one["what"] for one in written(tmp_path)] == ["shortened", "left out"]
 
 
@@ -149,19 +149,19 @@ def test_a_later_candidate_keeps_half_of_its_epochs_or_is_left_out(tmp_path: Pat
 def test_what_was_asked_for_is_kept_and_a_random_head_is_trained(
     tmp_path: Path, fixed: tuple[str, ...], is_needed: bool
 ) -> None:
-    valve, _ = made(tmp_path, Hand(29.5), 15, fixed=fixed, is_needed=is_needed)
-    assert valve.admits(0, FINAL) == is_needed
-    assert valve.candidates[0].stage.epochs == (3 if is_needed else 15)
+    time_limit, _ = made(tmp_path, Hand(29.5), 15, fixed=fixed, is_needed=is_needed)
+    assert time_limit.admits(0, FINAL) == is_needed
+    assert time_limit.candidates[0].stage.epochs == (3 if is_needed else 15)
 
 
 def test_a_candidate_that_would_be_late_by_far_ends_early(tmp_path: Path) -> None:
     hand = Hand(10.0)
-    valve, _ = made(tmp_path, hand, 15)
-    assert valve.admits(0, FINAL)
+    time_limit, _ = made(tmp_path, hand, 15)
+    assert time_limit.admits(0, FINAL)
     ended = []
     for epoch in range(1, 16):
         hand.seconds += 3.0
-        ended.append(valve.ends(0, epoch))
+        ended.append(time_limit.ends(0, epoch))
         if ended[-1]:
             break
     assert hand.seconds <= 30.0 < hand.seconds + 3.0
@@ -174,25 +174,25 @@ def test_a_candidate_that_would_be_late_by_far_ends_early(tmp_path: Path) -> Non
 
 def test_a_candidate_that_is_a_little_late_goes_on(tmp_path: Path) -> None:
     hand = Hand(14.0)
-    valve, _ = made(tmp_path, hand, 15)
-    assert valve.admits(0, FINAL)
+    time_limit, _ = made(tmp_path, hand, 15)
+    assert time_limit.admits(0, FINAL)
     for epoch in range(1, 16):
         hand.seconds += 1.2
-        assert not valve.ends(0, epoch)
+        assert not time_limit.ends(0, epoch)
     assert hand.seconds == pytest.approx(32.0)
 
 
 def test_of_those_that_go_on_the_best_one_does_in_any_case(tmp_path: Path) -> None:
     hand = Hand(0.0)
-    valve, record = made(tmp_path, hand, 10, 10, 10)
+    time_limit, record = made(tmp_path, hand, 10, 10, 10)
     others: list[int] = []
     for number in range(3):
-        assert valve.admits(number, HALF, others)
+        assert time_limit.admits(number, HALF, others)
         record.note(number, HALF, Trained(SOME, 5.0))
         others.append(number)
     hand.seconds = 28.0
-    assert valve.admits(2, FINAL)
-    assert not valve.admits(0, FINAL, [2])
+    assert time_limit.admits(2, FINAL)
+    assert not time_limit.admits(0, FINAL, [2])
 
 
 def test_a_refinement_is_not_shortened_and_its_pass_counts(tmp_path: Path) -> None:
@@ -202,32 +202,32 @@ def test_a_refinement_is_not_shortened_and_its_pass_counts(tmp_path: Path) -> No
         ("a long pass", Hand(17.0), 2.0, False),
         ("late", Hand(20.0), 0.0, False),
     ):
-        valve, record = made(tmp_path / folder, hand, 10)
+        time_limit, record = made(tmp_path / folder, hand, 10)
         record.add(1, more, 0)
-        valve.add(1, more)
-        assert valve.admits(1, HALF, (), pass_s) == is_admitted
-        assert valve.candidates[1] == more
+        time_limit.add(1, more)
+        assert time_limit.admits(1, HALF, (), pass_s) == is_admitted
+        assert time_limit.candidates[1] == more
 
 
 def test_cross_validation_counts_all_folds_and_the_last_training(tmp_path: Path) -> None:
     # 5 folds of 5 epochs: 20 s and once more 5 s.
     assert made(tmp_path / "a", Hand(5.0), 5, folds=5)[0].admits(0, CROSS_VALIDATED)
-    valve, _ = made(tmp_path / "b", Hand(9.0), 5, folds=5)
-    assert valve.admits(0, CROSS_VALIDATED)
-    assert valve.candidates[0].stage.epochs == 4
+    time_limit, _ = made(tmp_path / "b", Hand(9.0), 5, folds=5)
+    assert time_limit.admits(0, CROSS_VALIDATED)
+    assert time_limit.candidates[0].stage.epochs == 4
 
 
 def test_a_pass_that_took_long_tells_of_the_rate_to_come(tmp_path: Path) -> None:
-    valve, _ = made(tmp_path, Hand(10.0), 15, slowness=2.0)
-    assert valve.admits(0, FINAL)
-    assert valve.candidates[0].stage.epochs == 10
+    time_limit, _ = made(tmp_path, Hand(10.0), 15, slowness=2.0)
+    assert time_limit.admits(0, FINAL)
+    assert time_limit.candidates[0].stage.epochs == 10
 
 
 def test_without_a_time_nothing_is_done_or_written(tmp_path: Path) -> None:
-    valve, record = made(tmp_path, Hand(1e9), 15, until_s=math.inf)
-    assert valve.admits(0, FINAL)
-    assert not valve.ends(0, 1)
-    valve.keep_clock()
+    time_limit, record = made(tmp_path, Hand(1e9), 15, until_s=math.inf)
+    assert time_limit.admits(0, FINAL)
+    assert not time_limit.ends(0, 1)
+    time_limit.keep_clock()
     assert not (tmp_path / "search.json").exists()
     assert "decisions" not in record.facts
 

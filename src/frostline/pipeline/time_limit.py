@@ -33,7 +33,7 @@ CLEARLY = 1.25
 SHORTENED, LEFT_OUT, ENDED = "shortened", "left out", "ended"
 
 
-class Valve:
+class TimeLimit:
     """Says what there is still time for, and writes that down.
 
     Attributes:
@@ -242,14 +242,14 @@ class Valve:
         self.keep_clock()
 
 
-def valve_of(filled: Filled, record: SearchRecord) -> Valve:
-    """Returns the valve of a run's search; one that never acts where the user gave no time."""
+def time_limit_of(filled: Filled, record: SearchRecord) -> TimeLimit:
+    """Returns the time limit of a run's search; one that never acts where the user gave no time."""
     planned = filled.planned
     request, recipe = planned.prepared.request, planned.recipe
     minutes = recipe.budget.time_min
     given_s = math.inf if minutes is None else 60 * minutes
     parts = planned.plan.facts.get("search", {}).get("time", {})
-    return Valve(
+    return TimeLimit(
         record,
         planned.candidates,
         request.clock,
