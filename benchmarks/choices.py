@@ -82,7 +82,7 @@ def main() -> None:
         eager.fold_batch_norm = fold if folded else lambda half: half
         for name in ("bf16", "fp32"):
             compute = engines.pick_precision(name, cpu)
-            engine = classifier.as_it_is(opened, "pooled", cpu, compute).engine
+            engine = classifier.with_own_classes(opened, "pooled", cpu, compute).engine
             running[f"{name}{', folded' if folded else ''}"] = lambda e=engine: e(pixels)
     eager.fold_batch_norm = fold
     table["prefix to pooled, all threads, images/s"] = rates(args.repeats, 16, running)

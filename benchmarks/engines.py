@@ -56,7 +56,7 @@ def main() -> None:
     made: dict[str, tuple[Engine, float]] = {}
     with workplace() as work:
         for compute, name in itertools.product(types, args.engines):
-            model = classifier.as_it_is(opened, args.line, device, compute)
+            model = classifier.with_own_classes(opened, args.line, device, compute)
             settings = model.preprocessing
             shape = (3, settings.height_px, settings.width_px)
             note(f"making {name}, {compute}")

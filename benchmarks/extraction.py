@@ -42,7 +42,7 @@ def main() -> None:
     args = parser.parse_args()
     device = engines.pick_device(args.device)
     compute = engines.pick_precision(args.precision, device)
-    model = classifier.as_it_is(catalog.find(args.backbone), args.line, device, compute)
+    model = classifier.with_own_classes(catalog.find(args.backbone), args.line, device, compute)
     settings, engine = model.preprocessing, model.engine
     rows = listing.scan_files([args.photos]).usable[: args.images]
     items = [extraction.ImageView(row.path, row.digest) for row in rows]

@@ -33,7 +33,7 @@ def test_the_digest_of_a_prefix_follows_the_graph(finished_run: FinishedRun) -> 
 
 def test_the_digest_of_a_prefix_knows_its_weights(finished_run: FinishedRun) -> None:
     opened = catalog.find(f"dir:{finished_run.path}")
-    made = classifier.as_it_is(opened, "layer3", torch.device("cpu"), torch.float32)
+    made = classifier.with_own_classes(opened, "layer3", torch.device("cpu"), torch.float32)
     before = prefix_digest(made)
     with torch.no_grad():
         next(made.trainable.suffix.parameters()).add_(1)
@@ -45,7 +45,7 @@ def test_the_digest_of_a_prefix_knows_its_weights(finished_run: FinishedRun) -> 
 
 def test_the_digest_of_a_prefix_knows_what_is_in_no_state_dict(finished_run: FinishedRun) -> None:
     opened = catalog.find(f"dir:{finished_run.path}")
-    made = classifier.as_it_is(opened, "layer3", torch.device("cpu"), torch.float32)
+    made = classifier.with_own_classes(opened, "layer3", torch.device("cpu"), torch.float32)
     found = set()
     for value in (1.0, 2.0):
         made.prefix.register_buffer("table", torch.tensor([value]), persistent=False)
@@ -57,7 +57,7 @@ def test_the_digest_of_a_prefix_knows_what_is_in_no_state_dict(finished_run: Fin
 @pytest.mark.parametrize("below", ["pixels", "layer2"])
 def test_what_is_derived_is_what_would_be_computed(finished_run: FinishedRun, below: str) -> None:
     opened = catalog.find(f"dir:{finished_run.path}")
-    made = classifier.as_it_is(opened, "pooled", torch.device("cpu"), torch.float32)
+    made = classifier.with_own_classes(opened, "pooled", torch.device("cpu"), torch.float32)
     how = made.preprocessing
     pixels = torch.randint(0, 256, (4, 3, how.height_px, how.width_px), dtype=torch.uint8)
     lower = classifier.recut(made, below)
