@@ -69,7 +69,9 @@ def test_outputs_and_gradients_are_those_of_float32() -> None:
     exact.square().sum().backward()
     assert got is not None
     assert layer.weight.grad is not None
-    torch.testing.assert_close(got, layer.weight.grad, rtol=0.02, atol=0.02)
+    # What follows rounds to bfloat16, whose errors a single sum that cancels out may enlarge.
+    error = (got - layer.weight.grad).norm() / layer.weight.grad.norm()
+    assert error < 0.01
 
 
 def test_what_follows_stays_in_half_precision() -> None:
