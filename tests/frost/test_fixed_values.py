@@ -94,3 +94,34 @@ def test_a_network_without_values_has_the_same_lines() -> None:
     assert [line.name for line in frost.trace(Rotary().eval().to("meta"), SHAPE).lines] == [
         line.name for line in there
     ]
+
+
+class Halved(nn.Module):
+    """Makes something of whatever it is fed, and has no weights of its own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns half of it."""
+        return x / 2
+
+
+class Learned(Rotary):
+    """Angles that are learned, and pass through a layer without weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(2, 1, 16, 4))
+        self.halved = Halved()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Returns [n, 5]."""
+        angles = self.halved(self.table)
+        x = self.patches(images).flatten(2).transpose(1, 2)
+        for block in self.blocks:
+            x = block(x, (angles[0], angles[1]))
+        return self.head(x.mean(1))
+
+
+def test_what_is_made_of_a_parameter_stays_and_can_be_trained() -> None:
+    traced = trace_graph(Learned().eval(), False, SHAPE)
+    assert "halved" in {node.target for node in traced.graph.nodes}
+    assert not [name for name in traced.constants if name.startswith("_fixed")]

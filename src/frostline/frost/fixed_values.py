@@ -14,6 +14,7 @@ from frostline.frost.traced_graph import TracedGraph, have_equal_values
 
 # Two batches of noise, which differ in what they show and in how many images they are.
 _COUNTS = (2, 3)
+_FACTS = ("dtype", "device", "shape", "ndim")
 
 
 def with_fixed_values(
@@ -38,17 +39,24 @@ def with_fixed_values(
 
 
 def _before_weights(traced: TracedGraph, net: nn.Module) -> list[fx.Node]:
-    """Returns the calls of modules that nothing with a state has a part in."""
+    """Returns the calls of modules whose values no parameter or saved buffer has a part in."""
     found: list[fx.Node] = []
     behind: set[fx.Node] = set()
     for node in traced.graph.nodes:
         is_module = node.op == "call_module"
         has_state = is_module and bool(net.get_submodule(node.target).state_dict())
-        if has_state or not behind.isdisjoint(node.all_input_nodes):
+        reads_state = node.op == "get_attr" and node.target not in traced.constants
+        is_fed = not behind.isdisjoint(node.all_input_nodes) and not _is_fact(node)
+        if has_state or reads_state or is_fed:
             behind.add(node)
         elif is_module:
             found.append(node)
     return found
+
+
+def _is_fact(node: fx.Node) -> bool:
+    """Tells whether a node asks for what training does not change, such as a type."""
+    return node.op == "call_function" and node.target is getattr and node.args[1] in _FACTS
 
 
 def _computed(

@@ -88,8 +88,8 @@ def _fit_another(
         record = dict(before)
     else:
         record = _record(found)
-    console = filled.planned.prepared.request.console
-    console.detail(f"probe, on {len(views) + 1} views of each image too: {_told(record)}")
+    console, row = filled.planned.prepared.request.console, filled.listing.nouns.row
+    console.detail(f"probe, on {len(views) + 1} views of each {row} too: {_told(record)}")
     seconds = before["seconds"] + time.perf_counter() - begun
     return {**record, "seconds": round(seconds, 3)}
 
