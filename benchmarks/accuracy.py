@@ -216,13 +216,18 @@ def wanted_of(
     return wanted
 
 
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def add_cases(parser: argparse.ArgumentParser, seeds: int) -> None:
+    """Adds the options that name sets, networks and seeds."""
     parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS, metavar="SET")
     parser.add_argument(
         "--networks", nargs="+", choices=NETWORKS, default=NETWORKS, metavar="NETWORK"
     )
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=seeds)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_cases(parser, seeds=3)
     parser.add_argument("--only", nargs="+", choices=METHODS, default=METHODS, metavar="METHOD")
     parser.add_argument("--grid-limit", type=int, help="only so many settings, the first ones")
     parser.add_argument("--rival-python", default="", help="of an environment with fastai")

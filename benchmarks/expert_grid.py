@@ -29,7 +29,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from accuracy import NETWORKS, SETS, Case, source_of, split_anew
+from accuracy import Case, add_cases, source_of, split_anew
 from common import note, table
 from frostline.images import listing
 
@@ -405,11 +405,7 @@ def best_of(entries: Sequence[dict[str, object]]) -> dict[str, object]:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS, metavar="SET")
-    parser.add_argument(
-        "--networks", nargs="+", choices=NETWORKS, default=NETWORKS, metavar="NETWORK"
-    )
-    parser.add_argument("--seeds", type=int, default=1)
+    add_cases(parser, seeds=1)
     parser.add_argument("--streams", type=int, default=5, help="trainings at once, on a GPU")
     parser.add_argument("--keep", type=Path, metavar="FILE")
     return parser.parse_args()

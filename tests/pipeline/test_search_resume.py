@@ -3,51 +3,28 @@
 import contextlib
 import json
 import signal
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
+import searches
 from frostline import pipeline
 from frostline.base.console import QUIET
 from frostline.base.paths import cache_folder
 from frostline.base.signals import Interrupted
 from frostline.pipeline import fold_search
-from frostline.recipe import BackboneChoice, Budget, Compute, Data, Recipe, Search, Stage, Views
+from frostline.recipe import Budget, Data, Search
 from frostline.run.folder import RunFolder
-from frostline.training import checkpoint
-from frostline.training.checkpoint import CheckpointClock
+from searches import ends_at
 
-RECIPE = Recipe(
-    backbone=BackboneChoice("timm:test_resnet?pretrained=false", image_px=48),
-    compute=Compute(device="cpu", precision="fp32", cache="always", engine="eager"),
-    data=Data(val=0.4),
-    views=Views(count=2, flip=True, crop=0.7),
-    search=Search(enabled=True, candidates=3, folds=1),
-    stages=(
-        Stage(
-            line="layer3", epochs=4, batch_size=8, lr=0.01, suffix_lr=1.0, ema=0.8, select="last"
-        ),
-    ),
-)
+RECIPE = searches.recipe(searches.STAGE, candidates=3)
 
 
 @pytest.fixture(scope="module")
 def hard(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three classes whose tints overlap, so that the probe does not get them all."""
-    root = tmp_path_factory.mktemp("hard")
-    for tint, label in enumerate(("a", "b", "c")):
-        for number in range(14):
-            draw = np.random.default_rng([tint, number])
-            pixels = 110 + 12 * tint + draw.normal(0, 14) + draw.normal(0, 30, (48, 48, 3))
-            (root / label).mkdir(exist_ok=True)
-            image = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
-            image.save(root / label / f"{number}.png")
-    return root
+    return searches.make_hard(tmp_path_factory.mktemp("hard"))
 
 
 @pytest.fixture(scope="module")
@@ -56,23 +33,6 @@ def whole(hard: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, P
     root = tmp_path_factory.mktemp("whole")
     pipeline.train(hard, root / "run", RECIPE, root / "cache", QUIET)
     return root / "run", root / "cache"
-
-
-@contextlib.contextmanager
-def ends_at(number: int) -> Iterator[None]:
-    """Ends the run with its checkpoint of that number, from 0; each step leaves one."""
-    write, count = checkpoint.write, [0]
-
-    def wrapped(*arguments: Any) -> None:
-        write(*arguments)
-        count[0] += 1
-        if count[0] == number + 1:
-            raise Interrupted(signal.SIGKILL)
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(CheckpointClock, "is_due", lambda self: True)
-        patched.setattr(checkpoint, "write", wrapped)
-        yield
 
 
 def facts_of(run: Path) -> dict[str, Any]:

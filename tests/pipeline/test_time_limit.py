@@ -4,16 +4,13 @@ import contextlib
 import io
 import json
 import math
-import signal
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
+import searches
 from frostline import pipeline
 from frostline.base.clock import RunClock
 from frostline.base.console import QUIET, Console
@@ -30,11 +27,10 @@ from frostline.pipeline.time_limit import TimeLimit
 from frostline.planner import measure
 from frostline.planner.candidates import Candidate
 from frostline.planner.measure import StepCost
-from frostline.recipe import BackboneChoice, Budget, Compute, Data, Recipe, Search, Stage, Views
+from frostline.recipe import Budget, Stage
 from frostline.run.folder import RunFolder
-from frostline.training import checkpoint
-from frostline.training.checkpoint import CheckpointClock
 from frostline.training.scoring import Score
+from searches import ends_at
 
 LINE = Line(
     name="main",
@@ -243,51 +239,14 @@ def test_a_clock_goes_on_from_what_was_written_down() -> None:
 
 # Whole runs.
 
-RECIPE = Recipe(
-    backbone=BackboneChoice("timm:test_resnet?pretrained=false", image_px=48),
-    compute=Compute(device="cpu", precision="fp32", cache="always", engine="eager"),
-    data=Data(val=0.4),
-    views=Views(count=2, flip=True, crop=0.7),
-    search=Search(enabled=True, candidates=2, folds=1),
-    stages=(
-        Stage(
-            line="layer3", epochs=6, batch_size=8, lr=0.01, suffix_lr=1.0, ema=0.8, select="last"
-        ),
-    ),
-    budget=Budget(time_min=10.0),
+RECIPE = replace(
+    searches.recipe(replace(searches.STAGE, epochs=6), candidates=2), budget=Budget(time_min=10.0)
 )
 
 
 @pytest.fixture(scope="module")
 def hard(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three classes whose tints overlap, so that the probe does not get them all."""
-    root = tmp_path_factory.mktemp("hard")
-    for tint, label in enumerate(("a", "b", "c")):
-        for number in range(14):
-            draw = np.random.default_rng([tint, number])
-            pixels = 110 + 12 * tint + draw.normal(0, 14) + draw.normal(0, 30, (48, 48, 3))
-            (root / label).mkdir(exist_ok=True)
-            image = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
-            image.save(root / label / f"{number}.png")
-    return root
-
-
-@contextlib.contextmanager
-def ends_at(number: int) -> Iterator[None]:
-    """Ends the run with its checkpoint of that number, from 0; each step leaves one."""
-    write, count = checkpoint.write, [0]
-
-    def wrapped(*arguments: Any) -> None:
-        write(*arguments)
-        count[0] += 1
-        if count[0] == number + 1:
-            raise Interrupted(signal.SIGKILL)
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(CheckpointClock, "is_due", lambda self: True)
-        patched.setattr(checkpoint, "write", wrapped)
-        patched.setattr(measure, "step", lambda *_: StepCost(0.05, 0.0))
-        yield
+    return searches.make_hard(tmp_path_factory.mktemp("hard"))
 
 
 def train(
@@ -295,7 +254,8 @@ def train(
 ) -> RunFolder:
     """Trains by a clock that moves on with each look at it, and may end at a checkpoint."""
     console = Console(stream, verbose=True) if stream else QUIET
-    with ends_at(ends), contextlib.suppress(Interrupted):
+    with ends_at(ends) as patched, contextlib.suppress(Interrupted):
+        patched.setattr(measure, "step", lambda *_: StepCost(0.05, 0.0))
         pipeline.train(photos, run, RECIPE, cache, console, RunClock(now=Ticks(tick_s)))
     return RunFolder(run)
 
