@@ -46,6 +46,15 @@ class Drafted:
     notes: tuple[str, ...] = ()
 
 
+def drafted_for_any_number(source: GraphSource, input_px: tuple[int, int] | None) -> Drafted:
+    """Translates a file that was written for a fixed number of pictures for any number of them.
+
+    Raises:
+        UntranslatableError: Where that cannot be done.
+    """
+    return _translated(source, input_px, any_number=True)
+
+
 def drafted_alone(source: GraphSource, input_px: tuple[int, int] | None) -> Drafted:
     """Lets a file's runtime run it one picture at a time, up to a vector of the picture's own.
 
@@ -89,7 +98,7 @@ def drafted(
     except UntranslatableError as error:
         if any_number and source.port.shape and source.port.shape[0]:
             with suppress(UntranslatableError):
-                return _translated(source, input_px, any_number=True)
+                return drafted_for_any_number(source, input_px)
         return _with_runtime(source, input_px, error)
 
 

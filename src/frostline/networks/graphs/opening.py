@@ -1,6 +1,8 @@
 """What the formats have in common: which input and output is meant, and from draft to network."""
 
+import copy
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from torch import Tensor, nn
 
 from frostline.base.errors import BackboneError, did_you_mean
 from frostline.networks.graphs import below, pictures
+from frostline.networks.graphs.calls import UntranslatableError
 from frostline.networks.graphs.source import GraphSource
 from frostline.networks.keras import labels
 from frostline.networks.translate import simplify
@@ -137,14 +140,20 @@ def finished(
 
 def _built(source: GraphSource, asked: Asked) -> tuple[below.Drafted, Graph, Built]:
     """Returns what was drafted of a file, and the network with its weights."""
-    for any_number in (True, False):
-        found = _filled(below.drafted(source, asked.input_px, any_number), asked)
-        draft, built = found[0].draft, found[2]
-        fixed = draft.batch != OPEN_BATCH or draft.made_for
-        if not fixed or _keeps_apart(built.module, draft.input_shape):
+    found = _filled(below.drafted(source, asked.input_px), asked)
+    if _is_for_any_number(found):
+        return found
+    draft = found[0].draft
+    with suppress(UntranslatableError):
+        # As it stands, or else for any number: the one that was not tried first.
+        other = (
+            below.drafted(source, asked.input_px, any_number=False)
+            if draft.made_for
+            else below.drafted_for_any_number(source, asked.input_px)
+        )
+        found = _filled(other, asked)
+        if _is_for_any_number(found):
             return found
-        if not draft.made_for:
-            break
     refusal = (
         f"{draft.where}: is made for {draft.batch} at a time, and mixes pictures of a batch. "
         "Export it for any number of them."
@@ -156,9 +165,15 @@ def _built(source: GraphSource, asked: Asked) -> tuple[below.Drafted, Graph, Bui
     except BackboneError as error:
         told = str(error).removeprefix(f"{draft.where}: ")
         raise BackboneError(f"{refusal} {told}") from error
-    if not _keeps_apart(found[2].module, found[0].draft.input_shape):
+    if not _is_for_any_number(found):
         raise BackboneError(refusal)
     return found
+
+
+def _is_for_any_number(found: tuple[below.Drafted, Graph, Built]) -> bool:
+    draft = found[0].draft
+    is_fixed = draft.batch != OPEN_BATCH or draft.made_for
+    return not is_fixed or _keeps_apart(found[2].module, draft.input_shape)
 
 
 def _filled(found: below.Drafted, asked: Asked) -> tuple[below.Drafted, Graph, Built]:
@@ -179,14 +194,18 @@ def _keeps_apart(module: nn.Module, input_shape: tuple[int, int, int]) -> bool:
     """
     has_values = not any(one.is_meta for one in module.state_dict().values())
     generator = torch.Generator().manual_seed(0)
-    pictures = torch.randn(3, *input_shape, generator=generator)
-    try:
-        if not has_values:
-            return bool(module(pictures.to("meta")).shape[0] == len(pictures))
-        together: Tensor = module(pictures)
-        alone = torch.cat([module(one[None]) for one in pictures])
-    except RuntimeError:
-        return False
+    # Whoever wants the layers alone has torch make tensors without values.
+    with torch.device("cpu" if has_values else "meta"):
+        pictures = torch.randn(3, *input_shape, generator=generator, device="cpu")
+        try:
+            if not has_values:
+                # Fixed numbers have values even then.
+                bare = copy.deepcopy(module).to("meta")
+                return bool(bare(pictures.to("meta")).shape[0] == len(pictures))
+            together: Tensor = module(pictures)
+            alone = torch.cat([module(one[None]) for one in pictures])
+        except RuntimeError:
+            return False
     most = float(alone.nan_to_num().abs().max())
     return together.shape == alone.shape and torch.allclose(
         together, alone, rtol=0.0, atol=_SAME * max(most, 1e-30), equal_nan=True
