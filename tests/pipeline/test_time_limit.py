@@ -12,6 +12,7 @@ import pytest
 
 import searches
 from frostline import pipeline
+from frostline import recipe as recipes
 from frostline.base.clock import RunClock
 from frostline.base.console import QUIET, Console
 from frostline.base.signals import Interrupted
@@ -287,6 +288,22 @@ def test_a_slow_run_ends_early_and_so_does_one_that_is_killed(hard: Path, tmp_pa
         killed = train(hard, run, cache, tick_s=18.0, ends=number)
         assert not killed.is_finished()
         assert facts_of(train(hard, run, cache, tick_s=18.0)) == wanted
+
+
+def test_a_winner_that_ended_early_is_made_again_from_its_recipe(
+    hard: Path, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    run = train(hard, tmp_path / "run", cache, tick_s=32.0)
+    (ended,) = (one for one in facts_of(run)["decisions"] if one["what"] == "ended")
+    recipe = recipes.read(run.recipe)
+    (stage,) = recipe.stages
+    assert (stage.stop_after, stage.epochs) == (ended["epoch"], 6)
+    again = RunFolder(tmp_path / "again")
+    pipeline.train(hard, again.path, recipe, cache, QUIET)
+    assert again.read_metrics() == run.read_metrics()
+    weights = (again.model / "model.safetensors").read_bytes()
+    assert weights == facts_of(run)["weights"]
 
 
 def test_a_far_too_slow_run_ends_with_the_probe(hard: Path, tmp_path: Path) -> None:

@@ -42,17 +42,17 @@ def chosen(
     return candidates.choose(BASE, LINES, cost, budget_s, most, folds)
 
 
-def names(found: Sequence[Candidate], is_ahead: bool) -> list[str]:
-    return [found[at].name for at in candidates.taking_part(found, is_ahead)]
+def names(found: Sequence[Candidate], is_behind: bool) -> list[str]:
+    return [found[at].name for at in candidates.taking_part(found, is_behind)]
 
 
 def test_what_is_tried_depends_on_the_first_half() -> None:
     found = chosen(40.0)
-    assert names(found, is_ahead=True) == [
+    assert names(found, is_behind=False) == [
         "main, rate 0.001, 15 epochs",
         "main, rate 0.001, 30 epochs",
     ]
-    assert names(found, is_ahead=False) == [
+    assert names(found, is_behind=True) == [
         "main, rate 0.001, 15 epochs",
         "main, rate 0.0003, 15 epochs",
         "higher, rate 0.0003, 15 epochs",
@@ -60,7 +60,7 @@ def test_what_is_tried_depends_on_the_first_half() -> None:
 
 
 def test_a_long_time_allows_lower_lines() -> None:
-    assert "lower, rate 0.001, 30 epochs" in names(chosen(300.0), is_ahead=True)
+    assert "lower, rate 0.001, 30 epochs" in names(chosen(300.0), is_behind=False)
     assert "lower" not in {one.line.name for one in chosen(40.0)}
 
 
@@ -68,8 +68,8 @@ def test_a_long_time_allows_lower_lines() -> None:
 def test_no_branch_takes_longer_than_there_is_time(budget_s: float) -> None:
     found = chosen(budget_s)
     assert candidates.total_s(found) <= budget_s
-    for is_ahead in (True, False):
-        costs = [found[at].estimate_s for at in candidates.taking_part(found, is_ahead)]
+    for is_behind in (False, True):
+        costs = [found[at].estimate_s for at in candidates.taking_part(found, is_behind)]
         halves = sum(costs) / 2 if len(costs) > 1 else 0
         assert halves <= budget_s
 
@@ -90,13 +90,13 @@ def test_the_longest_branch_is_what_a_search_takes_at_most() -> None:
 def test_cross_validation_tries_all_of_them() -> None:
     found = chosen(1e9, folds=5)
     assert {one.when for one in found} == {"always"}
-    assert names(found, is_ahead=True) == names(found, is_ahead=False)
+    assert names(found, is_behind=False) == names(found, is_behind=True)
 
 
 def test_few_images_are_trained_gently() -> None:
     found = chosen(1e9, images=60)
-    assert names(found, is_ahead=True) == ["higher, rate 0.0003, 15 epochs"]
-    assert names(found, is_ahead=False) == [
+    assert names(found, is_behind=False) == ["higher, rate 0.0003, 15 epochs"]
+    assert names(found, is_behind=True) == [
         "higher, rate 0.0003, 15 epochs",
         "higher, rate 9e-05, 15 epochs",
     ]
@@ -104,7 +104,7 @@ def test_few_images_are_trained_gently() -> None:
 
 def test_a_number_of_candidates_holds_for_either_case() -> None:
     found = chosen(1e9, most=2)
-    assert [len(names(found, is_ahead)) for is_ahead in (True, False)] == [2, 2]
+    assert [len(names(found, is_behind)) for is_behind in (False, True)] == [2, 2]
 
 
 @pytest.mark.parametrize("images", [50, 1000])

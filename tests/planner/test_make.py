@@ -21,6 +21,7 @@ from frostline.base.errors import BackboneError, DiskError, RecipeError
 from frostline.base.paths import cache_folder
 from frostline.model import classifier
 from frostline.model.classifier import Classifier
+from frostline.pipeline import planning
 from frostline.pipeline.prepare import make_request, prepare
 from frostline.planner import Plan, measure
 from frostline.planner import throughput as planner_rates
@@ -28,7 +29,7 @@ from frostline.planner.measure import DiskThroughput, StepCost
 from frostline.planner.options import PlanInputs
 from frostline.planner.throughput import check_engine, line_choices
 from frostline.planner.views import epochs_of, most_epochs
-from frostline.recipe import BackboneChoice, Budget, Compute, Data, Recipe, Stage, Views
+from frostline.recipe import BackboneChoice, Budget, Compute, Data, Recipe, Search, Stage, Views
 from frostline.run.folder import RunFolder
 from frostline.training import loop
 from frostline.training.loop import TrainSettings
@@ -486,6 +487,28 @@ def test_a_budget_of_time(photos: Path, throughput: Throughput) -> None:
     little = replace(RECIPE, budget=Budget(time_min=total / 3 / 60))
     with pytest.raises(RecipeError, match="nothing fits within time"):
         plan(photos, little)
+
+
+def test_a_search_keeps_more_views_where_there_is_time_for_them(
+    photos: Path, throughput: Throughput
+) -> None:
+    stages = (Stage(line="layer3", epochs=15),)
+    wanted = replace(RECIPE, stages=stages, search=Search(enabled=True))
+    found = plan(photos, wanted)
+    assert found.recipe.views.count == found.facts["views"] == 12
+    # The disk decides here too.
+    room = options(found)[True, 8]["new_bytes"]
+    short = replace(wanted, budget=Budget(disk_gib=room / 2**30))
+    assert plan(photos, short).recipe.views.count == 8
+    # Without a search, and where a pass takes long, there are as many as usual.
+    assert plan(photos, replace(RECIPE, stages=stages)).recipe.views.count == 4
+    throughput.view_s = 0.5
+    found = plan(photos, wanted)
+    assert found.recipe.views.count == planner.USUAL_VIEWS
+    assert options(found)[True, 12]["first_pass_s"] > planning.MORE_VIEWS_S
+    # What was asked for is done, however long it takes.
+    asked = replace(wanted, views=replace(wanted.views, count=12))
+    assert plan(photos, asked).recipe.views.count == 12
 
 
 def test_without_augmentation_there_is_one_view(photos: Path, throughput: Throughput) -> None:

@@ -41,6 +41,7 @@ FIELDS: dict[str, tuple[list[Any], list[tuple[Any, str]]]] = {
     "head.spec": (["mlp:256"], []),
     "head.pooling": (list(recipe.POOLINGS), [("avgg", "one of")]),
     "head.start": (list(recipe.STARTS), [("zero", "one of")]),
+    "head.probe_views": ([0, 12], [(-1, "0 to 1000"), (1001, "0 to 1000")]),
     "head.init": (list(recipe.INITS), [("he", "one of")]),
     "head.on": (["blocks.3"], []),
     "head.layers": ([[], [{"type": "linear"}]], []),
@@ -91,6 +92,7 @@ FIELDS: dict[str, tuple[list[Any], list[tuple[Any, str]]]] = {
     "stages.0.accumulate": ([1, 8], [(0, "at least 1")]),
     "stages.0.clip": ([0, 5], [(-0.1, "at least 0")]),
     "stages.0.ema": ([0, 0.999], [(-0.1, "in [0, 1)"), (1, "in [0, 1)")]),
+    "stages.0.stop_after": ([0, 1], [(-1, "0 to "), (1001, "0 to ")]),
     "stages.0.patience": ([0, 5], [(-1, "at least 0")]),
     "stages.0.label_smoothing": ([0, 0.9], [(-0.1, "in [0, 1)"), (1, "in [0, 1)")]),
     "stages.0.batch_norm": (["frozen", "train"], [("freeze", "one of")]),
@@ -223,7 +225,7 @@ def test_the_builtin_recipes_are_these_and_the_default_comes_first() -> None:
 
 def test_classic_is_the_textbook_s() -> None:
     made = recipe.load("classic")
-    assert made.head == HeadChoice("mlp:256,dropout=0.5", "flatten", "random", "xavier")
+    assert made.head == HeadChoice("mlp:256,dropout=0.5", "flatten", "random", init="xavier")
     assert made.backbone.image_px == 150
     assert made.views.policy() == {
         "flip": True,

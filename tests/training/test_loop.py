@@ -409,6 +409,25 @@ def test_training_goes_on_from_its_own_weights_and_not_from_their_average() -> N
     assert [a["val_loss"] for a in lines] != [b["val_loss"] for b in averaged]
 
 
+@pytest.mark.parametrize("select", ["best", "last", "end"])
+def test_a_stage_stops_in_the_middle_of_its_schedule(select: str) -> None:
+    settings = dataclasses.replace(PLAIN, epochs=4, ema=0.9, select=select)
+    whole, stopped, ended = trainable(), trainable(), trainable()
+    lines = train(whole, settings, rate=falling)
+    some = train(stopped, dataclasses.replace(settings, stop_after=2), rate=falling)
+    assert timeless(some) == timeless(lines[:2])
+    # The same as a search does where time runs out.
+    state, epochs = TrainState(), 0
+    for line in begin(ended, settings, state=state, rate=falling):
+        epochs += line is not None
+        if epochs == 2:
+            loop.end_early(ended, state, select)
+            break
+    assert state.finished
+    assert same(weights(ended), weights(stopped))
+    assert not same(weights(whole), weights(stopped))
+
+
 def test_patience_ends_a_stage_that_gets_no_better() -> None:
     model, state = trainable(), TrainState()
     train(model)
@@ -625,6 +644,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "sampling": {"balance": "sampling"},
     "weights": {"balance": "weights"},
     "patience": {"patience": 1, "epochs": 4},
+    "stop_after": {"stop_after": 2, "epochs": 4, "select": "last"},
     "train": {"batch_norm": "train"},
     "steps": {"steps": 8},
     "all": {

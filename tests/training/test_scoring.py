@@ -12,6 +12,7 @@ from frostline.training.scoring import (
     best_of,
     expected_lead,
     is_beyond_luck,
+    is_clearly_worse,
     scaled_loss,
     score_logits,
 )
@@ -107,6 +108,15 @@ def test_the_margin_grows_with_the_number_of_tries() -> None:
     assert not is_beyond_luck(other, other, 1)
     # Where nobody noted how sure a log-loss is, accuracy alone tells.
     assert not is_beyond_luck(Score(0.1, 0.80, 400, 0.1), Score(0.6, 0.80, 400, 0.6), 1)
+
+
+def test_what_is_within_noise_is_not_clearly_worse() -> None:
+    # Half a standard error is 0.01 of accuracy, and 0.02 of log-loss.
+    other = Score(0.6, 0.80, 400, 0.6, 0.04)
+    assert not is_clearly_worse(Score(0.6, 0.791, 400, 0.619, 0.04), other)
+    assert is_clearly_worse(Score(0.6, 0.789, 400, 0.6, 0.04), other)
+    assert is_clearly_worse(Score(0.6, 0.80, 400, 0.621, 0.04), other)
+    assert not is_clearly_worse(Score(0.5, 0.85, 400, 0.5, 0.04), other)
 
 
 def test_of_many_that_are_equal_hardly_one_takes_over() -> None:

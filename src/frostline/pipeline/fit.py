@@ -95,10 +95,12 @@ def _begin(filled: Filled, progress: RunProgress) -> None:
     """
     recipe = filled.planned.recipe
     if recipe.head.start == "probe":
-        views = _probe_views(filled) if recipe.search.enabled else []
+        views, is_choice = _probe_views(filled), recipe.search.enabled
         has_time = recipe.budget.time_min is not None
-        record = fit_probe(filled, views if has_time else views[:1])
-        progress.note({**record, "views_tried": len(views) + 1} if has_time and views else record)
+        first = views[:1] if is_choice and not has_time else views
+        record = fit_probe(filled, first, is_choice=is_choice)
+        is_last = is_choice and has_time and views
+        progress.note({**record, "views_tried": len(views) + 1} if is_last else record)
         progress.cross_validation = probe_facts(filled)
     if recipe.stages:
         progress.save(0, filled.sources.at(0)[0].trainable)
@@ -130,7 +132,8 @@ def _search(
     progress.console.ahead.done(LOOK, TRY)
     if best.candidate is None:
         progress.console.ahead.done(TRAIN)
-    filled = with_stage(filled, best.candidate)
+    probe_views = progress.history[0]["views"] - 1 if progress.history else 0
+    filled = with_stage(filled, best.candidate, probe_views)
     recipes.write(filled.planned.recipe, run.recipe)
     for line in best.history:
         progress.note(line)
@@ -187,10 +190,10 @@ def _probe_again(filled: Filled, progress: RunProgress, start: Score) -> Score:
 
 
 def _probe_views(filled: Filled) -> list[View]:
-    """Returns the varied views that a probe is fitted on, as many as are kept and as fit."""
+    """Returns the varied views that a probe is fitted on; in a search those that are kept."""
     recipe = filled.planned.recipe
     policy = planner.policy_of(recipe)
-    if not filled.planned.plan.keep:
+    if recipe.search.enabled and not filled.planned.plan.keep:
         return []
     count = planner.probe_view_count(recipe, policy, len(filled.listing.of("train")))
     return [View(number, policy) for number in range(count)]

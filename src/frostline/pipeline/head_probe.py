@@ -40,14 +40,17 @@ class FittedProbe:
 
 
 def fit_probe(
-    filled: Filled, views: Sequence[View] = (), before: Mapping[str, Any] | None = None
+    filled: Filled,
+    views: Sequence[View] = (),
+    before: Mapping[str, Any] | None = None,
+    is_choice: bool = True,
 ) -> dict[str, Any]:
     """Puts a fitted probe in place of the head's last layer; returns its history record.
 
     Args:
         filled: Activations, and the network cut at its top.
-        views: Varied views of the training images. With them a second probe is fitted, on the
-            `center` views and these, and the better of both is taken.
+        views: Varied views of the training images; it is fitted on these and the `center` views.
+        is_choice: Whether one is fitted on the `center` views alone too, and the better is taken.
         before: The history record of the probe that is in the head already, and is the first then.
 
     Raises:
@@ -56,8 +59,8 @@ def fit_probe(
     begun = time.perf_counter()
     if before is not None:
         return _fit_another(filled, views, before)
-    fitted = [_fit(filled, [CENTER])]
-    if views and fitted[0].score is not None:
+    fitted = [_fit(filled, [CENTER] if is_choice else [CENTER, *views])]
+    if is_choice and views and fitted[0].score is not None:
         fitted.append(_fit(filled, [CENTER, *views]))
     scores = [one.score for one in fitted if one.score is not None]
     best = fitted[scoring.best_of(scores)] if scores else fitted[0]

@@ -29,6 +29,9 @@ LEAST_SEARCH_S = 100.0
 PASSES = 2.0
 # The pass may take this share of the time that is given; else there are fewer views.
 PASS_SHARE = 0.35
+# With more views than usual, the pass may take so long, or this share of the time that is given.
+MORE_VIEWS_S = 25.0
+MORE_VIEWS_SHARE = 0.2
 
 
 @dataclass(frozen=True)
@@ -136,10 +139,23 @@ def _as_recorded(prepared: Prepared, earlier: Recipe) -> Prepared:
     return with_precision(prepared, recorded)
 
 
-def _measured(prepared: Prepared, recipe: Recipe, lines: Sequence[Line]) -> Plan:
+def _measured(
+    prepared: Prepared,
+    recipe: Recipe,
+    lines: Sequence[Line],
+    most_views: int = planner.USUAL_VIEWS,
+    more_views_s: float = 0.0,
+) -> Plan:
     request = prepared.request
     plan = planner.make(
-        prepared.model, lines, prepared.listing, recipe, request.cache, request.console
+        prepared.model,
+        lines,
+        prepared.listing,
+        recipe,
+        request.cache,
+        request.console,
+        most_views,
+        more_views_s,
     )
     # What `auto` came to here, so that the recipe says elsewhere what this run computed in.
     precision = classifiers.PRECISION_NAMES[prepared.precision]
@@ -160,11 +176,11 @@ def _plan_search(prepared: Prepared) -> Planned:
     messages.fixed(recipe, request.console)
     if recipe.budget.time_min is not None:
         return _plan_in_time(prepared, lines, cost, row_s)
-    views = recipe.views.count or _most_views(recipe)
+    views = recipe.views.count or _usual_views(recipe)
     budget_s = max(LEAST_SEARCH_S, PASSES * row_s * (train * (1 + views) + val))
     tried = _candidates(prepared, base, lines, cost, budget_s)
     _tell_search(prepared, tried, budget_s)
-    planned = _plan_pass(prepared, tried, views, budget_s)
+    planned = _plan_pass(prepared, tried, max(planner.VIEW_COUNTS), MORE_VIEWS_S, budget_s)
     return _with_refining(planned, cost, row_s, budget_s)
 
 
@@ -175,7 +191,8 @@ def _plan_in_time(prepared: Prepared, lines: SearchLines, cost: EpochCost, row_s
     tried = _candidates(prepared, base, lines, cost, USED * rough.search_s)
     if not tried:  # There may be, where activations are kept already.
         tried = _candidates(prepared, base, lines, cost, USED * replace(rough, pass_s=0.0).search_s)
-    planned = _plan_pass(prepared, tried, views, USED * rough.search_s)
+    more_s = MORE_VIEWS_SHARE * rough.given_s
+    planned = _plan_pass(prepared, tried, views, more_s, USED * rough.search_s)
     measured = planned.plan.facts.get("estimate", {})
     pass_s = measured.get("first_pass_s", rough.pass_s)
     parts = replace(rough, begun_s=clock.elapsed_s(), pass_s=pass_s)
@@ -249,18 +266,34 @@ def _rough_parts(
         begun_s = clock.elapsed_s() + PLANNING_S
         return TimeParts(given_s, begun_s, pass_s, probe_s, finish_s, recipe.seeds)
 
-    most = recipe.views.count or _most_views(recipe)
-    counts = [most] if recipe.views.count else sorted({most, min(2, most), 1}, reverse=True)
-    for count in counts[:-1]:
-        made = parts(count)
-        is_enough = USED * made.search_s >= full_s or count < most
-        if is_enough and made.pass_s <= PASS_SHARE * given_s:
-            return count, made
-    return counts[-1], parts(counts[-1])
+    if recipe.views.count or not planner.policy_of(recipe).varies:
+        only = recipe.views.count or 1
+        return only, parts(only)
+    made = {count: parts(count) for count in planner.VIEW_COUNTS}
+    fitting = [count for count, one in made.items() if _has_time_for(count, one, full_s)]
+    chosen = next(iter(fitting), 1)
+    return chosen, made[chosen]
 
 
-def _most_views(recipe: Recipe) -> int:
-    return planner.MOST_VIEWS if planner.policy_of(recipe).varies else 1
+def _has_time_for(views: int, parts: TimeParts, full_s: float) -> bool:
+    """Says whether so many kept views leave enough time to train on them.
+
+    Args:
+        views: Kept of each training image.
+        parts: How the time is divided then.
+        full_s: Seconds of the first candidate at its full length.
+    """
+    search_s, usual = USED * parts.search_s, planner.USUAL_VIEWS
+    if views > usual:
+        # They pay where there is time for more than one long training.
+        is_short = parts.pass_s <= MORE_VIEWS_SHARE * parts.given_s
+        return is_short and search_s >= 3 * full_s
+    is_enough = search_s >= full_s or views < usual
+    return is_enough and parts.pass_s <= PASS_SHARE * parts.given_s
+
+
+def _usual_views(recipe: Recipe) -> int:
+    return planner.USUAL_VIEWS if planner.policy_of(recipe).varies else 1
 
 
 def _probe_s(prepared: Prepared, views: int) -> float:
@@ -319,7 +352,11 @@ def _with_refining(planned: Planned, cost: EpochCost, row_s: float, budget_s: fl
 
 
 def _plan_pass(
-    prepared: Prepared, tried: tuple[Candidate, ...], views: int, budget_s: float
+    prepared: Prepared,
+    tried: tuple[Candidate, ...],
+    most_views: int,
+    more_views_s: float,
+    budget_s: float,
 ) -> Planned:
     """Plans the pass over the images for all lines that are tried."""
     recipe = prepared.request.recipe
@@ -329,12 +366,12 @@ def _plan_pass(
         if other is None or other.stage.epochs < one.stage.epochs:
             longest[one.line.index] = one
     by_line = sorted(longest.values(), key=lambda one: -one.line.index)
-    varied = replace(recipe.views, count=views)
     # The time was divided already; the planner is asked to keep within disk and memory.
     budget = replace(recipe.budget, time_min=None)
     stages = tuple(one.stage for one in by_line)
-    every = replace(recipe, stages=stages, views=varied, budget=budget)
-    plan = _measured(prepared, every, [one.line for one in by_line])
+    every = replace(recipe, stages=stages, budget=budget)
+    lines = [one.line for one in by_line]
+    plan = _measured(prepared, every, lines, most_views, more_views_s)
     first = (tried[0].stage,) if tried else ()
     planned = replace(plan.recipe, stages=first, budget=recipe.budget)
     made = Planned(prepared, plan, tuple(one.line for one in tried[:1]), tried)

@@ -3,10 +3,10 @@
 Each candidate starts from the probe. At half of its epochs it is scored by its averaged weights;
 the better half goes on (successive halving with one cut: Jamieson and Talwalkar, "Non-stochastic
 Best Arm Identification and Hyperparameter Optimization", AISTATS 2016). The first one decides which
-others are tried at all: bolder ones where it is ahead of the probe at its half, gentler ones where
-it is behind. The probe takes part to the end. Which candidates there are was settled with the plan,
-from measurements, and all else is decided by scores; so a search that is interrupted goes on to the
-same result.
+others are tried at all: gentler ones where it is behind the probe at its half, by more than noise,
+bolder ones where it is not. The probe takes part to the end. Which candidates there are was settled
+with the plan, from measurements, and all else is decided by scores; so a search that is interrupted
+goes on to the same result.
 """
 
 import contextlib
@@ -82,11 +82,18 @@ def leaves_nothing(score: Score, least: int = LEAST_VALIDATION) -> bool:
     return few_errors or none_wrong
 
 
-def with_stage(filled: Filled, candidate: Candidate | None) -> Filled:
-    """Returns the same with the candidate as the recipe's only stage; with none for the probe."""
+def with_stage(filled: Filled, candidate: Candidate | None, probe_views: int = 0) -> Filled:
+    """Returns the same with the candidate as the recipe's only stage; with none for the probe.
+
+    Args:
+        filled: With the recipe of the search.
+        candidate: Which one; None for none.
+        probe_views: Varied views that the probe was fitted on, from which all candidates start.
+    """
     planned = filled.planned
     recipe = replace(
         planned.recipe,
+        head=replace(planned.recipe.head, probe_views=probe_views),
         stages=(candidate.stage,) if candidate else (),
         search=replace(planned.recipe.search, enabled=False),
     )
@@ -95,7 +102,8 @@ def with_stage(filled: Filled, candidate: Candidate | None) -> Filled:
         recipe = _with_views(recipe, candidate)
         sources = sources.with_lines(lines, recipe.views.live)
     if candidate is not None and candidate.head:
-        recipe = replace(recipe, head=replace(recipe.head, spec=candidate.head, start="random"))
+        other = replace(recipe.head, spec=candidate.head, start="random", probe_views=0)
+        recipe = replace(recipe, head=other)
         sources = sources.with_head(head_spec_of(recipe), recipe.seed)
     planned = replace(planned, plan=replace(planned.plan, recipe=recipe), lines=lines)
     return replace(filled, planned=planned, sources=sources)
@@ -168,7 +176,9 @@ def search(filled: Filled, run: RunFolder, probe: Score) -> Found:
         return Found(None)
     found = checkpoint.read(run.candidate(chosen))
     assert found is not None
-    return Found(every[chosen], found, tuple(found.facts["history"]))
+    won = every[chosen]
+    stage = replace(won.stage, stop_after=time_limit.ended_at(chosen))
+    return Found(replace(won, stage=stage), found, tuple(found.facts["history"]))
 
 
 def _epoch_count(candidates: Sequence[Candidate]) -> int:
@@ -176,8 +186,8 @@ def _epoch_count(candidates: Sequence[Candidate]) -> int:
     if len(candidates) < 2:
         return sum(one.stage.epochs for one in candidates)
     counts = []
-    for is_ahead in (True, False):
-        epochs = [candidates[at].stage.epochs for at in taking_part(candidates, is_ahead)]
+    for is_behind in (False, True):
+        epochs = [candidates[at].stage.epochs for at in taking_part(candidates, is_behind)]
         halves = sum(_until(one, HALF) for one in epochs)
         rest = sum(epochs) - halves
         counts.append(halves + round(rest * survivor_count(len(epochs)) / len(epochs)))
@@ -198,7 +208,7 @@ def _halves(
     if not train(0, HALF, ()):
         return []
     numbers: list[int] = []
-    for number in taking_part(candidates, is_ahead=record.is_ahead(0, HALF)):
+    for number in taking_part(candidates, record.is_behind(0, HALF)):
         if train(number, HALF, numbers):
             numbers.append(number)
     return record.best_at(HALF, survivor_count(len(numbers)), numbers)
@@ -242,7 +252,8 @@ class _Trial:
                                 self.time_limit.ends(self.number, line["epoch"])
                                 and not state.finished
                             ):
-                                loop.end_early(task.model.trainable, state)
+                                select = task.stage.select
+                                loop.end_early(task.model.trainable, state, select)
                         is_over = line is not None and (state.epoch > until or state.finished)
                         if is_over or request.number or clock.is_due():
                             _save(path, task, optimizer, state, history, clock)

@@ -78,10 +78,10 @@ class SearchRecord:
         found = self.facts["candidates"][number].get(when)
         return Score(**found) if found else None
 
-    def is_ahead(self, number: int, when: str) -> bool:
-        """Says whether a candidate is better than the probe; a diverged one is not."""
+    def is_behind(self, number: int, when: str) -> bool:
+        """Says whether a candidate is clearly worse than the probe; a diverged one is."""
         found = self.score(number, when)
-        return found is not None and found.better_than(self._probe)
+        return found is None or scoring.is_clearly_worse(found, self._probe)
 
     def note(self, number: int, when: str, trained: Trained) -> None:
         """Adds a score, on disk too.

@@ -157,6 +157,13 @@ class TimeLimit:
         self._decide({"candidate": number, "what": ENDED, "epoch": epoch})
         return True
 
+    def ended_at(self, number: int) -> int:
+        """Returns after which epoch a candidate was ended, unfinished; 0 where it was not."""
+        if not math.isfinite(self._given_s):
+            return 0
+        decided = self._decided(number, ENDED)
+        return 0 if decided is None else int(decided["epoch"])
+
     def keep_clock(self) -> None:
         """Writes down the time: a run that is gone on with goes on from here."""
         if math.isfinite(self._given_s):

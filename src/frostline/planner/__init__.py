@@ -1,7 +1,7 @@
 """What to keep, where, and with which engine: chosen from measurements on this machine."""
 
 from frostline.planner.make import DEFAULT_LINE, Plan, make
-from frostline.planner.options import MOST_VIEWS
+from frostline.planner.options import USUAL_VIEWS, VIEW_COUNTS
 from frostline.planner.throughput import AUTO, row_seconds, with_engine
 from frostline.planner.views import (
     epochs_before,
@@ -16,7 +16,8 @@ from frostline.planner.views import (
 __all__ = [
     "AUTO",
     "DEFAULT_LINE",
-    "MOST_VIEWS",
+    "USUAL_VIEWS",
+    "VIEW_COUNTS",
     "Plan",
     "epochs_before",
     "make",

@@ -1,9 +1,10 @@
 """Candidates of a search: other lines, rates and lengths for a recipe's stage, the best bets first.
 
 The order is that of an experiment on six data sets and two networks (docs/benchmarks.md): one stage
-below which some 65 % of the work lies, at a rate of 1e-3, does best in the mean. Where it is ahead
-of the probe at its half, much is to be learned: twice the length and lower lines come next. Where
-it is behind, a third of the rate and a higher line do better. So what else is tried is known only
+below which some 65 % of the work lies, at a rate of 1e-3, does best in the mean. Where it is behind
+the probe at its half, by more than noise, a third of the rate and a higher line do better. Where it
+is not, much is to be learned, for its rate is still high then: twice the length and lower lines
+come next. So what else is tried is known only
 then, and no time is spent on what the first half rules out. A few good candidates do better than
 many: each one more is one more chance to pick a lucky state on the validation images.
 """
@@ -15,8 +16,8 @@ from dataclasses import dataclass, replace
 from frostline.frost import Line
 from frostline.recipe import Stage
 
-# When a candidate is tried: in any case, or where the first one is better than the probe at its
-# half, or where it is not; or where these are done and time is left.
+# When a candidate is tried: in any case, or where the first one is not behind the probe at its
+# half, or where it is; or where these are done and time is left.
 ALWAYS, AHEAD, BEHIND, REFINING = "always", "ahead", "behind", "refining"
 # Shares of the work below the lines that are tried: the recipe's own, lower ones, one higher.
 MAIN, LOWER, HIGHER = 0.65, (0.45, 0.25), 0.85
@@ -39,8 +40,8 @@ class Candidate:
         stage: Its settings, with the line's name in them.
         line: Where the network is cut.
         estimate_s: Seconds to train it to its end.
-        when: `always`, or only where the first candidate is `ahead` of the probe, or `behind`;
-            `refining` where it is the winner with one thing changed.
+        when: `always`, or only where the first candidate is as good as the probe or `ahead` of
+            it, or `behind`; `refining` where it is the winner with one thing changed.
         views: The preset of its views; empty for the recipe's own.
         live: Whether it gets new views in every epoch, none kept.
         head: The specification of its head; empty for the recipe's own.
@@ -158,14 +159,14 @@ def _fitting(
     return tuple(chosen)
 
 
-def taking_part(candidates: Sequence[Candidate], is_ahead: bool) -> list[int]:
+def taking_part(candidates: Sequence[Candidate], is_behind: bool) -> list[int]:
     """Returns the positions of what is tried, by how the first one does at its half.
 
     Args:
         candidates: Of a plan.
-        is_ahead: Whether the first one is better than the probe there.
+        is_behind: Whether the first one is clearly worse than the probe there.
     """
-    ruled_out = BEHIND if is_ahead else AHEAD
+    ruled_out = AHEAD if is_behind else BEHIND
     return [at for at, one in enumerate(candidates) if one.when != ruled_out]
 
 
@@ -176,8 +177,8 @@ def total_s(candidates: Sequence[Candidate], folds: int = 0) -> float:
     all folds but one in turn, and the best of them, at worst the longest, once more.
     """
     return max(
-        cost_s([candidates[at] for at in taking_part(candidates, is_ahead)], folds)
-        for is_ahead in (True, False)
+        cost_s([candidates[at] for at in taking_part(candidates, is_behind)], folds)
+        for is_behind in (False, True)
     )
 
 

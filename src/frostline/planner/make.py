@@ -23,11 +23,13 @@ from frostline.model.classifier import Classifier
 from frostline.planner import candidates, measure, shown
 from frostline.planner.measure import DiskThroughput
 from frostline.planner.options import (
+    USUAL_VIEWS,
     PlanInputs,
     PlanOption,
     Throughput,
     derives,
     fits,
+    has_time_for_views,
     limits,
     options_of,
 )
@@ -79,6 +81,8 @@ def make(
     wanted: Recipe,
     cache: Path,
     console: Console,
+    most_views: int = USUAL_VIEWS,
+    more_views_s: float = 0.0,
 ) -> Plan:
     """Measures for a few seconds, chooses, and says so.
 
@@ -90,6 +94,8 @@ def make(
             `compute.engine = "auto"` are the planner's to choose.
         cache: The folder of all caches.
         console: Where words go.
+        most_views: At most so many views of a training image are kept.
+        more_views_s: Seconds that the pass may take with more than `USUAL_VIEWS` of them.
 
     Raises:
         RecipeError: Where a budget leaves no choice.
@@ -103,7 +109,9 @@ def make(
         return _without_measuring(case, lines)
     begun, asked = time.perf_counter(), wanted
     wanted, disk = _disk(wanted, cache, console)
-    case = PlanInputs(model, listing, wanted, policy, cache, console, disk)
+    case = PlanInputs(
+        model, listing, wanted, policy, cache, console, disk, most_views, more_views_s
+    )
     options: list[tuple[PlanOption, Throughput]] = []
     for placed in line_choices(case, lines):
         for throughput in measure_throughput(case, placed):
@@ -221,8 +229,9 @@ def _choose(
 ) -> tuple[PlanOption, Throughput, str]:
     """Returns the choice and why.
 
-    Of the kept options that fit it is the soonest of those with the most views; computing anew is
-    chosen only where that is sooner still, or where nothing that is kept fits.
+    Of the kept options that fit it is the soonest of those with the most views that there is time
+    for; computing anew is chosen only where that is sooner than keeping the usual views, or where
+    nothing that is kept fits.
 
     Raises:
         RecipeError: Where a budget leaves none.
@@ -231,13 +240,13 @@ def _choose(
     fitting = [pair for pair in options if fits(case, pair[0])]
     if not fitting:
         raise _nothing_fits(case, [option for option, _ in options])
-    kept = [pair for pair in fitting if pair[0].keep]
+    kept = [pair for pair in fitting if pair[0].keep and has_time_for_views(case, pair[0])]
     best = min(kept, key=lambda pair: (-pair[0].views, pair[0].total_s), default=None)
-    anew = [
-        pair
-        for pair in fitting
-        if not pair[0].keep and (best is None or pair[0].total_s < best[0].total_s)
-    ]
+    usual_s = min(
+        ((-min(option.views, USUAL_VIEWS), option.total_s) for option, _ in kept),
+        default=(0, math.inf),
+    )[1]
+    anew = [pair for pair in fitting if not pair[0].keep and pair[0].total_s < usual_s]
     if anew:
         # At the lines that were asked for, if that is among them.
         lines = anew[0][1].lines

@@ -26,7 +26,10 @@ from frostline.planner.views import (
 )
 from frostline.recipe import Recipe, Stage
 
-MOST_VIEWS = 4
+# How many views of a training image may be kept, the most first.
+VIEW_COUNTS = (24, 12, 8, 4, 2, 1)
+# More than so many are kept only where a search has the time for it (`PlanInputs.more_views_s`).
+USUAL_VIEWS = 4
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,19 @@ class PlanOption:
 
 @dataclass(frozen=True)
 class PlanInputs:
-    """What all options have in common."""
+    """What all options have in common.
+
+    Attributes:
+        model: The network, cut at its top.
+        listing: The images, with splits.
+        wanted: The recipe, with what is left to choose.
+        policy: How training images are varied.
+        cache: The folder of all caches.
+        console: Where words go.
+        disk: What it was measured to do.
+        most_views: At most so many views of a training image are kept.
+        more_views_s: Seconds that the pass may take with more than `USUAL_VIEWS`.
+    """
 
     model: Classifier
     listing: Listing
@@ -70,6 +85,8 @@ class PlanInputs:
     cache: Path
     console: Console
     disk: DiskThroughput
+    most_views: int = USUAL_VIEWS
+    more_views_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -137,8 +154,8 @@ def counts_of(case: PlanInputs) -> list[int]:
     if case.wanted.views.count:
         return [case.wanted.views.count]
     wanted, train = case.wanted, len(case.listing.of("train"))
-    most = min(MOST_VIEWS, epochs_before(wanted, len(wanted.stages), train))
-    return [count for count in (MOST_VIEWS, 2, 1) if count <= most] or [1]
+    most = min(case.most_views, epochs_before(wanted, len(wanted.stages), train))
+    return [count for count in VIEW_COUNTS if count <= most] or [1]
 
 
 def derives(case: PlanInputs, throughput: Throughput) -> bool:
@@ -305,7 +322,7 @@ def rows_at(
             found.setdefault(line.index, {}).update({**val, **image_views_of(train, views)})
     top = case.model.top.index
     if wanted.head.start == "probe" and top != base.index:
-        many = probe_view_count(wanted, case.policy, len(train)) if wanted.search.enabled else 0
+        many = probe_view_count(wanted, case.policy, len(train))
         probed = [CENTER, *varied[:many]]
         found.setdefault(top, {}).update({**val, **image_views_of(train, probed)})
     return found
@@ -342,6 +359,12 @@ def limits(case: PlanInputs, option: PlanOption) -> dict[str, tuple[float, float
 def fits(case: PlanInputs, option: PlanOption) -> bool:
     """Says whether an option keeps within the budget, and within what the disk has free."""
     return all(need <= limit for need, limit in limits(case, option).values())
+
+
+def has_time_for_views(case: PlanInputs, option: PlanOption) -> bool:
+    """Says whether the views of an option are as many as usual, or worth the longer pass."""
+    is_usual = option.views <= USUAL_VIEWS or case.wanted.views.count > 0
+    return is_usual or option.first_pass_s <= case.more_views_s
 
 
 def memory_of(option: PlanOption) -> int:

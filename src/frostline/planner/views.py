@@ -58,7 +58,7 @@ def view_of(content: str, epoch: int, recipe: Recipe, policy: ViewPolicy, before
 def epochs_of(stage: Stage, images: int) -> float:
     """Returns how many epochs a stage takes if it is not ended early; steps are counted too."""
     if not stage.steps:
-        return float(stage.epochs)
+        return float(stage.stop_after or stage.epochs)
     batches = examples.batch_count(max(images, 1), stage.batch_size)
     return stage.steps / math.ceil(batches / stage.accumulate)
 
@@ -84,8 +84,12 @@ def view_count(recipe: Recipe, policy: ViewPolicy) -> int:
 
 
 def probe_view_count(recipe: Recipe, policy: ViewPolicy, images: int) -> int:
-    """Returns how many varied views of an image the probe of a search takes, if they are kept."""
-    if not policy.varies or recipe.views.live:
+    """Returns how many varied views of an image a probe takes: of a search, if they are kept."""
+    if not policy.varies:
+        return 0
+    if not recipe.search.enabled:
+        return recipe.head.probe_views
+    if recipe.views.live:
         return 0
     return min(recipe.views.count, max(0, MOST_PROBE_ROWS // max(1, images) - 1))
 

@@ -119,6 +119,8 @@ def _check_data_and_head(recipe: Recipe, problems: list[str]) -> None:
     )
     _check_choice(problems, "head.pooling", head.pooling, POOLINGS)
     _check_choice(problems, "head.start", head.start, STARTS)
+    most, rule = (0, "0, as no probe is fitted") if head.start == "random" else (1000, "0 to 1000")
+    require(0 <= head.probe_views <= most, "head.probe_views", rule, head.probe_views)
     _check_choice(problems, "head.init", head.init, INITS)
 
 
@@ -299,6 +301,9 @@ def _check_stage(stage: Stage, prefix: str, has_norms: bool, problems: list[str]
     require(stage.accumulate >= 1, "accumulate", "at least 1", stage.accumulate)
     require(stage.clip >= 0, "clip", "at least 0", stage.clip)
     require(0 <= stage.ema < 1, "ema", "in [0, 1)", stage.ema)
+    most = 0 if stage.steps else stage.epochs
+    rule = f"0 to {most}, the stage's epochs" if most else "0, since the stage counts steps"
+    require(0 <= stage.stop_after <= most, "stop_after", rule, stage.stop_after)
     require(stage.patience >= 0, "patience", "at least 0", stage.patience)
     for name in ("epochs", "steps", "batch_size", "accumulate", "patience"):
         value = getattr(stage, name)

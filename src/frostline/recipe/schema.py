@@ -103,6 +103,8 @@ class HeadChoice:
         pooling: `avg` (the backbone's own pooling), `max` or `flatten`.
         start: `probe` (regularised logistic regression on frozen features), `random`, or `auto`:
             the probe if the head is linear.
+        probe_views: Varied views of each training image that the probe is fitted on, besides the
+            `center` view. A search finds out whether they help, and writes it down here.
         init: Initialisation of new layers: `default` (PyTorch's), `normal`, `xavier` or `kaiming`.
         on: The line on which the head sits, such as `blocks.3`; empty for the backbone's end.
             Layers above it are not used.
@@ -112,6 +114,7 @@ class HeadChoice:
     spec: str = "linear"
     pooling: str = "avg"
     start: str = "auto"
+    probe_views: int = 0
     init: str = "default"
     on: str = ""
     layers: tuple[dict[str, Any], ...] = ()
@@ -187,6 +190,8 @@ class Stage:
         clip: Largest total norm of the gradients; 0 for no clipping.
         ema: Decay of the exponential moving average of the weights, which is then validated and
             kept; 0 for none.
+        stop_after: The stage ends after so many of its epochs, in the middle of its schedule, as a
+            search does where time runs out; 0 for none.
         patience: Early stopping: epochs without improvement on validation; 0 for none.
         label_smoothing: In [0, 1).
         batch_norm: `frozen` keeps the backbone's running statistics, `train` updates those above
@@ -216,6 +221,7 @@ class Stage:
     accumulate: int = 1
     clip: float = 0.0
     ema: float = 0.0
+    stop_after: int = 0
     patience: int = 0
     label_smoothing: float = 0.0
     batch_norm: str = "frozen"

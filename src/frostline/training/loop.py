@@ -42,6 +42,7 @@ class TrainSettings:
         batch_norm: `frozen` keeps the suffix's stored statistics, `train` updates them.
         clip: Largest norm of all gradients together; 0 for no limit.
         ema: Decay of the moving average of the weights; 0 for none.
+        stop_after: The epoch after which the stage ends, whatever its schedule; 0 for none.
         patience: Epochs without a better score after which the stage ends; 0 for all.
         mixup: Of pairs of activations, by Beta(mixup, mixup); 0 for none.
         noise: On activations, as a share of a batch's standard deviation.
@@ -61,6 +62,7 @@ class TrainSettings:
     batch_norm: str = "frozen"
     clip: float = 0.0
     ema: float = 0.0
+    stop_after: int = 0
     patience: int = 0
     mixup: float = 0.0
     noise: float = 0.0
@@ -336,6 +338,7 @@ def _close(run: _Run, validation: Examples | None, state: TrainState) -> dict[st
         "train_accuracy": state.correct / state.seen,
         "lr": run.optimizer.param_groups[-1]["peak_lr"] * run.rate(state.step - 1, run.steps),
     }
+    is_end = state.step >= run.steps or state.epoch == settings.stop_after
     own = copy.deepcopy(run.trainable.state_dict()) if state.averaged else {}
     if state.averaged:
         run.trainable.load_state_dict(state.averaged)
@@ -347,7 +350,7 @@ def _close(run: _Run, validation: Examples | None, state: TrainState) -> dict[st
         line |= {"val_loss": now.loss, "val_accuracy": now.accuracy}
         line |= {"val_scaled_loss": now.scaled_loss}
         state.last = now
-        is_end, select = state.step >= run.steps, settings.select
+        select = settings.select
         is_due = select == "best" or is_end
         if is_due and (select == "end" or now.better_than(state.best)):
             state.best, state.best_epoch = now, state.epoch
@@ -361,7 +364,7 @@ def _close(run: _Run, validation: Examples | None, state: TrainState) -> dict[st
     # Where the end of the schedule is what counts, no epoch before it can be waited for.
     waits = settings.select == "best" or not validation
     idle = waits and state.epoch - state.best_epoch >= settings.patience > 0
-    state.finished = state.step >= run.steps or idle
+    state.finished = is_end or idle
     if state.finished:
         run.trainable.load_state_dict(state.best_weights)
     elif own:
@@ -372,18 +375,17 @@ def _close(run: _Run, validation: Examples | None, state: TrainState) -> dict[st
     return {**line, "seconds": round(seconds, 3)}
 
 
-def end_early(trainable: SuffixWithHead, state: TrainState) -> None:
-    """Ends a stage between two epochs, before the end of its schedule.
-
-    The weights of the last epoch, averaged where they are, stay where they are better on validation
-    than what is kept so far.
+def end_early(trainable: SuffixWithHead, state: TrainState, select: str) -> None:
+    """Ends a stage between two epochs, as `stop_after` would have.
 
     Args:
         trainable: Suffix and head as training left them.
         state: Where the stage stands, after an epoch that was scored.
+        select: Which state the stage ends with; see `recipe.Stage`.
     """
     last = state.last
-    if last is not None and (state.best is None or last.better_than(state.best)):
+    is_best = state.best is None or (last is not None and last.better_than(state.best))
+    if last is not None and (select == "end" or is_best):
         state.best, state.best_epoch = last, state.epoch - 1
         state.best_weights = copy.deepcopy(state.averaged or trainable.state_dict())
     state.finished = True

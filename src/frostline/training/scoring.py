@@ -69,6 +69,13 @@ def is_far_behind(score: Score, other: Score) -> bool:
     return score.accuracy < other.accuracy - _half_error([score, other])
 
 
+def is_clearly_worse(score: Score, other: Score) -> bool:
+    """Says whether accuracy or log-loss is worse by more than half a standard error."""
+    errors = [one.loss_error for one in (score, other) if one.loss_error is not None]
+    is_unsure = score._rank_loss > other._rank_loss + max(errors, default=0.0) / 2
+    return is_far_behind(score, other) or is_unsure
+
+
 def is_beyond_luck(score: Score, other: Score, tries: int) -> bool:
     """Says whether a score is better than another by more than the luck of so many tries.
 

@@ -270,6 +270,7 @@ def train_settings(task: StageTask) -> loop.TrainSettings:
         batch_norm=stage.batch_norm,
         clip=stage.clip,
         ema=stage.ema,
+        stop_after=stage.stop_after,
         patience=stage.patience,
         mixup=stage.mixup,
         noise=stage.noise,
