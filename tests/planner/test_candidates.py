@@ -59,6 +59,13 @@ def test_what_is_tried_depends_on_the_first_half() -> None:
     ]
 
 
+@pytest.mark.parametrize(("budget_s", "epochs"), [(40.0, 30), (30.0, 22), (28.5, 21), (28.0, 0)])
+def test_a_longer_training_is_as_long_as_fits(budget_s: float, epochs: int) -> None:
+    # It takes its whole time, and the first one half of its 15 seconds.
+    tried = {one.stage.epochs for one in chosen(budget_s) if one.when == "ahead"}
+    assert tried == ({epochs} if epochs else set())
+
+
 def test_a_long_time_allows_lower_lines() -> None:
     assert "lower, rate 0.001, 30 epochs" in names(chosen(300.0), is_behind=False)
     assert "lower" not in {one.line.name for one in chosen(40.0)}

@@ -24,6 +24,7 @@ from frostline.model.classifier import Classifier
 from frostline.pipeline import planning
 from frostline.pipeline.prepare import make_request, prepare
 from frostline.planner import Plan, measure
+from frostline.planner import options as planner_options
 from frostline.planner import throughput as planner_rates
 from frostline.planner.measure import DiskThroughput, StepCost
 from frostline.planner.options import PlanInputs
@@ -490,7 +491,7 @@ def test_a_budget_of_time(photos: Path, throughput: Throughput) -> None:
 
 
 def test_a_search_keeps_more_views_where_there_is_time_for_them(
-    photos: Path, throughput: Throughput
+    photos: Path, throughput: Throughput, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stages = (Stage(line="layer3", epochs=15),)
     wanted = replace(RECIPE, stages=stages, search=Search(enabled=True))
@@ -500,12 +501,15 @@ def test_a_search_keeps_more_views_where_there_is_time_for_them(
     room = options(found)[True, 8]["new_bytes"]
     short = replace(wanted, budget=Budget(disk_gib=room / 2**30))
     assert plan(photos, short).recipe.views.count == 8
+    # So many bytes are nothing that a user who asked for nothing expects.
+    monkeypatch.setattr(planner_options, "MORE_VIEWS_BYTES", room)
+    assert plan(photos, wanted).recipe.views.count == 8
     # Without a search, and where a pass takes long, there are as many as usual.
     assert plan(photos, replace(RECIPE, stages=stages)).recipe.views.count == 4
-    throughput.view_s = 0.5
+    throughput.view_s = 1.0
     found = plan(photos, wanted)
     assert found.recipe.views.count == planner.USUAL_VIEWS
-    assert options(found)[True, 12]["first_pass_s"] > planning.MORE_VIEWS_S
+    assert options(found)[True, 12]["first_pass_s"] > planning.SEARCH_AND_PASS_S
     # What was asked for is done, however long it takes.
     asked = replace(wanted, views=replace(wanted.views, count=12))
     assert plan(photos, asked).recipe.views.count == 12

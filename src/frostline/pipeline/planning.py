@@ -25,13 +25,14 @@ from frostline.recipe import Recipe, Stage
 from frostline.run.folder import RunFolder
 
 # Where no time is given, candidates may take so long, or so many times the pass over the images.
-LEAST_SEARCH_S = 100.0
+LEAST_SEARCH_S = 80.0
 PASSES = 2.0
+# More views than usual are kept where the pass over them and the candidates together take so long
+# at most, or the pass this share of the time that is given.
+SEARCH_AND_PASS_S = 125.0
+MORE_VIEWS_SHARE = 0.2
 # The pass may take this share of the time that is given; else there are fewer views.
 PASS_SHARE = 0.35
-# With more views than usual, the pass may take so long, or this share of the time that is given.
-MORE_VIEWS_S = 25.0
-MORE_VIEWS_SHARE = 0.2
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,8 @@ def _plan_search(prepared: Prepared) -> Planned:
     budget_s = max(LEAST_SEARCH_S, PASSES * row_s * (train * (1 + views) + val))
     tried = _candidates(prepared, base, lines, cost, budget_s)
     _tell_search(prepared, tried, budget_s)
-    planned = _plan_pass(prepared, tried, max(planner.VIEW_COUNTS), MORE_VIEWS_S, budget_s)
+    more_s = SEARCH_AND_PASS_S - candidates.total_s(tried, _folds(prepared))
+    planned = _plan_pass(prepared, tried, max(planner.VIEW_COUNTS), more_s, budget_s)
     return _with_refining(planned, cost, row_s, budget_s)
 
 

@@ -26,6 +26,8 @@ MAIN, LOWER, HIGHER = 0.65, (0.45, 0.25), 0.85
 FEWEST_EPOCHS = 6
 # Fewer epochs than this are not worth a stage at all.
 LEAST_EPOCHS = 3
+# A longer training has twice the epochs, or at least so many times as many.
+LONGER = 1.4
 # A recipe's epochs are meant for so many images; more images need fewer epochs.
 IMAGES = 1500
 # With fewer training images than this, large steps on many layers do harm.
@@ -132,7 +134,8 @@ def choose(
     first = _first(base, lines, cost, budget_s / max(folds, 1), fixed)
     if first is None:
         return ()
-    ahead = [one for one in _bolder(first, base, lines, cost) if _keeps(one, base, fixed)]
+    longer = 2 * first.stage.epochs if folds else _longer(first, budget_s)
+    ahead = [one for one in _bolder(first, base, lines, cost, longer) if _keeps(one, base, fixed)]
     behind = [one for one in _gentler(first, base, lines, cost) if _keeps(one, base, fixed)]
     if folds:  # There is no half: each is cross-validated to its end.
         return _fitting(first, [*behind, *ahead], budget_s, most, folds)
@@ -247,14 +250,24 @@ def _gentler(
     yield _made(replace(base, lr=two_digits(0.1 * lr)), first.line, epochs, cost)
 
 
+def _longer(first: Candidate, budget_s: float) -> int:
+    """Returns how many epochs a longer training has: twice as many, or fewer where only these fit.
+
+    It takes its whole time and the first one half of its own.
+    """
+    epochs = first.stage.epochs
+    fitting = int((budget_s - first.estimate_s / 2) * epochs / max(first.estimate_s, 1e-9))
+    return fitting if LONGER * epochs <= fitting < 2 * epochs else 2 * epochs
+
+
 def _bolder(
-    first: Candidate, base: Stage, lines: SearchLines, cost: EpochCost
+    first: Candidate, base: Stage, lines: SearchLines, cost: EpochCost, longer: int
 ) -> Iterator[Candidate]:
     """Yields what to try where the first one learns what the probe cannot know."""
     epochs, lr = first.stage.epochs, first.stage.lr
     if epochs < scaled_epochs(base.epochs, cost.images) or cost.images < FEW_IMAGES:
         return  # There is not even time for the first one at its full length.
-    yield _made(replace(base, lr=lr), first.line, 2 * epochs, cost)
+    yield _made(replace(base, lr=lr), first.line, longer, cost)
     for line in lines.lower:
         yield _made(replace(base, lr=lr), line, epochs, cost)
         yield _made(replace(base, lr=lr), line, 2 * epochs, cost)

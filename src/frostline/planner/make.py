@@ -27,9 +27,9 @@ from frostline.planner.options import (
     PlanInputs,
     PlanOption,
     Throughput,
+    allows_views,
     derives,
     fits,
-    has_time_for_views,
     limits,
     options_of,
 )
@@ -229,8 +229,8 @@ def _choose(
 ) -> tuple[PlanOption, Throughput, str]:
     """Returns the choice and why.
 
-    Of the kept options that fit it is the soonest of those with the most views that there is time
-    for; computing anew is chosen only where that is sooner than keeping the usual views, or where
+    Of the kept options that fit it is the soonest of those with the most views that are allowed;
+    computing anew is chosen only where that is sooner than keeping the usual views, or where
     nothing that is kept fits.
 
     Raises:
@@ -240,7 +240,7 @@ def _choose(
     fitting = [pair for pair in options if fits(case, pair[0])]
     if not fitting:
         raise _nothing_fits(case, [option for option, _ in options])
-    kept = [pair for pair in fitting if pair[0].keep and has_time_for_views(case, pair[0])]
+    kept = [pair for pair in fitting if pair[0].keep and allows_views(case, pair[0])]
     best = min(kept, key=lambda pair: (-pair[0].views, pair[0].total_s), default=None)
     usual_s = min(
         ((-min(option.views, USUAL_VIEWS), option.total_s) for option, _ in kept),

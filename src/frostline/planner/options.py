@@ -27,9 +27,11 @@ from frostline.planner.views import (
 from frostline.recipe import Recipe, Stage
 
 # How many views of a training image may be kept, the most first.
-VIEW_COUNTS = (24, 12, 8, 4, 2, 1)
-# More than so many are kept only where a search has the time for it (`PlanInputs.more_views_s`).
+VIEW_COUNTS = (24, 16, 12, 8, 4, 2, 1)
+# More than so many are kept only where a search has the time for it (`PlanInputs.more_views_s`),
+# and where activations take no more than so many bytes.
 USUAL_VIEWS = 4
+MORE_VIEWS_BYTES = 4 << 30
 
 
 @dataclass(frozen=True)
@@ -361,10 +363,11 @@ def fits(case: PlanInputs, option: PlanOption) -> bool:
     return all(need <= limit for need, limit in limits(case, option).values())
 
 
-def has_time_for_views(case: PlanInputs, option: PlanOption) -> bool:
-    """Says whether the views of an option are as many as usual, or worth the longer pass."""
-    is_usual = option.views <= USUAL_VIEWS or case.wanted.views.count > 0
-    return is_usual or option.first_pass_s <= case.more_views_s
+def allows_views(case: PlanInputs, option: PlanOption) -> bool:
+    """Says whether the views of an option are as many as usual, or more and yet cheap."""
+    if option.views <= USUAL_VIEWS or case.wanted.views.count > 0:
+        return True
+    return option.first_pass_s <= case.more_views_s and option.new_bytes <= MORE_VIEWS_BYTES
 
 
 def memory_of(option: PlanOption) -> int:

@@ -12,7 +12,8 @@ from frostline.recipe.schema import OF_PICTURES, OF_SOUNDS
 from frostline.sound import policies
 from frostline.training import examples
 
-# A probe is fitted on so many rows at most, all views counted.
+# A probe is fitted on so many varied views of an image at most, and on so many rows in all.
+MOST_PROBE_VIEWS = 4
 MOST_PROBE_ROWS = 60_000
 
 
@@ -91,7 +92,8 @@ def probe_view_count(recipe: Recipe, policy: ViewPolicy, images: int) -> int:
         return recipe.head.probe_views
     if recipe.views.live:
         return 0
-    return min(recipe.views.count, max(0, MOST_PROBE_ROWS // max(1, images) - 1))
+    most = max(0, MOST_PROBE_ROWS // max(1, images) - 1)
+    return min(recipe.views.count, MOST_PROBE_VIEWS, most)
 
 
 def views_of(recipe: Recipe, policy: ViewPolicy, number: int, images: int) -> list[View]:
