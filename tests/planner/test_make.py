@@ -515,6 +515,18 @@ def test_a_search_keeps_more_views_where_there_is_time_for_them(
     assert plan(photos, asked).recipe.views.count == 12
 
 
+@pytest.mark.parametrize(("minutes", "count"), [(1.0, 1), (3.0, 4), (30.0, 12)])
+def test_a_given_time_decides_how_many_views_are_kept(
+    photos: Path, throughput: Throughput, minutes: float, count: int
+) -> None:
+    stages = (Stage(line="layer3", epochs=15),)
+    budget, searched = Budget(time_min=minutes), Search(enabled=True)
+    wanted = replace(RECIPE, stages=stages, search=searched, budget=budget)
+    # One view of each of 27 images takes eleven seconds, and more than four at most a fifth of the time.
+    throughput.center_s = throughput.view_s = 0.4
+    assert plan(photos, wanted).recipe.views.count == count
+
+
 def test_without_augmentation_there_is_one_view(photos: Path, throughput: Throughput) -> None:
     found = plan(photos, replace(RECIPE, views=Views()))
     assert found.recipe.views.count == 1

@@ -114,7 +114,9 @@ def test_what_is_within_noise_is_not_clearly_worse() -> None:
     # Half a standard error is 0.01 of accuracy, and 0.02 of log-loss.
     other = Score(0.6, 0.80, 400, 0.6, 0.04)
     assert not is_clearly_worse(Score(0.6, 0.791, 400, 0.619, 0.04), other)
-    assert is_clearly_worse(Score(0.6, 0.789, 400, 0.6, 0.04), other)
+    assert is_clearly_worse(Score(0.6, 0.789, 400, 0.601, 0.04), other)
+    # Fewer are right, but with better probabilities.
+    assert not is_clearly_worse(Score(0.6, 0.789, 400, 0.59, 0.04), other)
     assert is_clearly_worse(Score(0.6, 0.80, 400, 0.621, 0.04), other)
     assert not is_clearly_worse(Score(0.5, 0.85, 400, 0.5, 0.04), other)
 

@@ -14,10 +14,10 @@ from frostline.base.errors import EngineError
 from frostline.frost import Line
 from frostline.model import classifier as classifiers
 from frostline.model.classifier import Classifier
-from frostline.pipeline import messages, refining
+from frostline.pipeline import messages, refining, time_division
 from frostline.pipeline.folds import OF_CANDIDATES, fold_count
 from frostline.pipeline.prepare import Prepared, stage_lines, with_head_of, with_precision
-from frostline.pipeline.time_parts import FINISH_S, PLANNING_S, USED, TimeParts
+from frostline.pipeline.time_parts import USED
 from frostline.planner import Plan, candidates, measure
 from frostline.planner.candidates import Candidate, EpochCost, SearchLines
 from frostline.planner.refinements import Refining
@@ -27,12 +27,8 @@ from frostline.run.folder import RunFolder
 # Where no time is given, candidates may take so long, or so many times the pass over the images.
 LEAST_SEARCH_S = 80.0
 PASSES = 2.0
-# More views than usual are kept where the pass over them and the candidates together take so long
-# at most, or the pass this share of the time that is given.
+# More views than usual are kept where the pass and the candidates together take so long at most.
 SEARCH_AND_PASS_S = 125.0
-MORE_VIEWS_SHARE = 0.2
-# The pass may take this share of the time that is given; else there are fewer views.
-PASS_SHARE = 0.35
 
 
 @dataclass(frozen=True)
@@ -177,7 +173,8 @@ def _plan_search(prepared: Prepared) -> Planned:
     messages.fixed(recipe, request.console)
     if recipe.budget.time_min is not None:
         return _plan_in_time(prepared, lines, cost, row_s)
-    views = recipe.views.count or _usual_views(recipe)
+    counts = time_division.view_counts(prepared)
+    views = planner.USUAL_VIEWS if len(counts) > 1 else counts[0]
     budget_s = max(LEAST_SEARCH_S, PASSES * row_s * (train * (1 + views) + val))
     tried = _candidates(prepared, base, lines, cost, budget_s)
     _tell_search(prepared, tried, budget_s)
@@ -189,18 +186,18 @@ def _plan_search(prepared: Prepared) -> Planned:
 def _plan_in_time(prepared: Prepared, lines: SearchLines, cost: EpochCost, row_s: float) -> Planned:
     """Divides the time that is given: roughly at first, then with the pass as it was planned."""
     base, clock = prepared.request.recipe.stages[0], prepared.request.clock
-    views, rough = _rough_parts(prepared, lines, cost, row_s)
+    views, rough = time_division.divide(prepared, lines.main, cost, row_s)
     tried = _candidates(prepared, base, lines, cost, USED * rough.search_s)
     if not tried:  # There may be, where activations are kept already.
         tried = _candidates(prepared, base, lines, cost, USED * replace(rough, pass_s=0.0).search_s)
-    more_s = MORE_VIEWS_SHARE * rough.given_s
+    more_s = time_division.MORE_VIEWS_SHARE * rough.given_s
     planned = _plan_pass(prepared, tried, views, more_s, USED * rough.search_s)
     measured = planned.plan.facts.get("estimate", {})
     pass_s = measured.get("first_pass_s", rough.pass_s)
     parts = replace(rough, begun_s=clock.elapsed_s(), pass_s=pass_s)
     if tried:
         lowest = min((one.line for one in tried), key=lambda line: line.index)
-        cost = _measured_again(cost, planned.plan, tried[0].line)
+        cost = time_division.measured_again(cost, planned.plan, tried[0].line)
         base, lines = _kept_lines(tried[0].stage, base, lines, lowest)
         tried = _candidates(prepared, base, lines, cost, USED * parts.search_s)
         planned = replace(planned, lines=tuple(one.line for one in tried[:1]), candidates=tried)
@@ -219,95 +216,8 @@ def _plan_in_time(prepared: Prepared, lines: SearchLines, cost: EpochCost, row_s
         facts={**planned.plan.facts, "search": searched},
     )
     settled = replace(planned, plan=plan)
-    return _with_refining(settled, cost, _row_s(planned.plan, row_s), USED * parts.search_s)
-
-
-def _measured_again(cost: EpochCost, plan: Plan, line: Line) -> EpochCost:
-    """Returns the cost of an epoch as the plan measured it at a line.
-
-    Measured twice at the same one, the smaller: other programs make steps longer, never shorter.
-    """
-    rates = plan.facts.get("rates", {})
-    times = zip(
-        rates.get("train_ms_per_image", ()), rates.get("score_ms_per_image", ()), strict=True
-    )
-    by_line = dict(zip(plan.facts["lines"], times, strict=False))
-    if line.name not in by_line:
-        return cost
-    train_s, score_s = (one / 1000 for one in by_line[line.name])
-    if line == cost.measured_at:
-        train_s, score_s = min(cost.train_s, train_s), min(cost.score_s, score_s)
-    return replace(cost, train_s=train_s, score_s=score_s, measured_at=line)
-
-
-def _row_s(plan: Plan, measured: float) -> float:
-    """Returns the seconds from a file to an activation, by the engine that was chosen."""
-    rate = plan.facts.get("rates", {}).get("view_per_s")
-    return 1 / rate if rate else measured
-
-
-def _rough_parts(
-    prepared: Prepared, lines: SearchLines, cost: EpochCost, row_s: float
-) -> tuple[int, TimeParts]:
-    """Returns how many views are kept, and how the time is divided then.
-
-    Most of them only where the first candidate has its full length besides: with little time, more
-    epochs do more than more views.
-    """
-    recipe, clock = prepared.request.recipe, prepared.request.clock
-    assert recipe.budget.time_min is not None
-    given_s = 60 * recipe.budget.time_min
-    # Where an engine is still to be chosen, it may well be twice as fast as the one measured.
-    hoped = 0.5 if recipe.compute.engine == planner.AUTO else 1.0
-    full_s = cost.at(lines.main) * candidates.scaled_epochs(recipe.stages[0].epochs, cost.images)
-
-    def parts(count: int) -> TimeParts:
-        pass_s = row_s * hoped * (cost.images * (1 + count) + cost.validation)
-        finish_s = FINISH_S + cost.score_s * cost.validation
-        probe_s = _probe_s(prepared, count)
-        begun_s = clock.elapsed_s() + PLANNING_S
-        return TimeParts(given_s, begun_s, pass_s, probe_s, finish_s, recipe.seeds)
-
-    if recipe.views.count or not planner.policy_of(recipe).varies:
-        only = recipe.views.count or 1
-        return only, parts(only)
-    made = {count: parts(count) for count in planner.VIEW_COUNTS}
-    fitting = [count for count, one in made.items() if _has_time_for(count, one, full_s)]
-    chosen = next(iter(fitting), 1)
-    return chosen, made[chosen]
-
-
-def _has_time_for(views: int, parts: TimeParts, full_s: float) -> bool:
-    """Says whether so many kept views leave enough time to train on them.
-
-    Args:
-        views: Kept of each training image.
-        parts: How the time is divided then.
-        full_s: Seconds of the first candidate at its full length.
-    """
-    search_s, usual = USED * parts.search_s, planner.USUAL_VIEWS
-    if views > usual:
-        # They pay where there is time for more than one long training.
-        is_short = parts.pass_s <= MORE_VIEWS_SHARE * parts.given_s
-        return is_short and search_s >= 3 * full_s
-    is_enough = search_s >= full_s or views < usual
-    return is_enough and parts.pass_s <= PASS_SHARE * parts.given_s
-
-
-def _usual_views(recipe: Recipe) -> int:
-    return planner.USUAL_VIEWS if planner.policy_of(recipe).varies else 1
-
-
-def _probe_s(prepared: Prepared, views: int) -> float:
-    """Returns what probes take: on the center views, and on these with varied ones."""
-    recipe, head = prepared.request.recipe, prepared.model.trainable.head
-    if recipe.head.start != "probe":
-        return 0.0
-    last, train = head[-1], len(prepared.listing.of("train"))  # type: ignore[index]
-    varied = replace(recipe, views=replace(recipe.views, count=views))
-    more = planner.probe_view_count(varied, planner.policy_of(recipe), train)
-    counts = [train, train * (1 + more)] if more else [train]
-    return sum(measure.probe_s(n, last.in_features, last.out_features) for n in counts)
+    row_s = time_division.planned_row_s(planned.plan, row_s)
+    return _with_refining(settled, cost, row_s, USED * parts.search_s)
 
 
 def _kept_lines(

@@ -70,10 +70,14 @@ def is_far_behind(score: Score, other: Score) -> bool:
 
 
 def is_clearly_worse(score: Score, other: Score) -> bool:
-    """Says whether accuracy or log-loss is worse by more than half a standard error."""
+    """Says whether log-loss is worse by more than half a standard error, or accuracy is.
+
+    Where the log-loss is better, a lower accuracy says nothing: on few images it is the coarser
+    measure.
+    """
     errors = [one.loss_error for one in (score, other) if one.loss_error is not None]
-    is_unsure = score._rank_loss > other._rank_loss + max(errors, default=0.0) / 2
-    return is_far_behind(score, other) or is_unsure
+    more = score._rank_loss - other._rank_loss
+    return more > max(errors, default=0.0) / 2 or (more > 0 and is_far_behind(score, other))
 
 
 def is_beyond_luck(score: Score, other: Score, tries: int) -> bool:
