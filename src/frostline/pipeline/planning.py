@@ -24,9 +24,11 @@ from frostline.planner.refinements import Refining
 from frostline.recipe import Recipe, Stage
 from frostline.run.folder import RunFolder
 
-# Where no time is given, candidates may take so long, or so many times the pass over the images.
+# Where no time is given, candidates may take so long, or so many times the pass over the images;
+# and so long where else no longer training than the first one fits.
 LEAST_SEARCH_S = 80.0
 PASSES = 2.0
+LONGER_SEARCH_S = 110.0
 # More views than usual are kept where the pass and the candidates together take so long at most.
 SEARCH_AND_PASS_S = 125.0
 
@@ -177,6 +179,9 @@ def _plan_search(prepared: Prepared) -> Planned:
     views = planner.USUAL_VIEWS if len(counts) > 1 else counts[0]
     budget_s = max(LEAST_SEARCH_S, PASSES * row_s * (train * (1 + views) + val))
     tried = _candidates(prepared, base, lines, cost, budget_s)
+    more = _candidates(prepared, base, lines, cost, max(budget_s, LONGER_SEARCH_S))
+    if not _has_longer(tried) and _has_longer(more):
+        tried, budget_s = more, LONGER_SEARCH_S
     _tell_search(prepared, tried, budget_s)
     more_s = SEARCH_AND_PASS_S - candidates.total_s(tried, _folds(prepared))
     planned = _plan_pass(prepared, tried, max(planner.VIEW_COUNTS), more_s, budget_s)
@@ -240,6 +245,10 @@ def _candidates(
         # A random head must be trained, however little time there is.
         tried = candidates.choose(base, lines, cost, math.inf, 1, fixed=fixed)
     return tried
+
+
+def _has_longer(tried: Sequence[Candidate]) -> bool:
+    return any(one.when == candidates.AHEAD for one in tried)
 
 
 def _folds(prepared: Prepared) -> int:
