@@ -522,7 +522,7 @@ def test_a_given_time_decides_how_many_views_are_kept(
     stages = (Stage(line="layer3", epochs=15),)
     budget, searched = Budget(time_min=minutes), Search(enabled=True)
     wanted = replace(RECIPE, stages=stages, search=searched, budget=budget)
-    # One view of each of 27 images takes eleven seconds, more than four of them a fifth of the time.
+    # One view of each of 27 images takes eleven seconds.
     throughput.center_s = throughput.view_s = 0.4
     assert plan(photos, wanted).recipe.views.count == count
 
