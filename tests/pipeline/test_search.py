@@ -30,6 +30,7 @@ from frostline.cli.parser import make_parser
 from frostline.images.listing import Listing, Row
 from frostline.pipeline import fold_search, folds
 from frostline.pipeline.search import is_solved
+from frostline.pipeline.search_record import FINAL, SearchRecord, Trained
 from frostline.planner import candidates
 from frostline.recipe import (
     BackboneChoice,
@@ -276,6 +277,34 @@ def test_a_random_head_whose_candidates_diverge_is_no_classifier(
     recipe = replace(SEARCH, stages=(stage,), head=HeadChoice("mlp:8"))
     with pytest.raises(LossError, match="no candidate was better than the new head at random"):
         run(hard, tmp_path / "run", recipe)
+
+
+def test_a_loss_beyond_all_sense_is_divergence_too(tmp_path: Path) -> None:
+    record = SearchRecord(RunFolder(tmp_path), [], Score(0.7, 0.5, 100, 0.7))
+    record.facts["candidates"] = [{"name": "wild"}, {"name": "bad"}]
+    # More are right than by the probe, and their probabilities are worth nothing.
+    record.note(0, FINAL, Trained(Score(1e23, 0.6, 100, 5e22), 1.0))
+    record.note(1, FINAL, Trained(Score(9.0, 0.4, 100, 3.0), 1.0))
+    wild, bad = record.facts["candidates"]
+    assert (wild[FINAL], wild["failure"]) == (None, "the log-loss came to 1e+23")
+    assert bad[FINAL]["loss"] == 9.0
+    assert "failure" not in bad
+
+
+@pytest.mark.parametrize("spec", ["linear", "mlp:8"])
+def test_a_second_is_too_short_and_no_error(hard: Path, tmp_path: Path, spec: str) -> None:
+    budget, search = Budget(time_min=1 / 60), Search(True, 0, 1)
+    recipe = replace(SEARCH, search=search, budget=budget, head=HeadChoice(spec))
+    made = run(hard, tmp_path / "run", recipe)
+    # A random head must be trained, however little time there is.
+    assert len(searched(made)["candidates"]) == (spec != "linear")
+
+
+def test_a_search_counts_whole_epochs(tmp_path: Path) -> None:
+    for changed in ({"steps": 20}, {"stop_after": 2}):
+        wanted = replace(SEARCH, stages=(replace(STAGE, **changed),))
+        with pytest.raises(RecipeError, match="a search counts whole epochs; --no-search"):
+            recipes.validate(wanted)
 
 
 @pytest.mark.parametrize("asked", [0, 1])

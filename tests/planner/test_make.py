@@ -463,6 +463,18 @@ def test_what_the_disk_has_free_is_a_limit_too(photos: Path, throughput: Through
         plan(photos, budget)
 
 
+def test_what_a_budget_refuses_is_computed_anew_with_a_warm_cache_too(
+    photos: Path, tmp_path: Path, throughput: Throughput
+) -> None:
+    words = StringIO()
+    wanted = replace(RECIPE, stages=RECIPE.stages[1:])
+    pipeline.train(photos, tmp_path / "run", wanted, cache_folder(), QUIET)
+    tiny = replace(wanted, budget=Budget(disk_gib=KIB), seed=5)
+    found = plan(photos, tiny, Console(words))
+    assert not found.keep
+    assert "Activations are not kept: the budget has no room\n" in words.getvalue()
+
+
 def test_what_is_told_of_a_budget_are_the_needs_of_one_way(
     photos: Path, throughput: Throughput
 ) -> None:

@@ -65,6 +65,7 @@ FIELDS: dict[str, tuple[list[Any], list[tuple[Any, str]]]] = {
     "compute.cache": (list(recipe.CACHES), [("alwys", "one of")]),
     "compute.engine": (list(recipe.ENGINES), [("onnx", "one of")]),
     "compute.derive": ([True, False], []),
+    "compute.pass_line": (["", "layer2"], []),
     "budget.disk_gib": ([0.1], [(0, "above 0"), (-1, "above 0"), (math.inf, FINITE)]),
     "budget.memory_gib": ([0.1], [(0, "above 0"), (-1, "above 0")]),
     "budget.time_min": ([0.1], [(0, "above 0"), (-1, "above 0")]),

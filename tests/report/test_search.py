@@ -44,6 +44,14 @@ def test_one_alone_has_no_half_way() -> None:
     assert cells(html)[1] == ["blocks.4", "97 %", "0.108", "43", "yes"]
 
 
+def test_scores_of_a_cross_validation_are_called_that() -> None:
+    one = {"name": "blocks.4", "seconds": 43.46, "cross_validated": FOUND["probe"]}
+    html = candidates({**FOUND, "folds": 3, "candidates": [one]})
+    assert "right in 3-fold cross-validation" in html
+    assert "on validation" not in html
+    assert cells(html)[1] == ["blocks.4", "97 %", "0.108", "43", "yes"]
+
+
 def test_without_a_search_there_is_nothing() -> None:
     assert candidates(None) == candidates({**FOUND, "candidates": []}) == ""
     assert (count(None), count(FOUND)) == (0, 2)

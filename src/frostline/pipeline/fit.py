@@ -67,6 +67,9 @@ def fit(filled: Filled, run: RunFolder, bound: dict[str, str], found: Checkpoint
     elif not found:
         _tell_probe(filled, progress)
     recipe = filled.planned.recipe
+    if found and first == 0 and recipe.head.start == "random" and "state" not in found.facts:
+        # The seed decides how it begins; where a search was ended, the checkpoint has its head.
+        found = None
     for number in range(first, len(recipe.stages)):
         stages.run_stage(stage_task(filled, number), progress, found if number == first else None)
         _tell_stage(filled, number, progress)

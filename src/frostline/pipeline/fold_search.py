@@ -115,7 +115,7 @@ def search_by_folds(filled: Filled, run: RunFolder, start: FoldStart) -> Found:
     is_solved = leaves_nothing(record.best_score(before=len(listed)), FEW_HELD_OUT)
     every = refine(planned, record, run, is_solved, attempt)
     chosen = record.choose()
-    record.tell(console)
+    record.tell(console, planned.recipe.head.start == "probe")
     if chosen is None:
         return Found(None)
     # The few images of validation are not to overrule what all of them say.

@@ -1,7 +1,6 @@
 """The second step: what to keep, where, with how many views, by which engine; and what to try."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -29,6 +28,7 @@ from frostline.run.folder import RunFolder
 LEAST_SEARCH_S = 80.0
 PASSES = 2.0
 LONGER_SEARCH_S = 110.0
+ANY_S = 1e9
 # More views than usual are kept where the pass and the candidates together take so long at most.
 SEARCH_AND_PASS_S = 125.0
 
@@ -92,7 +92,12 @@ def _plan(prepared: Prepared) -> Planned:
     if recipe.search.enabled and recipe.stages and prepared.listing.of("val"):
         return _plan_search(prepared)
     plan = _measured(prepared, recipe, stage_lines(prepared.model, recipe))
-    return Planned(prepared, plan, stage_lines(prepared.model, plan.recipe))
+    return Planned(
+        prepared,
+        plan,
+        stage_lines(prepared.model, plan.recipe),
+        cut=_cut(prepared.model, plan.recipe, plan.facts),
+    )
 
 
 def recorded_or_new_plan(run: RunFolder, earlier: Recipe | None, prepared: Prepared) -> Planned:
@@ -122,10 +127,15 @@ def recorded_or_new_plan(run: RunFolder, earlier: Recipe | None, prepared: Prepa
         stage_lines(model, earlier),
         tuple(_candidate_from(one, model) for one in tried),
         refining.read(facts.get("search", {}).get("refining"), model),
-        classifiers.find_line(model.traced, facts["line"], model.top)
-        if "search" in facts
-        else None,
+        _cut(model, earlier, facts),
     )
+
+
+def _cut(model: Classifier, recipe: Recipe, facts: Mapping[str, Any]) -> Line | None:
+    """Returns where the pass ends, where that may be below the lines of all stages."""
+    if "search" not in facts and not recipe.compute.pass_line:
+        return None
+    return classifiers.find_line(model.traced, facts["line"], model.top)
 
 
 def _as_recorded(prepared: Prepared, earlier: Recipe) -> Prepared:
@@ -243,7 +253,7 @@ def _candidates(
     tried = candidates.choose(base, lines, cost, budget_s, recipe.search.candidates, folds, fixed)
     if not tried and recipe.head.start != "probe":
         # A random head must be trained, however little time there is.
-        tried = candidates.choose(base, lines, cost, math.inf, 1, fixed=fixed)
+        tried = candidates.choose(base, lines, cost, ANY_S, 1, fixed=fixed)
     return tried
 
 

@@ -202,7 +202,7 @@ def assemble(
 
 
 def stage_lines(model: Classifier, recipe: Recipe) -> tuple[Line, ...]:
-    """Returns the line of each stage; `auto` is where at least 85 % of the work lies below.
+    """Returns the line of each stage; `auto` is where some 65 % of the work lies below.
 
     Raises:
         RecipeError: Where a line lies above that of an earlier stage.

@@ -98,6 +98,9 @@ def with_stage(filled: Filled, candidate: Candidate | None, probe_views: int = 0
         search=replace(planned.recipe.search, enabled=False),
     )
     lines, sources = (candidate.line,) if candidate else (), filled.sources
+    base, lowest = sources.base.line, candidate.line if candidate else sources.base.top
+    if planned.plan.keep and recipe.compute.derive and base.index < lowest.index:
+        recipe = replace(recipe, compute=replace(recipe.compute, pass_line=base.name))
     if candidate is not None:
         recipe = _with_views(recipe, candidate)
         sources = sources.with_lines(lines, recipe.views.live)
@@ -171,7 +174,7 @@ def search(filled: Filled, run: RunFolder, probe: Score) -> Found:
     is_solved = leaves_nothing(record.best_score(before=len(listed)))
     every = refine(planned, record, run, is_solved, attempt)
     chosen = record.choose()
-    record.tell(console)
+    record.tell(console, planned.recipe.head.start == "probe")
     if chosen is None:
         return Found(None)
     found = checkpoint.read(run.candidate(chosen))

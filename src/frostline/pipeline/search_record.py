@@ -1,7 +1,7 @@
 """What a search tried, with costs and scores: `search.json`, and the table on the screen."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from frostline.base import files
@@ -90,6 +90,9 @@ class SearchRecord:
             DiskError: Where it cannot be written; the scores before it still stand.
         """
         facts = self.facts["candidates"][number]
+        score = trained.score
+        if score is not None and scoring.has_blown_up(score):
+            trained = replace(trained, score=None, failure=f"the log-loss came to {score.loss:.3g}")
         facts[when] = vars(trained.score) if trained.score else None
         facts["seconds"] = round(facts.get("seconds", 0.0) + trained.seconds, 3)
         if trained.failure:
@@ -166,8 +169,13 @@ class SearchRecord:
         tried = [one for one in self.facts["candidates"] if "seconds" in one]
         return bool(tried) and all(one.get("failure") for one in tried)
 
-    def tell(self, console: Console) -> None:
-        """Says what was tried, and what was chosen."""
+    def tell(self, console: Console, has_probe: bool) -> None:
+        """Says what was tried, and what was chosen.
+
+        Args:
+            console: Where words go.
+            has_probe: Whether a probe is what is left where none was better.
+        """
         folds, chosen = self.facts["folds"], self.facts["chosen"]
         columns = (CROSS_VALIDATED,) if folds else (HALF, FINAL)
         heads = [f"{folds} folds"] if folds else ["half", "end"]
@@ -182,10 +190,11 @@ class SearchRecord:
             scores = [_shown(self.score(number, when)) for when in columns]
             rows.append([facts["name"], *scores, f"{facts['seconds']:.1f}", mark])
         where = f"by {folds}-fold cross-validation" if folds else "on validation"
-        self._tell_shortly(console)
+        if has_probe or chosen != "probe":
+            self._tell_shortly(console)
         console.detail(f"search: accuracy and scaled log-loss {where}")
         console.table(rows)
-        if self.all_diverged:
+        if self.all_diverged and has_probe:
             console.say(
                 "search: the losses of all candidates were no longer numbers, so the probe it is; "
                 "a smaller stages.0.lr may do better"

@@ -14,7 +14,7 @@ def recipes_of(settled: Recipe) -> dict[int, Recipe]:
     Args:
         settled: The run's, with every choice made: what a search came to is not searched again.
     """
-    search = replace(settled.search, enabled=False, folds=1)
+    search = replace(settled.search, enabled=False)
     alike = replace(settled, seeds=1, search=search, watch=Watch(), budget=Budget())
     seeds = range(settled.seed + 1, settled.seed + settled.seeds)
     return {seed: replace(alike, seed=seed) for seed in seeds}

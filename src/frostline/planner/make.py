@@ -32,6 +32,7 @@ from frostline.planner.options import (
     fits,
     limits,
     options_of,
+    pass_line,
 )
 from frostline.planner.throughput import (
     AUTO,
@@ -45,6 +46,7 @@ from frostline.recipe import Recipe, to_dict
 
 # Where nothing else is asked for.
 DEFAULT_LINE = f"{candidates.MAIN:.0%}"
+_NO_ROOM = "has no room"
 _ANY_DISK = DiskThroughput(math.inf, math.inf)
 
 
@@ -124,6 +126,8 @@ def make(
     recipe = _written(case, chosen, throughput)
     seconds = time.perf_counter() - begun
     _say(case, [option for option, _ in options], chosen, why, seconds)
+    if why.endswith(_NO_ROOM):
+        console.say(f"Activations are not kept: {why.removeprefix('not kept: ')}")
     facts = {
         "asked": to_dict(asked),
         "derive": recipe.compute.derive,
@@ -177,8 +181,9 @@ def _without_measuring(case: PlanInputs, lines: Sequence[Line]) -> Plan:
     """Returns the plan where all was asked for; the engine is compared with float32 even so."""
     wanted, policy = case.wanted, case.policy
     base = case.model
-    if lines:
-        base = classifier.recut(base, min(lines, key=lambda line: line.index))
+    earliest = pass_line(case, lines)
+    if earliest.index != base.line.index:
+        base = classifier.recut(base, earliest)
     if wanted.compute.engine != "eager" or base.engine.compute != torch.float32:
         base = with_engine(base, wanted.compute.engine, case.cache)
         check_engine(case, base)
@@ -277,7 +282,7 @@ def _why(
     others = [one for one in options if one.keep and one.line == chosen.line]
     if any(one.keep for one in fitting) or all(one.total_s > chosen.total_s for one in others):
         return "not kept: recomputing is faster"
-    return f"not kept: the {'budget' if has_budget else 'disk'} has no room"
+    return f"not kept: the {'budget' if has_budget else 'disk'} {_NO_ROOM}"
 
 
 def _is_enough(case: PlanInputs, options: Sequence[PlanOption]) -> bool:

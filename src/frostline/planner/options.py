@@ -11,9 +11,11 @@ from frostline.activations.extraction import ImageView
 from frostline.activations.sources import image_views_of
 from frostline.base import machine
 from frostline.base.console import Console
+from frostline.base.errors import LineError
 from frostline.frost import Line
 from frostline.images.augment import CENTER, View, ViewPolicy
 from frostline.images.listing import Listing
+from frostline.model import classifier
 from frostline.model.classifier import Classifier
 from frostline.planner.measure import DiskThroughput, StepCost
 from frostline.planner.views import (
@@ -158,6 +160,19 @@ def counts_of(case: PlanInputs) -> list[int]:
     wanted, train = case.wanted, len(case.listing.of("train"))
     most = min(case.most_views, epochs_before(wanted, len(wanted.stages), train))
     return [count for count in VIEW_COUNTS if count <= most] or [1]
+
+
+def pass_line(case: PlanInputs, lines: Sequence[Line]) -> Line:
+    """Returns where the pass over the images ends: at the lowest of the lines that are needed."""
+    compute, model = case.wanted.compute, case.model
+    lowest = min(lines, key=lambda line: line.index, default=model.top)
+    if not compute.pass_line or not compute.derive or compute.cache == "never":
+        return lowest
+    try:
+        asked = classifier.find_line(model.traced, compute.pass_line, model.top)
+    except LineError as error:
+        raise LineError(f"compute.pass_line: {error}") from error
+    return min(lowest, asked, key=lambda line: line.index)
 
 
 def derives(case: PlanInputs, throughput: Throughput) -> bool:

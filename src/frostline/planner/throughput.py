@@ -26,6 +26,7 @@ from frostline.planner.options import (
     has_rows,
     is_kept,
     options_of,
+    pass_line,
     rows_at,
     training_s,
 )
@@ -73,8 +74,7 @@ def line_choices(case: PlanInputs, lines: Sequence[Line]) -> Iterator[tuple[Line
 
 def measure_throughput(case: PlanInputs, lines: tuple[Line, ...]) -> Iterator[Throughput]:
     """Measures the engines that come into question, the one that is always there first."""
-    earliest = min(lines, key=lambda line: line.index, default=case.model.top)
-    base = classifier.recut(case.model, earliest)
+    base = classifier.recut(case.model, pass_line(case, lines))
     asked = case.wanted.compute.engine
     eager = _measure(case, base, lines, "eager" if asked == "auto" else asked, 0.0, None)
     yield eager
@@ -111,6 +111,8 @@ def _measure(
     # Without deriving, later lines may have something left to compute.
     has_later = len(rows_at(case, base.line, lines, 1)) > 1
     all_kept = (case.wanted.compute.derive or not has_later) and is_kept(case, base)
+    # What is derived may have no room, and then something must be known of the other ways.
+    all_kept = all_kept and case.wanted.budget.disk_gib is None
     center, varied = sample_views(case)
     if other is not None and all_kept:
         # Not a single forward pass where none is left to do.

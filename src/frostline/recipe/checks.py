@@ -192,6 +192,10 @@ def _check_compute(recipe: Recipe, problems: list[str]) -> None:
     )
     for name in recipe.search.fixed:
         _check_choice(problems, "search.fixed", name, FIXED)
+    for number, stage in enumerate(recipe.stages if recipe.search.enabled else ()):
+        for name, value in (("steps", stage.steps), ("stop_after", stage.stop_after)):
+            rule = "0, as a search counts whole epochs; --no-search keeps others"
+            _require(problems, value == 0, f"stages.{number}.{name}", rule, value)
     if recipe.search.enabled and len(recipe.stages) > 1:
         problems.append(
             "search.enabled: a search varies a recipe's only stage, and this recipe has "

@@ -246,6 +246,9 @@ class Compute:
         engine: The engine for the prefix: `eager`, `compile`, `openvino`, or `auto`: measured.
         derive: Whether activations at later lines are derived from those cached at the earliest;
             the planner turns it off if it measures that recomputing them is faster.
+        pass_line: A line below those of the stages, where the pass over the images ends; what
+            stages need is derived from there. A search that tried lower lines writes it down, as
+            rounding differs. Empty for the lowest line of the stages.
     """
 
     device: str = "auto"
@@ -253,6 +256,7 @@ class Compute:
     cache: str = "auto"
     engine: str = "auto"
     derive: bool = True
+    pass_line: str = ""
 
 
 @dataclass(frozen=True)

@@ -21,16 +21,18 @@ def candidates(found: Mapping[str, Any] | None) -> str:
     """
     if not found or not found.get("candidates"):
         return ""
-    chosen = found.get("chosen")
+    chosen, folds = found.get("chosen"), found.get("folds", 0)
+    last = "cross_validated" if folds else "final"
     rows = [["probe", "", *_score(found.get("probe")), "", "yes" if chosen == "probe" else ""]]
     for index, one in enumerate(found["candidates"]):
         if "seconds" not in one:
             continue  # The first one ruled it out.
         taken = "yes" if index == chosen else "diverged" if one.get("failure") else ""
         seconds = f"{one['seconds']:,.0f}"
-        half, final = _score(one.get("half"))[0], _score(one.get("final"))
+        half, final = _score(one.get("half"))[0], _score(one.get(last))
         rows.append([escape(one["name"]), half, *final, seconds, taken])
-    heads = ["tried", "half way", "right on validation", "log-loss", "seconds", "taken"]
+    where = f"in {folds}-fold cross-validation" if folds else "on validation"
+    heads = ["tried", "half way", f"right {where}", "log-loss", "seconds", "taken"]
     if not any(row[1] for row in rows):  # Of a single one, nothing is left out half way.
         heads, rows = _without_half([heads])[0], _without_half(rows)
     rule = str(found.get("rule", ""))

@@ -52,7 +52,10 @@ def _stages_table(stages: Sequence[StageResult]) -> str:
             kept = f"epoch {one.best_epoch} of {one.epochs}" if one.best_epoch else "kept"
         rows.append([escape(one.name), escape(what), kept, shown, number(one.loss_after)])
     heads = ["stage", "trained", "kept", "right on validation", "log-loss"]
-    caption = "A stage is left out unless validation gets better by it."
+    caption = (
+        "A stage is left out where validation gets no better by it; one that a cross-validation "
+        "chose, or with select = end, is kept in any case."
+    )
     return make_table(
         heads, rows, caption if any(one.number and one.scored_on for one in stages) else "", True, 3
     )

@@ -26,6 +26,8 @@ from frostline.training import objectives
 from frostline.training.examples import Examples, Fetch, batches
 
 EVAL_BATCH = 128
+# Nats. To be as wrong as this in the mean, most classes must be thought impossible.
+BLOWN_UP = 20.0
 # Natural logarithms of the temperatures that are tried: from 1/20 to 20.
 _LOG_TEMPERATURES = torch.linspace(-3.0, 3.0, 121, dtype=torch.float64)
 
@@ -62,6 +64,11 @@ def best_of(scores: Sequence[Score]) -> int:
     most = max(score.accuracy for score in scores)
     near = [at for at, one in enumerate(scores) if one.accuracy >= most - _half_error(scores)]
     return min(near, key=lambda at: (scores[at]._rank_loss, at))
+
+
+def has_blown_up(score: Score) -> bool:
+    """Says whether a log-loss is beyond what any untrained network has, if still a number."""
+    return score._rank_loss > BLOWN_UP
 
 
 def is_far_behind(score: Score, other: Score) -> bool:
