@@ -199,8 +199,13 @@ def _plan_search(prepared: Prepared) -> Planned:
 
 
 def _plan_in_time(prepared: Prepared, lines: SearchLines, cost: EpochCost, row_s: float) -> Planned:
-    """Divides the time that is given: roughly at first, then with the pass as it was planned."""
+    """Divides the time that is given: roughly at first, then with the pass as it was planned.
+
+    More views of each image do more than lower lines, which make every row of the pass dearer. So
+    these are left to refinements, which make a pass of their own where there is time for it.
+    """
     base, clock = prepared.request.recipe.stages[0], prepared.request.clock
+    lines = replace(lines, lower=())
     views, rough = time_division.divide(prepared, lines.main, cost, row_s)
     tried = _candidates(prepared, base, lines, cost, USED * rough.search_s)
     if not tried:  # There may be, where activations are kept already.
@@ -241,8 +246,7 @@ def _kept_lines(
     """Returns what can still be tried where the pass ends at a line: nothing below it."""
     if lowest.index > lines.main.index:
         return replace(base, lr=first.lr), SearchLines(lowest)
-    lower = tuple(line for line in lines.lower if line.index >= lowest.index)
-    return base, replace(lines, lower=lower)
+    return base, lines
 
 
 def _candidates(
