@@ -31,9 +31,9 @@ _LEAST_GAIN = 1e-3
 _FARTHEST = 14
 # How near its least the loss is brought, as a share of it; of many images, where readings take
 # their time, less near: accuracies are the same.
-_TOLERANCE, _TOLERANCE_OF_MANY = 1e-6, 1e-4
+_TOLERANCE, _TOLERANCE_OF_MANY = 1e-6, 3e-4
 # The same where C alone is chosen: of losses that differ by thousandths, the least is the same.
-ROUGHLY = 1e-4
+ROUGHLY = 3e-4
 # So many images tell the correlations of features, and C, for all; and so many of each class,
 # within these bounds.
 _PART, _MOST_PART, _OF_EACH_CLASS = 10_240, 20_480, 100
