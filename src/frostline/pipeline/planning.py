@@ -189,9 +189,10 @@ def _plan_search(prepared: Prepared) -> Planned:
     views = planner.USUAL_VIEWS if len(counts) > 1 else counts[0]
     budget_s = max(LEAST_SEARCH_S, PASSES * row_s * (train * (1 + views) + val))
     tried = _candidates(prepared, base, lines, cost, budget_s)
-    more = _candidates(prepared, base, lines, cost, max(budget_s, LONGER_SEARCH_S))
-    if not _has_longer(tried) and _has_longer(more):
-        tried, budget_s = more, LONGER_SEARCH_S
+    if not _has_longer(tried) and budget_s < LONGER_SEARCH_S:
+        more = _candidates(prepared, base, lines, cost, LONGER_SEARCH_S)
+        if _has_longer(more):
+            tried, budget_s = more, LONGER_SEARCH_S
     _tell_search(prepared, tried, budget_s)
     more_s = SEARCH_AND_PASS_S - candidates.total_s(tried, _folds(prepared))
     planned = _plan_pass(prepared, tried, max(planner.VIEW_COUNTS), more_s, budget_s)

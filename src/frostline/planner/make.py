@@ -125,7 +125,7 @@ def make(
     chosen, throughput, why = _checked_choice(case, options)
     recipe = _written(case, chosen, throughput)
     seconds = time.perf_counter() - begun
-    _say(case, [option for option, _ in options], chosen, why, seconds)
+    shown.say_options(case, [option for option, _ in options], chosen, why, seconds)
     if why.endswith(_NO_ROOM):
         console.say(f"Activations are not kept: {why.removeprefix('not kept: ')}")
     facts = {
@@ -347,39 +347,6 @@ def _written(case: PlanInputs, chosen: PlanOption, throughput: Throughput) -> Re
     fields: dict[str, Any] = dict(vars(case.policy))
     views = replace(wanted.views, count=chosen.views, **fields)
     return replace(wanted, stages=stages, views=views, compute=compute)
-
-
-def _say(
-    case: PlanInputs, options: Sequence[PlanOption], chosen: PlanOption, why: str, seconds: float
-) -> None:
-    case.console.detail(f"plan: measured in {seconds:.1f} s on this machine")
-    rows = [["way", "storage", "bytes", "first pass", "per epoch", "break-even", "total", ""]]
-    for option in options:
-        views = f", {option.views} views" if case.policy.varies and option.keep else ""
-        way = f"keep at {option.line}{views}" if option.keep else f"recompute from {option.line}"
-        rows.append(
-            [
-                f"{way} ({option.engine})",
-                option.storage,
-                f"{option.new_bytes / 2**20:.1f} MiB",
-                f"{option.first_pass_s:.1f} s",
-                f"{option.epoch_s:.2f} s",
-                _break_even(option, options),
-                f"{option.total_s:.1f} s",
-                f"<- chosen: {why}" if option is chosen else "",
-            ]
-        )
-    case.console.table(rows)
-
-
-def _break_even(option: PlanOption, options: Sequence[PlanOption]) -> str:
-    """Says after how many epochs keeping has paid, against computing the same line anew."""
-    anew = [one for one in options if not one.keep and one.line == option.line]
-    other = min(anew, key=lambda one: one.total_s, default=option)
-    if not option.keep or other.epoch_s <= option.epoch_s:
-        return "-"
-    more_s = option.first_pass_s - other.first_pass_s
-    return f"{max(0.0, more_s / (other.epoch_s - option.epoch_s)):.1f} epochs"
 
 
 def _disk_facts(disk: DiskThroughput) -> dict[str, int]:
