@@ -59,6 +59,19 @@ def test_what_is_tried_depends_on_the_first_half() -> None:
     ]
 
 
+def test_center_views_alone_are_tried_where_varied_ones_did_not_help_the_probe() -> None:
+    found = chosen(100.0)
+    alone = "main, rate 0.0003, 15 epochs, center views only"
+    assert alone in names(found, is_behind=True)
+    helped = [found[at].name for at in candidates.taking_part(found, True, views_helped=True)]
+    assert helped == [name for name in names(found, is_behind=True) if name != alone]
+    # A recipe without varied views stays as it is.
+    plain = [replace(one, stage=replace(one.stage, augment=False)) for one in found]
+    assert candidates.taking_part(plain, True, views_helped=True) == candidates.taking_part(
+        plain, True
+    )
+
+
 @pytest.mark.parametrize(("budget_s", "epochs"), [(40.0, 30), (30.0, 22), (28.5, 21), (28.0, 0)])
 def test_a_longer_training_is_as_long_as_fits(budget_s: float, epochs: int) -> None:
     # It takes its whole time, and the first one half of its 15 seconds.

@@ -126,7 +126,11 @@ def _search(
         probe = _probe_again(filled, progress, start)
         if progress.history:
             messages.probe(start if folded else probe, folds, progress.console)
-        best = search_by_folds(filled, run, folded) if folded else search(filled, run, probe)
+        best = (
+            search_by_folds(filled, run, folded)
+            if folded
+            else search(filled, run, probe, _probe_view_count(progress) > 0)
+        )
         if best.candidate is None and filled.planned.recipe.head.start != "probe":
             raise LossError(
                 "search: no candidate was better than the new head at random. Try a learning rate "
@@ -135,8 +139,7 @@ def _search(
     progress.console.ahead.done(LOOK, TRY)
     if best.candidate is None:
         progress.console.ahead.done(TRAIN)
-    probe_views = progress.history[0]["views"] - 1 if progress.history else 0
-    filled = with_stage(filled, best.candidate, probe_views)
+    filled = with_stage(filled, best.candidate, _probe_view_count(progress))
     recipes.write(filled.planned.recipe, run.recipe)
     for line in best.history:
         progress.note(line)
@@ -190,6 +193,11 @@ def _probe_again(filled: Filled, progress: RunProgress, start: Score) -> Score:
     if filled.planned.recipe.stages:
         progress.save(0, filled.sources.at(0)[0].trainable)
     return _start_score(filled, progress)
+
+
+def _probe_view_count(progress: RunProgress) -> int:
+    """Returns how many varied views of each image the probe was fitted on; 0 without a probe."""
+    return progress.history[0]["views"] - 1 if progress.history else 0
 
 
 def _probe_views(filled: Filled) -> list[View]:

@@ -4,9 +4,10 @@ Each candidate starts from the probe. At half of its epochs it is scored by its 
 the better half goes on (successive halving with one cut: Jamieson and Talwalkar, "Non-stochastic
 Best Arm Identification and Hyperparameter Optimization", AISTATS 2016). The first one decides which
 others are tried at all: gentler ones where it is behind the probe at its half, by more than noise,
-bolder ones where it is not. The probe takes part to the end. Which candidates there are was settled
-with the plan, from measurements, and all else is decided by scores; so a search that is interrupted
-goes on to the same result.
+bolder ones where it is not. Where varied views helped the probe, none is tried without them. The
+probe takes part to the end. Which candidates there are was settled with the plan, from
+measurements, and all else is decided by scores; so a search that is interrupted goes on to the same
+result.
 """
 
 import contextlib
@@ -122,7 +123,7 @@ def _with_views(recipe: Recipe, candidate: Candidate) -> Recipe:
     return replace(recipe, compute=compute, views=replace(recipe.views, live=True))
 
 
-def search(filled: Filled, run: RunFolder, probe: Score) -> Found:
+def search(filled: Filled, run: RunFolder, probe: Score, views_helped: bool) -> Found:
     """Trains the candidates of the plan, and says which is the best.
 
     The network is left as it was: with the probe, and nothing else trained.
@@ -131,6 +132,7 @@ def search(filled: Filled, run: RunFolder, probe: Score) -> Found:
         filled: Activations, the network with the probe in its head, and the plan.
         run: Where `search.json` and the candidates' checkpoints go.
         probe: The probe's score on validation.
+        views_helped: Whether it was fitted on varied views, for it is better so.
 
     Raises:
         Interrupted: After a checkpoint, where a signal asked to end.
@@ -161,13 +163,15 @@ def search(filled: Filled, run: RunFolder, probe: Score) -> Found:
                 train(number, FINAL, (), bar)
         return True
 
-    with console.bar(_epoch_count(listed), "trying settings", "epoch", TRY) as bar:
+    with console.bar(_epoch_count(listed, views_helped), "trying settings", "epoch", TRY) as bar:
 
         def train_listed(number: int, when: str, others: Sequence[int]) -> bool:
             return train(number, when, others, bar)
 
         is_raced = len(listed) > 1
-        numbers = _halves(listed, record, train_listed) if is_raced else range(len(listed))
+        numbers: Sequence[int] = range(len(listed))
+        if is_raced:
+            numbers = _halves(listed, views_helped, record, train_listed)
         for place, number in enumerate(numbers):
             train_listed(number, FINAL, numbers[:place])
     planned = replace(planned, candidates=tuple(time_limit.candidates))
@@ -184,13 +188,14 @@ def search(filled: Filled, run: RunFolder, probe: Score) -> Found:
     return Found(replace(won, stage=stage), found, tuple(found.facts["history"]))
 
 
-def _epoch_count(candidates: Sequence[Candidate]) -> int:
+def _epoch_count(candidates: Sequence[Candidate], views_helped: bool) -> int:
     """Returns how many epochs a search takes at most."""
     if len(candidates) < 2:
         return sum(one.stage.epochs for one in candidates)
     counts = []
     for is_behind in (False, True):
-        epochs = [candidates[at].stage.epochs for at in taking_part(candidates, is_behind)]
+        tried = taking_part(candidates, is_behind, views_helped)
+        epochs = [candidates[at].stage.epochs for at in tried]
         halves = sum(_until(one, HALF) for one in epochs)
         rest = sum(epochs) - halves
         counts.append(halves + round(rest * survivor_count(len(epochs)) / len(epochs)))
@@ -204,6 +209,7 @@ def _until(epochs: int, when: str) -> int:
 
 def _halves(
     candidates: Sequence[Candidate],
+    views_helped: bool,
     record: SearchRecord,
     train: Callable[[int, str, Sequence[int]], bool],
 ) -> list[int]:
@@ -211,7 +217,7 @@ def _halves(
     if not train(0, HALF, ()):
         return []
     numbers: list[int] = []
-    for number in taking_part(candidates, record.is_behind(0, HALF)):
+    for number in taking_part(candidates, record.is_behind(0, HALF), views_helped):
         if train(number, HALF, numbers):
             numbers.append(number)
     return record.best_at(HALF, survivor_count(len(numbers)), numbers)

@@ -2,11 +2,12 @@
 
 The order is that of an experiment on six data sets and two networks (docs/benchmarks.md): one stage
 below which some 65 % of the work lies, at a rate of 1e-3, does best in the mean. Where it is behind
-the probe at its half, by more than noise, a third of the rate and a higher line do better. Where it
-is not, much is to be learned, for its rate is still high then: twice the length and lower lines
-come next. So what else is tried is known only
-then, and no time is spent on what the first half rules out. A few good candidates do better than
-many: each one more is one more chance to pick a lucky state on the validation images.
+the probe at its half, by more than noise, a third of the rate and a higher line do better, and
+center views alone where varied ones did not help the probe. Where it is not, much is to be learned,
+for its rate is still high then: twice the length and lower lines come next. So what else is tried
+is known only then, and no time is spent on what the probe and the first half rule out. A few good
+candidates do better than many: each one more is one more chance to pick a lucky state on the
+validation images.
 """
 
 import math
@@ -162,15 +163,24 @@ def _fitting(
     return tuple(chosen)
 
 
-def taking_part(candidates: Sequence[Candidate], is_behind: bool) -> list[int]:
+def taking_part(
+    candidates: Sequence[Candidate], is_behind: bool, views_helped: bool = False
+) -> list[int]:
     """Returns the positions of what is tried, by how the first one does at its half.
 
     Args:
         candidates: Of a plan.
         is_behind: Whether the first one is clearly worse than the probe there.
+        views_helped: Whether the probe is better for varied views, so that doing without them is
+            not tried where the first one has them.
     """
     ruled_out = AHEAD if is_behind else BEHIND
-    return [at for at, one in enumerate(candidates) if one.when != ruled_out]
+    needs_views = views_helped and candidates[0].stage.augment
+    return [
+        at
+        for at, one in enumerate(candidates)
+        if one.when != ruled_out and (one.stage.augment or not needs_views)
+    ]
 
 
 def total_s(candidates: Sequence[Candidate], folds: int = 0) -> float:
@@ -247,7 +257,6 @@ def _gentler(
     if lines.higher is not None and lines.higher != first.line:
         yield _made(replace(base, lr=two_digits(0.3 * lr)), lines.higher, epochs, cost)
     yield _made(replace(base, lr=two_digits(0.3 * lr), augment=False), first.line, epochs, cost)
-    yield _made(replace(base, lr=two_digits(0.1 * lr)), first.line, epochs, cost)
 
 
 def _longer(first: Candidate, budget_s: float) -> int:
