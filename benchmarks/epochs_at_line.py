@@ -36,7 +36,7 @@ from frostline.model.classifier import Classifier
 from frostline.networks import catalog
 from frostline.training import loop, parameters, scoring
 from frostline.training.examples import Examples
-from frostline.training.loop import TrainSettings, TrainState
+from frostline.training.state import TrainSettings, TrainState
 
 RATE, SUFFIX_SHARE, DECAY = 1e-3, 0.1, 0.01
 

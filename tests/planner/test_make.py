@@ -32,8 +32,7 @@ from frostline.planner.throughput import check_engine, line_choices
 from frostline.planner.views import epochs_of, most_epochs
 from frostline.recipe import BackboneChoice, Budget, Compute, Data, Recipe, Search, Stage, Views
 from frostline.run.folder import RunFolder
-from frostline.training import loop
-from frostline.training.loop import TrainSettings
+from frostline.training.state import TrainSettings, step_count
 
 NETWORK = BackboneChoice("timm:test_resnet?pretrained=false", image_px=48)
 AUTO = Compute(device="cpu", precision="fp32", engine="eager")
@@ -326,8 +325,8 @@ def test_steps_make_as_many_epochs_as_training_takes(
     how = TrainSettings(
         epochs=most_epochs(stage, images), batch_size=batch_size, accumulate=accumulate
     )
-    assert loop.step_count(images, replace(how, epochs=how.epochs - 1)) < steps
-    assert loop.step_count(images, how) >= steps
+    assert step_count(images, replace(how, epochs=how.epochs - 1)) < steps
+    assert step_count(images, how) >= steps
 
 
 # What it chooses.

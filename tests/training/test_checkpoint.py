@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from frostline.base.errors import DiskError, RunError
 from frostline.training import checkpoint, parameters
 from frostline.training.checkpoint import CheckpointClock
-from frostline.training.loop import TrainState
 from frostline.training.scoring import Score
+from frostline.training.state import TrainState
 
 ADVICE = "Remove it, and the run begins its training anew."
 
@@ -184,8 +184,20 @@ def test_another_network_is_told(tmp_path: Path) -> None:
     found = checkpoint.read(tmp_path / "c")
     assert found is not None
     net, optimizer = stepped(width=7)
-    with pytest.raises(RunError, match=r"the checkpoint is of another network: .*size mismatch"):
+    with pytest.raises(RunError) as raised:
         checkpoint.unpack(found, net, optimizer)
+    assert str(raised.value) == (
+        "the checkpoint is of another network: 7 tensors of another shape "
+        "(head.weight: [2, 6] in it, [2, 7] here)."
+    )
+    net, optimizer = stepped()
+    net.head = nn.Sequential(net.head)
+    with pytest.raises(RunError) as raised:
+        checkpoint.unpack(found, net, optimizer)
+    assert str(raised.value) == (
+        "the checkpoint is of another network: 2 tensors not in it (head.0.bias), 2 tensors in it "
+        "alone (head.bias)."
+    )
 
 
 def test_other_trained_tensors_are_told(tmp_path: Path) -> None:

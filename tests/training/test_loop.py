@@ -13,9 +13,9 @@ from frostline.base.errors import LossError, TrainingError
 from frostline.model.classifier import SuffixWithHead
 from frostline.training import checkpoint, loop, objectives, parameters, scoring
 from frostline.training.examples import Examples, batch_count, batches
-from frostline.training.loop import TrainSettings, TrainState
 from frostline.training.schedules import factor
 from frostline.training.scoring import Score
+from frostline.training.state import TrainSettings, TrainState, step_count
 
 CPU = torch.device("cpu")
 PLAIN = TrainSettings(epochs=4, batch_size=8, seed=3)
@@ -285,7 +285,7 @@ def test_weights_that_break_in_the_very_last_step_are_not_kept(
 
 def test_steps_count_instead_of_epochs_and_may_end_within_one() -> None:
     settings = dataclasses.replace(PLAIN, steps=7)
-    assert loop.step_count(40, settings) == 7
+    assert step_count(40, settings) == 7
     got = list(begin(trainable(), settings))
     assert [line is not None for line in got] == [*[False] * 5, True, *[False] * 2, True]
     assert got[-1] is not None
@@ -301,7 +301,7 @@ def test_step_count_is_what_a_stage_takes(
     images: int, size: int, accumulate: int, steps: int
 ) -> None:
     settings = dataclasses.replace(PLAIN, batch_size=size, accumulate=accumulate)
-    assert loop.step_count(images, settings) == steps
+    assert step_count(images, settings) == steps
     state, rows = TrainState(), TRAINING.rows * 2
     training = Examples(rows[:images], torch.arange(images) % 2)
     train(trainable(), settings, state=state, training=training, validation=None)

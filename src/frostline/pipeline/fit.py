@@ -13,7 +13,7 @@ from frostline.pipeline.cross_validation import probe_facts
 from frostline.pipeline.fill import Filled
 from frostline.pipeline.fold_search import fold_start, search_by_folds
 from frostline.pipeline.folds import FEW_HELD_OUT, OF_CANDIDATES, fold_count
-from frostline.pipeline.head_probe import fit_probe, probe_score
+from frostline.pipeline.head_probe import choose_probe, choose_probe_again, fit_probe, probe_score
 from frostline.pipeline.search import (
     LEAST_VALIDATION,
     Found,
@@ -101,7 +101,7 @@ def _begin(filled: Filled, progress: RunProgress) -> None:
         views, is_choice = _probe_views(filled), recipe.search.enabled
         has_time = recipe.budget.time_min is not None
         first = views[:1] if is_choice and not has_time else views
-        record = fit_probe(filled, first, is_choice=is_choice)
+        record = choose_probe(filled, first) if is_choice else fit_probe(filled, first)
         is_last = is_choice and has_time and views
         progress.note({**record, "views_tried": len(views) + 1} if is_last else record)
         progress.cross_validation = probe_facts(filled)
@@ -188,7 +188,7 @@ def _probe_again(filled: Filled, progress: RunProgress, start: Score) -> Score:
     views = _probe_views(filled)
     if not progress.history or len(views) < 2 or progress.history[0].get("views_tried"):
         return start
-    record = fit_probe(filled, views, progress.history[0])
+    record = choose_probe_again(filled, views, progress.history[0])
     progress.history = [{**record, "views_tried": len(views) + 1}]
     if filled.planned.recipe.stages:
         progress.save(0, filled.sources.at(0)[0].trainable)

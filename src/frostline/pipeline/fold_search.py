@@ -33,9 +33,9 @@ from frostline.pipeline.time_limit import time_limit_of
 from frostline.planner.candidates import Candidate
 from frostline.run.folder import RunFolder
 from frostline.training import probe, scoring, stages
-from frostline.training.loop import TrainState
 from frostline.training.scoring import Score
 from frostline.training.stages import StageTask
+from frostline.training.state import TrainState
 
 
 @dataclass(frozen=True)

@@ -39,48 +39,52 @@ class FittedProbe:
     score: Score | None
 
 
-def fit_probe(
-    filled: Filled,
-    views: Sequence[View] = (),
-    before: Mapping[str, Any] | None = None,
-    is_choice: bool = True,
-) -> dict[str, Any]:
+def fit_probe(filled: Filled, views: Sequence[View] = ()) -> dict[str, Any]:
     """Puts a fitted probe in place of the head's last layer; returns its history record.
 
     Args:
         filled: Activations, and the network cut at its top.
         views: Varied views of the training images; it is fitted on these and the `center` views.
-        is_choice: Whether one is fitted on the `center` views alone too, and the better is taken.
-        before: The history record of the probe that is in the head already, and is the first then.
 
     Raises:
         TrainingError: Where features are not finite.
     """
-    begun = time.perf_counter()
-    if before is not None:
-        return _fit_another(filled, views, before)
-    fitted = [_fit(filled, [CENTER] if is_choice else [CENTER, *views])]
-    if is_choice and views and fitted[0].score is not None:
-        fitted.append(_fit(filled, [CENTER, *views]))
-    scores = [one.score for one in fitted if one.score is not None]
-    best = fitted[scoring.best_of(scores)] if scores else fitted[0]
-    put(filled.sources.at(-1)[0], best.probe)
-    record = _record(best)
-    console = filled.planned.prepared.request.console
-    several = (
-        f", on {best.views} views of each {filled.listing.nouns.row}" if best.views > 1 else ""
-    )
-    console.detail(
-        f"probe: logistic regression{several}, L2 penalty C = {best.probe.inverse_penalty:.3g} "
-        f"(the best of {len(best.probe.tried)} on {_chosen_on(best.probe)}), {_told(record)}"
-    )
-    return {**record, "seconds": round(time.perf_counter() - begun, 3)}
+    return _put_best(filled, [[CENTER, *views]])
 
 
-def _fit_another(
+def choose_probe(filled: Filled, views: Sequence[View]) -> dict[str, Any]:
+    """Fits one on the `center` views alone and one on varied views too; takes the better one.
+
+    Args:
+        filled: Activations, with validation images to choose by; else it is the first one.
+        views: Varied views of the training images; none for the first one alone.
+
+    Returns:
+        Its history record.
+
+    Raises:
+        TrainingError: Where features are not finite.
+    """
+    both = [[CENTER], [CENTER, *views]] if views and filled.validation else [[CENTER]]
+    return _put_best(filled, both)
+
+
+def choose_probe_again(
     filled: Filled, views: Sequence[View], before: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Fits a probe on more views, and keeps the one in the head where that is no worse."""
+    """Fits one on more views, and keeps the one that is in the head where that is no worse.
+
+    Args:
+        filled: Activations, and the network with a probe in its head.
+        views: Varied views of the training images.
+        before: The history record of the probe in the head.
+
+    Returns:
+        The history record of the better one, with the seconds of both.
+
+    Raises:
+        TrainingError: Where features are not finite.
+    """
     begun = time.perf_counter()
     last = _last_layer(filled.sources.at(-1)[0])
     kept = copy.deepcopy(last.state_dict())
@@ -95,6 +99,25 @@ def _fit_another(
     console.detail(f"probe, on {len(views) + 1} views of each {row} too: {_told(record)}")
     seconds = before["seconds"] + time.perf_counter() - begun
     return {**record, "seconds": round(seconds, 3)}
+
+
+def _put_best(filled: Filled, choices: Sequence[Sequence[View]]) -> dict[str, Any]:
+    """Fits a probe on each choice of views, and puts the best into the head."""
+    begun = time.perf_counter()
+    fitted = [_fit(filled, views) for views in choices]
+    scores = [one.score for one in fitted if one.score is not None]
+    best = fitted[scoring.best_of(scores)] if scores else fitted[0]
+    put(filled.sources.at(-1)[0], best.probe)
+    record = _record(best)
+    console = filled.planned.prepared.request.console
+    several = (
+        f", on {best.views} views of each {filled.listing.nouns.row}" if best.views > 1 else ""
+    )
+    console.detail(
+        f"probe: logistic regression{several}, L2 penalty C = {best.probe.inverse_penalty:.3g} "
+        f"(the best of {len(best.probe.tried)} on {_chosen_on(best.probe)}), {_told(record)}"
+    )
+    return {**record, "seconds": round(time.perf_counter() - begun, 3)}
 
 
 def _chosen_on(found: Probe) -> str:

@@ -227,7 +227,8 @@ def _plan_in_time(prepared: Prepared, lines: SearchLines, cost: EpochCost, row_s
     prepared.request.console.detail(f"time: {parts}")
     if parts.least_s > parts.given_s:
         prepared.request.console.say(
-            f"A new last layer alone takes about {duration(parts.least_s)}, longer than --time"
+            f"--time is too short for more than a new last layer, which takes about "
+            f"{duration(parts.least_s)}"
         )
     stages = tuple(one.stage for one in tried[:1])
     searched = {**_search_facts(planned, USED * parts.search_s), "time": parts.facts}

@@ -35,9 +35,9 @@ from frostline.recipe import Recipe
 from frostline.run.folder import RunFolder
 from frostline.training import checkpoint, loop, stages
 from frostline.training.checkpoint import Checkpoint, CheckpointClock
-from frostline.training.loop import TrainState
 from frostline.training.scoring import Score
 from frostline.training.stages import StageTask
+from frostline.training.state import TrainState
 
 # With so few errors of the probe, and no time given, no candidate is tried.
 NEARLY_ALL = 0.985

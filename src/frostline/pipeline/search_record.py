@@ -206,19 +206,20 @@ class SearchRecord:
         count = sum("seconds" in one for one in tried)
         settings = f"{count} setting{'s' * (count != 1)}"
         if not count:
-            console.say("Layers above: no time to train them (a longer --time gives more)")
+            console.say("Training more layers: no time for it (a longer --time gives more)")
         elif chosen == "probe":
-            console.say(f"Layers above too, {settings} tried: none better, left out")
+            console.say(f"Training more layers: {settings} tried, none better, so they stay frozen")
         else:
             score = self.score(chosen, self._last)
             assert score is not None
-            surer = ", surer" if score.accuracy == self._probe.accuracy else ""
+            is_tie = score.accuracy == self._probe.accuracy
+            surer = ", as many, with a lower log-loss" if is_tie else ""
             best = tried[chosen]
             # What a refinement changed is beyond the usual settings.
             what = best["name"].removeprefix(f"{best['line']}, ")
             which = f" ({what})" if best["when"] == REFINING else ""
             console.say(
-                f"Layers above {best['line']} too, best of {settings}{which}: "
+                f"Training more layers, all above {best['line']}, best of {settings}{which}: "
                 f"{messages.right(score)}{surer}"
             )
 

@@ -24,7 +24,7 @@ from frostline.model.classifier import Classifier, SuffixWithHead
 from frostline.recipe import Stage
 from frostline.training import loop, parameters
 from frostline.training.examples import Examples
-from frostline.training.loop import TrainSettings, TrainState
+from frostline.training.state import TrainSettings, TrainState
 
 # A rate is measured for at least so long, after a first round that warms up.
 AT_LEAST_S = 0.4

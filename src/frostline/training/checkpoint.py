@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from frostline.base.errors import RunError
 from frostline.base.files import save_tensors, write_atomic
-from frostline.training.loop import TrainState
 from frostline.training.scoring import Score
+from frostline.training.state import TrainState
 
 FORMAT = 2
 # A kill loses at most this long; and writing takes at most this share of the time, where both fit.
@@ -150,6 +150,23 @@ def pack(
     return {"state": scalars, "trained": trained}, tensors
 
 
+def _difference(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:
+    """Returns in words how tensors differ in names and shapes; nothing where they do not."""
+    missing, added = wanted.keys() - found.keys(), found.keys() - wanted.keys()
+    shared = wanted.keys() & found.keys()
+    reshaped = [name for name in shared if wanted[name].shape != found[name].shape]
+    parts = []
+    for names, what in ((missing, "not in it"), (added, "in it alone")):
+        if names:
+            parts.append(f"{len(names)} tensor{'s' * (len(names) != 1)} {what} ({min(names)})")
+    if reshaped:
+        name = min(reshaped)
+        shapes = f"{list(found[name].shape)} in it, {list(wanted[name].shape)} here"
+        count = f"{len(reshaped)} tensor{'s' * (len(reshaped) != 1)} of another shape"
+        parts.append(f"{count} ({name}: {shapes})")
+    return ", ".join(parts)
+
+
 def unpack(
     found: Checkpoint, trainable: nn.Module, optimizer: torch.optim.Optimizer | None
 ) -> TrainState:
@@ -164,12 +181,9 @@ def unpack(
         # are still what they were.
         state = trainable.state_dict()
         own |= {k: v for k, v in state.items() if k.startswith("suffix.") and k not in own}
-    try:
-        trainable.load_state_dict(own)
-    except RuntimeError as error:
-        raise RunError(
-            "the checkpoint is of another network: " + " ".join(str(error).split())[:200]
-        ) from error
+    if difference := _difference(own, trainable.state_dict()):
+        raise RunError(f"the checkpoint is of another network: {difference}.")
+    trainable.load_state_dict(own)
     if optimizer is None or "state" not in found.facts:
         return TrainState()
     trained = [name for name, value in trainable.named_parameters() if value.requires_grad]

@@ -6,12 +6,10 @@ that is resumed in the middle draws what it would have drawn.
 
 import contextlib
 import copy
-import hashlib
 import itertools
 import math
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -23,100 +21,19 @@ from frostline.base.errors import LossError, TrainingError
 from frostline.base.memory import Parts
 from frostline.model.classifier import SuffixWithHead
 from frostline.training import objectives
-from frostline.training.examples import Examples, Fetch, batch_count, batch_ends, batches
+from frostline.training.examples import Examples, Fetch, batch_ends, batches
+from frostline.training.gradients import add_gradients, is_trained_norm
 from frostline.training.scoring import Score, score
-
-Rate = Callable[[int, int], float]
-
-
-@dataclass(frozen=True)
-class TrainSettings:
-    """How a stage trains.
-
-    Attributes:
-        epochs: Passes over the training images.
-        steps: Optimiser steps instead; 0 counts epochs.
-        batch_size: Images per forward pass.
-        accumulate: Forward passes per step.
-        label_smoothing: In [0, 1).
-        batch_norm: `frozen` keeps the suffix's stored statistics, `train` updates them.
-        clip: Largest norm of all gradients together; 0 for no limit.
-        ema: Decay of the moving average of the weights; 0 for none.
-        stop_after: The epoch after which the stage ends, whatever its schedule; 0 for none.
-        patience: Epochs without a better score after which the stage ends; 0 for all.
-        mixup: Of pairs of activations, by Beta(mixup, mixup); 0 for none.
-        noise: On activations, as a share of a batch's standard deviation.
-        balance: `none`, `weights` or `sampling`.
-        kind: Of the targets; see `objectives`.
-        classes: How many there are.
-        seed: Decides order, dropout, mixing and noise.
-        select: `best` keeps the best epoch on validation; `last` the end of the schedule, if it is
-            better than the start; `end` the end of the schedule in any case.
-    """
-
-    epochs: int
-    batch_size: int
-    steps: int = 0
-    accumulate: int = 1
-    label_smoothing: float = 0.0
-    batch_norm: str = "frozen"
-    clip: float = 0.0
-    ema: float = 0.0
-    stop_after: int = 0
-    patience: int = 0
-    mixup: float = 0.0
-    noise: float = 0.0
-    balance: str = "none"
-    kind: str = "multiclass"
-    classes: int = 2
-    seed: int = 0
-    select: str = "best"
-
-
-@dataclass
-class TrainState:
-    """How far a stage has come: all that going on needs, besides weights and optimiser.
-
-    Attributes:
-        epoch: The one under way, from 1.
-        batch: Batches of it that are done.
-        step: Optimiser steps done in the stage.
-        loss_sum: Over the images of this epoch so far.
-        correct: How many of them were classified rightly.
-        seen: How many they are.
-        seconds: What this epoch has taken so far.
-        first: The score before the first epoch.
-        best: The best score on validation.
-        best_epoch: When that was; 0 before the first.
-        best_weights: The weights of that time.
-        averaged: The moving average of the weights; empty for none.
-        finished: Whether the stage is over.
-        scoring_s: What the last scoring on validation took.
-        last: The score after the last epoch that is done.
-    """
-
-    epoch: int = 1
-    batch: int = 0
-    step: int = 0
-    loss_sum: float = 0.0
-    correct: int = 0
-    seen: int = 0
-    seconds: float = 0.0
-    first: Score | None = None
-    best: Score | None = None
-    best_epoch: int = 0
-    best_weights: dict[str, Tensor] = field(default_factory=dict)
-    averaged: dict[str, Tensor] = field(default_factory=dict)
-    finished: bool = False
-    scoring_s: float = 0.0
-    last: Score | None = None
-
-
-def step_count(images: int, settings: TrainSettings) -> int:
-    """Returns how many optimiser steps a stage takes if it is not ended early."""
-    return settings.steps or settings.epochs * -(
-        -batch_count(images, settings.batch_size) // settings.accumulate
-    )
+from frostline.training.state import (
+    Rate,
+    Running,
+    TrainSettings,
+    TrainState,
+    is_half,
+    loss_error,
+    seed_of,
+    step_count,
+)
 
 
 def train(
@@ -162,12 +79,12 @@ def train(
         return
     training = examples_of(state.epoch)
     train_mode(trainable, settings.batch_norm)
-    if len(training.rows) == 1 and any(_is_trained_norm(module) for module in trainable.modules()):
+    if len(training.rows) == 1 and any(is_trained_norm(module) for module in trainable.modules()):
         raise TrainingError(
             "batch norms are trained, and one training image alone is nothing to take a mean and "
             'a deviation of. Add images, or write batch_norm = "frozen" and a head without them.'
         )
-    run = _Run(
+    run = Running(
         trainable,
         optimizer,
         rate,
@@ -193,25 +110,11 @@ def train(
                 training = examples_of(state.epoch)
 
 
-@dataclass(frozen=True)
-class _Run:
-    """What stays the same throughout a stage."""
-
-    trainable: SuffixWithHead
-    optimizer: torch.optim.Optimizer
-    rate: Rate
-    fetch: Fetch
-    settings: TrainSettings
-    device: torch.device
-    steps: int
-    parts: Parts
-
-
-def _begin(run: _Run, validation: Examples | None, state: TrainState) -> None:
+def _begin(run: Running, validation: Examples | None, state: TrainState) -> None:
     if validation:
         state.first = state.best = _scored(run, validation, state)
         if not math.isfinite(state.first.loss):
-            advice = " Try --precision fp32 with another --out." if _is_half(run.trainable) else ""
+            advice = " Try --precision fp32 with another --out." if is_half(run.trainable) else ""
             raise LossError(
                 "the loss on validation is no number before the first step: the activations of "
                 f"the network itself are too large.{advice}"
@@ -222,7 +125,7 @@ def _begin(run: _Run, validation: Examples | None, state: TrainState) -> None:
 
 
 def _epoch(
-    run: _Run, training: Examples, weights: Tensor | None, state: TrainState
+    run: Running, training: Examples, weights: Tensor | None, state: TrainState
 ) -> Iterator[dict[str, Any] | None]:
     """Goes through what is left of an epoch; yields after each step."""
     settings = run.settings
@@ -240,7 +143,7 @@ def _epoch(
                 group["lr"] = group["peak_lr"] * run.rate(state.step, run.steps)
             run.optimizer.zero_grad(set_to_none=True)
             for x, targets in itertools.islice(loaded, together):
-                _add_gradients(run, x, targets, weights, images, state)
+                add_gradients(run, x, targets, weights, images, state)
                 state.batch += 1
             if settings.clip:
                 nn.utils.clip_grad_norm_(run.trainable.parameters(), settings.clip)
@@ -252,72 +155,7 @@ def _epoch(
             yield None
 
 
-def _add_gradients(
-    run: _Run, x: Tensor, targets: Tensor, weights: Tensor | None, images: int, state: TrainState
-) -> None:
-    settings = run.settings
-    torch.manual_seed(_seed(settings.seed, state.epoch, state.batch))
-    x, wanted = x.to(run.device, non_blocking=True), targets.to(run.device)
-    other, share = wanted, 1.0
-    if settings.mixup:
-        share = float(torch.distributions.Beta(settings.mixup, settings.mixup).sample())
-        # Each image keeps the larger share, so that its own label is what is right.
-        share = max(share, 1 - share)
-        partner = torch.randperm(len(x)).to(run.device)
-        x, other = torch.lerp(x[partner].float(), x.float(), share), wanted[partner]
-    if settings.noise:
-        floats = x.float()
-        x = floats + settings.noise * floats.std() * torch.randn_like(floats)
-
-    def mixed(logits: Tensor, few: slice, smoothing: float, weights: Tensor | None) -> Tensor:
-        loss = objectives.loss(logits, wanted[few], settings.kind, smoothing, weights)
-        if share == 1:
-            return loss
-        rest = objectives.loss(logits, other[few], settings.kind, smoothing, weights)
-        return share * loss + (1 - share) * rest
-
-    def add(few: slice) -> None:
-        logits = run.trainable(x[few])
-        loss = mixed(logits, few, settings.label_smoothing, weights)
-        # What is told is the plain loss, as on validation: smoothing and weights would shift it.
-        told = (
-            mixed(logits.detach(), few, 0.0, None)
-            if settings.label_smoothing or weights is not None
-            else loss
-        )
-        value = told.item()
-        if not math.isfinite(value):
-            run.trainable.load_state_dict(state.best_weights)
-            raise _loss_error(run, state)
-        _backward(run, loss * (len(logits) / images))
-        state.loss_sum += value * len(logits)
-        state.correct += objectives.correct(logits.detach(), wanted[few], settings.kind)
-        state.seen += len(logits)
-
-    if any(_is_trained_norm(module) for module in run.trainable.modules()):
-        # Its mean and deviation are those of the whole batch.
-        add(slice(0, len(x)))
-    else:
-        run.parts.each(len(x), add)
-
-
-def _backward(run: _Run, loss: Tensor) -> None:
-    """Adds the gradients of a loss: all of them, or none where memory runs out."""
-    trained = [value for value in run.trainable.parameters() if value.requires_grad]
-    if run.parts.most == 0 and all(value.grad is None for value in trained):
-        try:
-            loss.backward()  # type: ignore[no-untyped-call]
-        except Exception:
-            run.optimizer.zero_grad(set_to_none=True)
-            raise
-        return
-    found = torch.autograd.grad(loss, trained, allow_unused=True)
-    for value, gradient in zip(trained, found, strict=True):
-        if gradient is not None:
-            value.grad = gradient if value.grad is None else value.grad + gradient
-
-
-def _average(run: _Run, state: TrainState) -> None:
+def _average(run: Running, state: TrainState) -> None:
     if state.averaged:
         own = run.trainable.state_dict()
         floats = [name for name, value in own.items() if value.is_floating_point()]
@@ -327,7 +165,7 @@ def _average(run: _Run, state: TrainState) -> None:
         update([state.averaged[name] for name in floats], [own[name] for name in floats], None)
 
 
-def _close(run: _Run, validation: Examples | None, state: TrainState) -> dict[str, Any]:
+def _close(run: Running, validation: Examples | None, state: TrainState) -> dict[str, Any]:
     """Scores an epoch, keeps what is best, and makes ready for the next one."""
     begun = time.perf_counter()
     settings = run.settings
@@ -346,7 +184,7 @@ def _close(run: _Run, validation: Examples | None, state: TrainState) -> dict[st
         now = _scored(run, validation, state)
         if not math.isfinite(now.loss):
             run.trainable.load_state_dict(state.best_weights)
-            raise _loss_error(run, state)
+            raise loss_error(run, state)
         line |= {"val_loss": now.loss, "val_accuracy": now.accuracy}
         line |= {"val_scaled_loss": now.scaled_loss}
         state.last = now
@@ -357,7 +195,7 @@ def _close(run: _Run, validation: Examples | None, state: TrainState) -> dict[st
             state.best_weights = copy.deepcopy(run.trainable.state_dict())
     elif not all(bool(value.isfinite().all()) for value in run.trainable.parameters()):
         run.trainable.load_state_dict(state.best_weights)
-        raise _loss_error(run, state)
+        raise loss_error(run, state)
     else:
         state.best_weights = copy.deepcopy(run.trainable.state_dict())
         state.best_epoch = state.epoch
@@ -392,7 +230,7 @@ def end_early(trainable: SuffixWithHead, state: TrainState, select: str) -> None
     trainable.load_state_dict(state.best_weights)
 
 
-def _scored(run: _Run, validation: Examples, state: TrainState) -> Score:
+def _scored(run: Running, validation: Examples, state: TrainState) -> Score:
     begun = time.perf_counter()
     found = score(run.trainable, run.fetch, validation, run.device, run.settings.kind)
     state.scoring_s = time.perf_counter() - begun
@@ -400,7 +238,7 @@ def _scored(run: _Run, validation: Examples, state: TrainState) -> Score:
 
 
 def _order(training: Examples, settings: TrainSettings, epoch: int) -> list[int]:
-    generator = torch.Generator().manual_seed(_seed(settings.seed, epoch, -1))
+    generator = torch.Generator().manual_seed(seed_of(settings.seed, epoch, -1))
     if settings.balance == "sampling":
         probabilities = objectives.sampling_weights(
             training.targets, settings.kind, settings.classes
@@ -410,25 +248,6 @@ def _order(training: Examples, settings: TrainSettings, epoch: int) -> list[int]
         )
         return [int(index) for index in drawn]
     return [int(index) for index in torch.randperm(len(training.rows), generator=generator)]
-
-
-def _seed(*numbers: int) -> int:
-    text = ":".join(map(str, numbers)).encode()
-    return int.from_bytes(hashlib.sha256(text).digest()[:7], "little")
-
-
-def _loss_error(run: _Run, state: TrainState) -> LossError:
-    kept = f"epoch {state.best_epoch}" if state.best_epoch else "before this stage"
-    other = "; or --precision fp32 with another --out" if _is_half(run.trainable) else ""
-    return LossError(
-        f"the loss is no longer a number in epoch {state.epoch}, step {state.step}; the state of "
-        f"{kept} is kept. Try a learning rate ten times smaller or clip = 1.0, with which the same "
-        f"command goes on from there{other}."
-    )
-
-
-def _is_half(trainable: SuffixWithHead) -> bool:
-    return trainable.compute.itemsize == 2
 
 
 def train_mode(trainable: SuffixWithHead, batch_norm: str) -> None:
@@ -442,7 +261,3 @@ def train_mode(trainable: SuffixWithHead, batch_norm: str) -> None:
         for module in trainable.suffix.modules():
             if isinstance(module, _BatchNorm):
                 module.eval()
-
-
-def _is_trained_norm(module: nn.Module) -> bool:
-    return isinstance(module, _BatchNorm) and module.training

@@ -15,7 +15,7 @@ from frostline.model.classifier import Classifier
 from frostline.run.folder import RunFolder
 from frostline.training import checkpoint
 from frostline.training.checkpoint import Checkpoint, CheckpointClock
-from frostline.training.loop import TrainState
+from frostline.training.state import TrainState
 from frostline.training.trackers import Trackers
 
 SHOWN = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")

@@ -28,8 +28,8 @@ from frostline.recipe import Stage
 from frostline.training import checkpoint, examples, loop, parameters, schedules
 from frostline.training.checkpoint import Checkpoint
 from frostline.training.examples import Examples
-from frostline.training.loop import TrainState
 from frostline.training.progress import SHOWN, RunProgress
+from frostline.training.state import TrainSettings, TrainState, step_count
 from frostline.training.trackers import histogram_tensors
 
 SAMPLE = 16
@@ -128,7 +128,7 @@ def _train_epochs(
     if state.finished:
         return
     stage, model = task.stage, task.model
-    steps = loop.step_count(task.images, train_settings(task))
+    steps = step_count(task.images, train_settings(task))
     batches = examples.batch_count(task.images, stage.batch_size)
     parts = Parts()
     lines = training(task, optimizer, state, parts)
@@ -258,10 +258,10 @@ def make_optimizer(task: StageTask) -> torch.optim.Optimizer:
     return parameters.make_optimizer(stage.optimizer, made)
 
 
-def train_settings(task: StageTask) -> loop.TrainSettings:
+def train_settings(task: StageTask) -> TrainSettings:
     """Returns how the loop is to train, as the stage says."""
     stage = task.stage
-    return loop.TrainSettings(
+    return TrainSettings(
         epochs=stage.epochs,
         steps=stage.steps,
         batch_size=stage.batch_size,

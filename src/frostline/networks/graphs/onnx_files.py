@@ -8,11 +8,10 @@ from frostline.base.errors import BackboneError
 from frostline.networks.graphs import onnx_program
 from frostline.networks.graphs.calls import needed
 from frostline.networks.graphs.onnx import OPERATIONS
-from frostline.networks.graphs.opening import Asked, finished, one_of
+from frostline.networks.graphs.opening import Asked, finished, graph_file, one_of
 from frostline.networks.graphs.source import GraphSource, RunSource
 from frostline.networks.runtimes.names import ONNX
 from frostline.networks.translate.network import TranslatedNetwork
-from frostline.networks.weights_files import formats, guarded
 from frostline.networks.weights_files.records import Node, Port
 
 
@@ -28,11 +27,7 @@ def open_file(path: Path, asked: Asked) -> TranslatedNetwork:
         WeightsError: Where it is absent, damaged or not safe to read.
     """
     where = str(path)
-    guarded.check(path)
-    file = formats.open_file(path)
-    if file.format != "onnx" or file.graph is None:
-        raise BackboneError(f"{where}: must be a file in ONNX; it is {file.format}.")
-    graph = file.graph
+    file, graph = graph_file(path, "onnx", "in ONNX")
     port = one_of(graph.inputs, asked.input, "input", where)
     inner = [Port(name, None, "", _title(node)) for node in graph.nodes for name in node.outputs]
     output = one_of(graph.outputs, asked.output, "output", where, inner).name

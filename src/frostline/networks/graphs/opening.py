@@ -27,7 +27,9 @@ from frostline.networks.translate.network import (
 from frostline.networks.translate.runtime_part import runtime_of
 from frostline.networks.translate.tensor_layers import fuse_biases
 from frostline.networks.weights import Match
-from frostline.networks.weights_files.records import Port
+from frostline.networks.weights_files import formats, guarded
+from frostline.networks.weights_files.records import Graph as FileGraph
+from frostline.networks.weights_files.records import Port, WeightsFile
 
 _MOST_TOLD = 12
 # How far rounding takes apart what a picture gives in a batch and alone, as a share of the most.
@@ -59,6 +61,25 @@ class Asked:
     scope: str = ""
     weights: Path | None = None
     partial: bool = False
+
+
+def graph_file(path: Path, kind: str, told: str) -> tuple[WeightsFile, FileGraph]:
+    """Returns a file that must hold a graph, and that graph.
+
+    Args:
+        path: The file.
+        kind: Its format, as `weights inspect` names it.
+        told: What it must be, for messages.
+
+    Raises:
+        BackboneError: Where it is another file.
+        WeightsError: Where it is absent, damaged or not safe to read.
+    """
+    guarded.check(path)
+    file = formats.open_file(path)
+    if file.format != kind or file.graph is None:
+        raise BackboneError(f"{path}: must be a file {told}; it is {file.format}.")
+    return file, file.graph
 
 
 def one_of(

@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-from frostline.base.errors import BackboneError
 from frostline.networks.graphs.calls import needed
-from frostline.networks.graphs.opening import Asked, finished, one_of
+from frostline.networks.graphs.opening import Asked, finished, graph_file, one_of
 from frostline.networks.graphs.source import GraphSource, RunSource
 from frostline.networks.graphs.tflite import OPERATIONS, with_dilations
 from frostline.networks.runtimes.names import TFLITE
 from frostline.networks.translate.network import TranslatedNetwork
-from frostline.networks.weights_files import formats, guarded, tflite_file
+from frostline.networks.weights_files import tflite_file
 from frostline.networks.weights_files.records import Graph, Node, Port
 
 
@@ -25,11 +24,7 @@ def open_file(path: Path, asked: Asked) -> TranslatedNetwork:
         WeightsError: Where it is absent, damaged or not safe to read.
     """
     where = str(path)
-    guarded.check(path)
-    file = formats.open_file(path)
-    if file.format != "tflite" or file.graph is None:
-        raise BackboneError(f"{where}: must be a file of TensorFlow Lite; it is {file.format}.")
-    graph = file.graph
+    file, graph = graph_file(path, "tflite", "of TensorFlow Lite")
     port = one_of(graph.inputs, asked.input, "input", where)
     output = _output(graph, asked.output, where)
     nodes = needed(graph.nodes, [output], [port.name, *file.tensors])
