@@ -24,7 +24,7 @@ from frostline.frost.choice import auto_lines as auto_lines
 from frostline.frost.choice import find_line as find_line
 from frostline.images.preprocessing import Preprocessing
 from frostline.model import heads
-from frostline.model.depthwise import DepthwiseInFloat32
+from frostline.model.fast_gradients import FastGradients
 from frostline.model.heads import HeadSpec
 from frostline.networks import catalog, model_folder, weights
 from frostline.networks.folder_config import CONFIG
@@ -63,11 +63,11 @@ class SuffixWithHead(nn.Module):
         if x.ndim == 4:
             x = x.contiguous(memory_format=torch.channels_last)
         half = self.compute.itemsize == 2
-        is_slow = half and self.training and x.device.type == "cpu"
-        slow_layers = DepthwiseInFloat32() if is_slow else contextlib.nullcontext()
+        is_slow = self.training and x.device.type == "cpu"
+        fast_gradients = FastGradients(half) if is_slow else contextlib.nullcontext()
         with (
             torch.autocast(x.device.type, self.compute if half else None, enabled=half),
-            slow_layers,
+            fast_gradients,
         ):
             made: Tensor = self.suffix(x if half else x.float())
         return made.float()
