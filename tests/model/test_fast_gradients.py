@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from frostline.model import fast_gradients
 from frostline.model.classifier import SuffixWithHead
@@ -65,7 +67,7 @@ def test_outputs_and_gradients_are_those_of_float32(settings: dict[str, Any], wa
     layer = layer_of(settings)
     _, x = made(layer)
     got_x, exact_x = x.clone().requires_grad_(), x.float().requires_grad_()
-    with torch.autocast("cpu", torch.bfloat16), FastGradients(half=True):
+    with torch.autocast("cpu", torch.bfloat16), FastGradients():
         out = layer(got_x)
     assert out.dtype == torch.bfloat16
     assert way_of(out) == way
@@ -98,7 +100,7 @@ def test_only_the_gradients_that_are_asked_for_are_computed(
     layer.weight.requires_grad_(has_weight_gradient)
     _, x = made(layer)
     x.requires_grad_(has_input_gradient)
-    with torch.autocast("cpu", torch.bfloat16), FastGradients(half=True):
+    with torch.autocast("cpu", torch.bfloat16), FastGradients():
         out = layer(x)
     if out.requires_grad:
         out.float().sum().backward()
@@ -115,17 +117,56 @@ def test_what_follows_stays_in_half_precision() -> None:
     assert seen == [torch.bfloat16]
 
 
-def test_keyword_arguments_are_understood() -> None:
+@pytest.mark.parametrize("is_training", [True, False])
+@pytest.mark.parametrize("compute", [torch.bfloat16, torch.float32])
+def test_a_classifier_in_training_uses_them(is_training: bool, compute: torch.dtype) -> None:
+    trainable = SuffixWithHead(layer_of({"kernel_size": 5}), nn.Identity(), compute)
+    trainable.train(is_training)
+    _, x = made(nn.Identity())
+    in_parts = is_training and compute == torch.bfloat16
+    assert way_of(trainable(x)) == (IN_PARTS if in_parts else str(compute).removeprefix("torch."))
+
+
+def test_arguments_in_any_form_are_understood() -> None:
     x, weight = torch.randn(2, 8, 7, 7).bfloat16(), torch.randn(8, 1, 3, 3)
-    with torch.autocast("cpu", torch.bfloat16), FastGradients(half=True):
-        got = torch.conv2d(input=x, weight=weight, stride=2, groups=8)
     exact = torch.conv2d(x.float(), weight, stride=2, groups=8)
-    torch.testing.assert_close(got.float(), exact, rtol=0.02, atol=0.02)
+    for given in ({"stride": 2}, {"stride": [2]}, {"stride": np.int64(2), "padding": [0, 0]}):
+        with torch.autocast("cpu", torch.bfloat16), FastGradients():
+            got = torch.conv2d(input=x, weight=weight, groups=8, **given)
+        torch.testing.assert_close(got.float(), exact, rtol=0.02, atol=0.02)
 
 
-def test_in_float32_convolutions_are_left_alone() -> None:
+def test_a_part_without_autocast_stays_exact() -> None:
+    class Exact(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Sequential(layer_of({"kernel_size": 5}), nn.Conv2d(8, 4, 1))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            with torch.autocast("cpu", enabled=False):
+                return self.inner(x.float())
+
+    layer = Exact()
+    trainable, x = made(layer)
+    torch.testing.assert_close(trainable(x), layer.inner(x.float()))
+
+
+def test_what_is_computed_again_in_the_backward_pass_is_the_same() -> None:
     layer = layer_of({"kernel_size": 5})
-    with FastGradients(half=False):
+    _, x = made(layer)
+    seed = torch.ones(4, 8, 9, 7, dtype=torch.bfloat16)
+    found = []
+    for keeps in (True, False):
+        with torch.autocast("cpu", torch.bfloat16), FastGradients():
+            out = layer(x) if keeps else checkpoint(layer, x, use_reentrant=False)
+        with torch.autocast("cpu", torch.bfloat16), FastGradients():
+            found += torch.autograd.grad(out, [layer.weight], seed)
+    torch.testing.assert_close(*found)
+
+
+def test_without_autocast_convolutions_are_left_alone() -> None:
+    layer = layer_of({"kernel_size": 5})
+    with FastGradients():
         out = layer(torch.randn(2, 8, 9, 9))
     assert way_of(out) == IN_FLOAT32
 
@@ -139,30 +180,48 @@ POOLINGS = {
 
 
 @pytest.mark.parametrize("name", POOLINGS)
-@pytest.mark.parametrize("half", [True, False])
-def test_the_gradient_of_a_mean_has_the_maps_format(name: str, half: bool) -> None:
+def test_the_gradient_of_a_mean_has_the_maps_format(name: str) -> None:
     start = torch.randn(2, 8, 5, 5).to(memory_format=torch.channels_last).requires_grad_()
     x = start * 2
     seen: list[torch.Tensor] = []
-    with FastGradients(half):
-        POOLINGS[name](x).square().sum().backward(retain_graph=True)
-        wanted = start.grad
-        # Above, the hook of the mode came first; this one sees what it returned.
-        x.register_hook(seen.append)
-        POOLINGS[name](x).square().sum().backward()
-    assert wanted is not None
+    with FastGradients():
+        pooled = POOLINGS[name](x)
+    # The hook of the mode came first; this one sees what it returned.
+    x.register_hook(seen.append)
+    pooled.square().sum().backward()
     assert seen[0].is_contiguous(memory_format=torch.channels_last)
     exact = torch.autograd.grad(start.mul(2).mean((2, 3)).square().sum(), start)[0]
-    torch.testing.assert_close(wanted, 2 * exact)
+    torch.testing.assert_close(start.grad, exact)
+
+
+@pytest.mark.parametrize("head", [nn.Flatten(), nn.AdaptiveAvgPool2d(1)])
+def test_the_gradient_of_a_head_on_a_map_has_the_maps_format(head: nn.Module) -> None:
+    trainable = SuffixWithHead(nn.Conv2d(8, 8, 1), head, torch.float32)
+    trainable.train()
+    seen: list[torch.Tensor] = []
+    trainable.suffix.register_forward_hook(lambda _, given, out: maps.append(out))
+    maps: list[torch.Tensor] = []
+    out = trainable(torch.randn(2, 8, 5, 5))
+    maps[0].register_hook(seen.append)
+    out.square().sum().backward()
+    assert seen[0].is_contiguous(memory_format=torch.channels_last)
 
 
 def test_other_tensors_keep_their_formats() -> None:
     x = torch.randn(2, 3, 8, 8, requires_grad=True) * 1
     fixed = torch.randn(2, 3, 8, 8).to(memory_format=torch.channels_last)
-    with FastGradients(half=True):
-        assert x.mean((2, 3)).shape == fixed.mean((2, 3)).shape == (2, 3)
+    with FastGradients():
+        pooled = x.mean((2, 3))
         torch.testing.assert_close(fixed.mean(), fixed.flatten().mean())
     seen: list[torch.Tensor] = []
     x.register_hook(seen.append)
-    x.sum().backward()
+    pooled.sum().backward()
     assert not seen[0].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_no_hooks_gather_on_parameters() -> None:
+    weight = nn.Parameter(torch.randn(8, 8, 1, 1))
+    for _ in range(3):
+        with FastGradients():
+            (weight - weight.mean((1, 2, 3), keepdim=True)).sum().backward()
+    assert not weight._backward_hooks

@@ -28,10 +28,12 @@ from frostline.base.paths import cache_folder
 from frostline.cli.options import recipe_of
 from frostline.cli.parser import make_parser
 from frostline.images.listing import Listing, Row
-from frostline.pipeline import fold_search, folds
+from frostline.pipeline import fit, fold_search, folds
+from frostline.pipeline import search as search_module
 from frostline.pipeline.search import is_solved
 from frostline.pipeline.search_record import FINAL, SearchRecord, Trained
 from frostline.planner import candidates
+from frostline.planner.candidates import Candidate
 from frostline.recipe import (
     BackboneChoice,
     Budget,
@@ -41,6 +43,7 @@ from frostline.recipe import (
     Recipe,
     Search,
     Stage,
+    Views,
 )
 from frostline.report import build as report
 from frostline.run.folder import RunFolder
@@ -289,6 +292,27 @@ def test_a_loss_beyond_all_sense_is_divergence_too(tmp_path: Path) -> None:
     assert (wild[FINAL], wild["failure"]) == (None, "the log-loss came to 1e+23")
     assert bad[FINAL]["loss"] == 9.0
     assert "failure" not in bad
+
+
+@pytest.mark.parametrize("helped", [True, False])
+def test_candidates_without_varied_views_depend_on_whether_these_helped_the_probe(
+    hard: Path, tmp_path: Path, helped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[bool] = []
+
+    def noted(listed: Sequence[Candidate], is_behind: bool, views_helped: bool) -> list[int]:
+        told.append(views_helped)
+        return candidates.taking_part(listed, is_behind, views_helped)
+
+    monkeypatch.setattr(search_module, "taking_part", noted)
+    monkeypatch.setattr(
+        fit, "choose_probe", lambda filled, views: fit.fit_probe(filled, views if helped else ())
+    )
+    monkeypatch.setattr(fit, "choose_probe_again", lambda filled, views, before: dict(before))
+    views = Views(preset="standard", count=2)
+    made = run(hard, tmp_path / "run", replace(SEARCH, search=Search(True, 2, 1), views=views))
+    assert set(told) == {helped}
+    assert (made.read_history()[0]["views"] > 1) == helped
 
 
 @pytest.mark.parametrize("spec", ["linear", "mlp:8"])

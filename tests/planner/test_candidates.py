@@ -60,9 +60,14 @@ def test_what_is_tried_depends_on_the_first_half() -> None:
 
 
 def test_center_views_alone_are_tried_where_varied_ones_did_not_help_the_probe() -> None:
-    found = chosen(100.0)
+    found = chosen(1e9)
     alone = "main, rate 0.0003, 15 epochs, center views only"
-    assert alone in names(found, is_behind=True)
+    assert names(found, is_behind=True) == [
+        "main, rate 0.001, 15 epochs",
+        "main, rate 0.0003, 15 epochs",
+        "higher, rate 0.0003, 15 epochs",
+        alone,
+    ]
     helped = [found[at].name for at in candidates.taking_part(found, True, views_helped=True)]
     assert helped == [name for name in names(found, is_behind=True) if name != alone]
     # A recipe without varied views stays as it is.

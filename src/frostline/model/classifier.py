@@ -24,7 +24,7 @@ from frostline.frost.choice import auto_lines as auto_lines
 from frostline.frost.choice import find_line as find_line
 from frostline.images.preprocessing import Preprocessing
 from frostline.model import heads
-from frostline.model.fast_gradients import FastGradients
+from frostline.model.fast_gradients import FastGradients, keep_format
 from frostline.model.heads import HeadSpec
 from frostline.networks import catalog, model_folder, weights
 from frostline.networks.folder_config import CONFIG
@@ -63,13 +63,14 @@ class SuffixWithHead(nn.Module):
         if x.ndim == 4:
             x = x.contiguous(memory_format=torch.channels_last)
         half = self.compute.itemsize == 2
-        is_slow = self.training and x.device.type == "cpu"
-        fast_gradients = FastGradients(half) if is_slow else contextlib.nullcontext()
+        trains_on_cpu = self.training and x.device.type == "cpu"
         with (
             torch.autocast(x.device.type, self.compute if half else None, enabled=half),
-            fast_gradients,
+            FastGradients() if trains_on_cpu else contextlib.nullcontext(),
         ):
             made: Tensor = self.suffix(x if half else x.float())
+        if trains_on_cpu:
+            keep_format(made)
         return made.float()
 
     def forward(self, activations: Tensor) -> Tensor:

@@ -24,13 +24,16 @@ from frostline.recipe import Recipe, Stage
 from frostline.run.folder import RunFolder
 
 # Where no time is given, candidates may take so long, or so many times the pass over the images;
-# and so long where else no longer training than the first one fits.
-LEAST_SEARCH_S = 80.0
+# and so long where else no longer training than the first one fits. Where few images make it short,
+# the least is so many of its trainings, but 40 s in any case.
+LEAST_SEARCH_S = 72.0
+SHORT_SEARCH_S = 40.0
+TRAININGS = 4.5
 PASSES = 2.0
-LONGER_SEARCH_S = 110.0
+LONGER_SEARCH_S = 100.0
 ANY_S = 1e9
 # More views than usual are kept where the pass and the candidates together take so long at most.
-SEARCH_AND_PASS_S = 125.0
+SEARCH_AND_PASS_S = 115.0
 
 
 @dataclass(frozen=True)
@@ -187,7 +190,9 @@ def _plan_search(prepared: Prepared) -> Planned:
         return _plan_in_time(prepared, lines, cost, row_s)
     counts = time_division.view_counts(prepared)
     views = planner.USUAL_VIEWS if len(counts) > 1 else counts[0]
-    budget_s = max(LEAST_SEARCH_S, PASSES * row_s * (train * (1 + views) + val))
+    first_s = cost.at(lines.main) * candidates.scaled_epochs(base.epochs, train)
+    least_s = min(max(SHORT_SEARCH_S, TRAININGS * first_s), LEAST_SEARCH_S)
+    budget_s = max(least_s, PASSES * row_s * (train * (1 + views) + val))
     tried = _candidates(prepared, base, lines, cost, budget_s)
     if not _has_longer(tried) and budget_s < LONGER_SEARCH_S:
         more = _candidates(prepared, base, lines, cost, LONGER_SEARCH_S)
@@ -227,7 +232,7 @@ def _plan_in_time(prepared: Prepared, lines: SearchLines, cost: EpochCost, row_s
     prepared.request.console.detail(f"time: {parts}")
     if parts.least_s > parts.given_s:
         prepared.request.console.say(
-            f"--time is too short for more than a new last layer, which takes about "
+            f"--time is too short: even without trying settings, it takes about "
             f"{duration(parts.least_s)}"
         )
     stages = tuple(one.stage for one in tried[:1])

@@ -4,8 +4,8 @@ Each candidate starts from the probe. At half of its epochs it is scored by its 
 the better half goes on (successive halving with one cut: Jamieson and Talwalkar, "Non-stochastic
 Best Arm Identification and Hyperparameter Optimization", AISTATS 2016). The first one decides which
 others are tried at all: gentler ones where it is behind the probe at its half, by more than noise,
-bolder ones where it is not. Where varied views helped the probe, none is tried without them. The
-probe takes part to the end. Which candidates there are was settled with the plan, from
+bolder ones where it is not. Where varied views helped the probe, none of the list is tried without
+them. The probe takes part to the end. Which candidates there are was settled with the plan, from
 measurements, and all else is decided by scores; so a search that is interrupted goes on to the same
 result.
 """

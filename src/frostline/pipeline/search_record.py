@@ -50,6 +50,7 @@ class SearchRecord:
             folds: Of the cross-validation that all scores are of; 0 where they are of `val`.
         """
         self._path, self._listed = run.search, range(len(candidates))
+        self._vectors = {one.line.name for one in candidates if one.line.is_vector}
         self._probe = probe
         self._last = CROSS_VALIDATED if folds else FINAL
         self.facts: dict[str, Any] = run.read_search() or {
@@ -185,7 +186,7 @@ class SearchRecord:
         rows.append(["probe", *gaps, _shown(self._probe), "", mark])
         for number, facts in enumerate(self.facts["candidates"]):
             if "seconds" not in facts:
-                continue  # The first one ruled it out.
+                continue  # It was ruled out.
             mark = "<- best" if number == chosen else "diverged" if facts.get("failure") else ""
             scores = [_shown(self.score(number, when)) for when in columns]
             rows.append([facts["name"], *scores, f"{facts['seconds']:.1f}", mark])
@@ -205,23 +206,30 @@ class SearchRecord:
         tried, chosen = self.facts["candidates"], self.facts["chosen"]
         count = sum("seconds" in one for one in tried)
         settings = f"{count} setting{'s' * (count != 1)}"
+        is_head = bool(tried) and all(one["line"] in self._vectors for one in tried)
+        what, rest = ("the head", "it stays") if is_head else ("more layers", "they stay frozen")
         if not count:
-            console.say("Training more layers: no time for it (a longer --time gives more)")
+            console.say(f"Training {what}: no time for it (give more with --time)")
         elif chosen == "probe":
-            console.say(f"Training more layers: {settings} tried, none better, so they stay frozen")
+            console.say(f"Training {what}: no better with {settings}, so {rest}")
         else:
             score = self.score(chosen, self._last)
             assert score is not None
-            is_tie = score.accuracy == self._probe.accuracy
-            surer = ", as many, with a lower log-loss" if is_tie else ""
             best = tried[chosen]
+            layers = "" if is_head else f", all above {best['line']}"
             # What a refinement changed is beyond the usual settings.
-            what = best["name"].removeprefix(f"{best['line']}, ")
-            which = f" ({what})" if best["when"] == REFINING else ""
-            console.say(
-                f"Training more layers, all above {best['line']}, best of {settings}{which}: "
-                f"{messages.right(score)}{surer}"
-            )
+            change = best["name"].removeprefix(f"{best['line']}, ")
+            which = f" ({change})" if best["when"] == REFINING else ""
+            among = f", best of {settings}{which}" if count > 1 else which
+            told = f"Training {what}{layers}{among}: {messages.right(score)}"
+            console.say(f"{told}{self._reason(score)}")
+
+    def _reason(self, score: Score) -> str:
+        """Returns why a score is better than the probe's, where it is not for being more right."""
+        if score.accuracy > self._probe.accuracy:
+            return ""
+        count = "as many" if score.accuracy == self._probe.accuracy else "fewer"
+        return f", {count}, but with a lower log-loss"
 
     def _scores(self, when: str, among: Sequence[int]) -> dict[int, Score]:
         return {

@@ -26,7 +26,7 @@ def candidates(found: Mapping[str, Any] | None) -> str:
     rows = [["probe", "", *_score(found.get("probe")), "", "yes" if chosen == "probe" else ""]]
     for index, one in enumerate(found["candidates"]):
         if "seconds" not in one:
-            continue  # The first one ruled it out.
+            continue  # It was ruled out.
         taken = "yes" if index == chosen else "diverged" if one.get("failure") else ""
         seconds = f"{one['seconds']:,.0f}"
         half, final = _score(one.get("half"))[0], _score(one.get(last))
