@@ -313,7 +313,7 @@ def test_a_far_too_slow_run_ends_with_the_probe(hard: Path, tmp_path: Path) -> N
     assert searched is not None
     assert searched["chosen"] == "probe"
     said = stream.getvalue()
-    assert said.count("no time to train them (a longer --time gives more)") == 1
+    assert said.count("Training more layers: no time for it (give more with --time)") == 1
     assert [one["what"] for one in searched["decisions"]] == ["left out"]
     assert [one["kind"] for one in run.read_history()] == ["probe"]
 
