@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from common import table
-from frostline.model import classifier, heads
+from frostline.model import classifier, heads, suffix
 from frostline.networks import catalog
 from frostline.training import loop, parameters
 
@@ -67,7 +67,7 @@ def main() -> None:
             for turn in range(2 * TURNS):
                 is_new = bool(turn % 2)
                 off = mock.patch.object(
-                    classifier, "FastGradients", return_value=contextlib.nullcontext()
+                    suffix, "FastGradients", return_value=contextlib.nullcontext()
                 )
                 with contextlib.nullcontext() if is_new else off:
                     times[is_new].append(seconds(step))

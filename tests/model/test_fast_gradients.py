@@ -9,8 +9,8 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from frostline.model import fast_gradients
-from frostline.model.classifier import SuffixWithHead
 from frostline.model.fast_gradients import FastGradients
+from frostline.model.suffix import SuffixWithHead
 
 # Gradients by parts; the whole layer in float32; as PyTorch computes it in bf16.
 IN_PARTS, IN_FLOAT32, AS_USUAL = "parts", "float32", "bfloat16"

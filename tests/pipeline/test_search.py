@@ -28,7 +28,7 @@ from frostline.base.paths import cache_folder
 from frostline.cli.options import recipe_of
 from frostline.cli.parser import make_parser
 from frostline.images.listing import Listing, Row
-from frostline.pipeline import fit, fold_search, folds
+from frostline.pipeline import fit, fold_search, folds, planning
 from frostline.pipeline import search as search_module
 from frostline.pipeline.search import is_solved
 from frostline.pipeline.search_record import FINAL, SearchRecord, Trained
@@ -472,6 +472,16 @@ def test_counts_that_cannot_be_are_told(changed: dict[str, Any], words: str) -> 
     with pytest.raises(RecipeError) as raised:
         recipes.validate(replace(PROBE, **changed))
     assert words in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("first_s", "folds", "seconds"),
+    [(1.0, 0, 40.0), (10.0, 0, 45.0), (30.0, 0, 72.0), (2.0, 5, 45.0), (4.5, 5, 72.0)],
+)
+def test_few_pictures_are_searched_shortly_in_each_fold(
+    first_s: float, folds: int, seconds: float
+) -> None:
+    assert planning.least_search_s(first_s, folds) == seconds
 
 
 def test_cross_validated_candidates_cost_a_training_for_each_fold() -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from frostline.base.errors import LossError, TrainingError
-from frostline.model.classifier import SuffixWithHead
+from frostline.model.suffix import SuffixWithHead
 from frostline.training import checkpoint, loop, objectives, parameters, scoring
 from frostline.training.examples import Examples, batch_count, batches
 from frostline.training.schedules import factor

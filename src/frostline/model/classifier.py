@@ -1,6 +1,5 @@
 """Prefix, suffix and head as one classifier; and the folder it is shipped in."""
 
-import contextlib
 import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,8 +23,8 @@ from frostline.frost.choice import auto_lines as auto_lines
 from frostline.frost.choice import find_line as find_line
 from frostline.images.preprocessing import Preprocessing
 from frostline.model import heads
-from frostline.model.fast_gradients import FastGradients, keep_format
 from frostline.model.heads import HeadSpec
+from frostline.model.suffix import SuffixWithHead
 from frostline.networks import catalog, model_folder, weights
 from frostline.networks.folder_config import CONFIG
 from frostline.networks.names import BackboneName
@@ -35,48 +34,6 @@ from frostline.recipe import PRECISIONS, TARGETS
 
 HEAD_FILE = "head.safetensors"
 PRECISION_NAMES = {torch.bfloat16: "bf16", torch.float32: "fp32"}
-
-
-class SuffixWithHead(nn.Module):
-    """What lies above the line: suffix and head.
-
-    The suffix runs in `compute` by autocast; the head runs in float32.
-    """
-
-    def __init__(
-        self,
-        suffix: nn.Module,
-        head: nn.Module,
-        compute: torch.dtype,
-        normalise: Normalise | None = None,
-    ) -> None:
-        """Takes the parts; `normalise` where the line is `pixels`."""
-        super().__init__()
-        self.suffix, self.head, self.normalise = suffix, head, normalise
-        self.compute = compute
-
-    def top(self, activations: Tensor) -> Tensor:
-        """Returns what the suffix makes of activations [n, *shape], in float32."""
-        x = activations
-        if self.normalise is not None:
-            x = self.normalise(x)
-        if x.ndim == 4:
-            x = x.contiguous(memory_format=torch.channels_last)
-        half = self.compute.itemsize == 2
-        trains_on_cpu = self.training and x.device.type == "cpu"
-        with (
-            torch.autocast(x.device.type, self.compute if half else None, enabled=half),
-            FastGradients() if trains_on_cpu else contextlib.nullcontext(),
-        ):
-            made: Tensor = self.suffix(x if half else x.float())
-        if trains_on_cpu:
-            keep_format(made)
-        return made.float()
-
-    def forward(self, activations: Tensor) -> Tensor:
-        """Returns logits [n, classes] in float32."""
-        scores: Tensor = self.head(self.top(activations))
-        return scores
 
 
 @dataclass(frozen=True)

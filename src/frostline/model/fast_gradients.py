@@ -6,7 +6,7 @@
   gradients of 3 × 3 kernels, whose taps are some of the larger one's; the second is computed in
   float32. Where neither is possible, the whole layer is computed in float32.
 - Means over a map, and heads on one. Their gradient comes in another memory format than the map's,
-  and the layers below, which then read one format and the other, take several times as long.
+  and the layers below, which then read one format and the other, are slower.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

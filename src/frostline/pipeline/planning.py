@@ -191,7 +191,7 @@ def _plan_search(prepared: Prepared) -> Planned:
     counts = time_division.view_counts(prepared)
     views = planner.USUAL_VIEWS if len(counts) > 1 else counts[0]
     first_s = cost.at(lines.main) * candidates.scaled_epochs(base.epochs, train)
-    least_s = min(max(SHORT_SEARCH_S, TRAININGS * first_s), LEAST_SEARCH_S)
+    least_s = least_search_s(first_s, _folds(prepared))
     budget_s = max(least_s, PASSES * row_s * (train * (1 + views) + val))
     tried = _candidates(prepared, base, lines, cost, budget_s)
     if not _has_longer(tried) and budget_s < LONGER_SEARCH_S:
@@ -202,6 +202,16 @@ def _plan_search(prepared: Prepared) -> Planned:
     more_s = SEARCH_AND_PASS_S - candidates.total_s(tried, _folds(prepared))
     planned = _plan_pass(prepared, tried, max(planner.VIEW_COUNTS), more_s, budget_s)
     return _with_refining(planned, cost, row_s, budget_s)
+
+
+def least_search_s(first_s: float, folds: int) -> float:
+    """Returns how long candidates may take at least where no time is given.
+
+    Args:
+        first_s: Seconds of the first one's training at its full length.
+        folds: In each of which they are trained; 0 where they are trained once.
+    """
+    return min(max(SHORT_SEARCH_S, TRAININGS * first_s * max(folds, 1)), LEAST_SEARCH_S)
 
 
 def _plan_in_time(prepared: Prepared, lines: SearchLines, cost: EpochCost, row_s: float) -> Planned:

@@ -20,7 +20,8 @@ from frostline.activations.between import between
 from frostline.activations.extraction import ImageView, LoadedBatch
 from frostline.base.files import disk_error
 from frostline.frost import Line
-from frostline.model.classifier import Classifier, SuffixWithHead
+from frostline.model.classifier import Classifier
+from frostline.model.suffix import SuffixWithHead
 from frostline.recipe import Stage
 from frostline.training import loop, parameters
 from frostline.training.examples import Examples

@@ -19,7 +19,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from frostline.base.errors import LossError, TrainingError
 from frostline.base.memory import Parts
-from frostline.model.classifier import SuffixWithHead
+from frostline.model.suffix import SuffixWithHead
 from frostline.training import objectives
 from frostline.training.examples import Examples, Fetch, batch_ends, batches
 from frostline.training.gradients import add_gradients, is_trained_norm

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from frostline.base.memory import Parts
-from frostline.model.classifier import SuffixWithHead
+from frostline.model.suffix import SuffixWithHead
 from frostline.scores import pooling
 from frostline.training import objectives
 from frostline.training.examples import Examples, Fetch, batches

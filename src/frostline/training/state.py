@@ -9,7 +9,7 @@ from torch import Tensor
 
 from frostline.base.errors import LossError
 from frostline.base.memory import Parts
-from frostline.model.classifier import SuffixWithHead
+from frostline.model.suffix import SuffixWithHead
 from frostline.training.examples import Fetch, batch_count
 from frostline.training.scoring import Score
 
